@@ -1,0 +1,52 @@
+//! The agents behind the examples, without a runtime (feature `agent`): one that answers calls, one that places them, one
+//! that asks whether a peer lives.
+//!
+//! Each is a [`TransactionUser`](crate::TransactionUser) of a [`UserAgent`](crate::ua::UserAgent). Both adapters run them as
+//! they are.
+
+mod ping;
+mod uac;
+mod uas;
+
+pub use ping::{Ping, PingError};
+pub use uac::{Uac, UacOptions};
+pub use uas::{Uas, UasOptions};
+
+use crate::message::Content;
+use crate::{DialogId, Instant, Invitation};
+use alloc::collections::BTreeSet;
+
+/// The body of every offer and answer: one audio stream that nobody listens to.
+const SDP: &[u8] = b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n\
+    a=rtpmap:0 PCMU/8000\r\n";
+
+const SESSION: Content<'static> = Content::body("application/sdp", SDP);
+
+/// What an agent does later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Task {
+    Answer(DialogId),
+    HangUp(DialogId),
+    Cancel(Invitation),
+}
+
+/// Tasks by the time at which they are due.
+#[derive(Debug, Default)]
+struct Agenda(BTreeSet<(Instant, Task)>);
+
+impl Agenda {
+    fn add(&mut self, at: Instant, task: Task) {
+        self.0.insert((at, task));
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.0.first().map(|(at, _)| *at)
+    }
+
+    fn take(&mut self, now: Instant) -> Option<Task> {
+        if self.next()? > now {
+            return None;
+        }
+        self.0.pop_first().map(|(_, task)| task)
+    }
+}

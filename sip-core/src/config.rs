@@ -1,0 +1,80 @@
+//! What a machine is configured with: its seed, its limits, its timers.
+
+use crate::random::Seed;
+use crate::transaction::Timers;
+use core::time::Duration;
+
+/// The configuration of a machine.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where all randomness comes from. Two machines that talk to each other need different seeds.
+    pub seed: Seed,
+    /// The timers of transactions that are not given their own.
+    pub timers: Timers,
+    /// The caps on everything that a peer could make grow.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// The defaults of the RFCs with this seed.
+    pub const fn new(seed: Seed) -> Self {
+        Self { seed, timers: Timers::DEFAULT, limits: Limits::DEFAULT }
+    }
+}
+
+/// Caps, each with what happens at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a message on a stream; beyond: 513 and the connection is closed. At most 16 MiB.
+    pub message: usize,
+    /// Lines in a header section; beyond: 513.
+    pub header_lines: usize,
+    /// Bytes of one header line, folds included; beyond: 513. At most 64 KiB.
+    pub line: usize,
+    /// Bytes of the header section; beyond: 513.
+    pub header_section: usize,
+    /// Via lines of a message; beyond: 513.
+    pub vias: usize,
+    /// Transactions alive at once; beyond: commands return [`Misuse::Full`](crate::Misuse::Full), new requests get
+    /// 503 with Retry-After.
+    pub transactions: usize,
+    /// Dialogs alive at once; beyond: as for transactions.
+    pub dialogs: usize,
+    /// Early and confirmed dialogs that the forks of one INVITE may make; responses beyond are dropped.
+    pub forks: usize,
+    /// Flows open at once; beyond: new connections are refused.
+    pub flows: usize,
+    /// Messages that wait for one connection to open; beyond: they count as lost.
+    pub waiting_for_flow: usize,
+    /// Outputs that wait to be drained; beyond: retransmissions and answers to strays count as lost.
+    pub outbox: usize,
+    /// Bytes of idle buffers that are kept to be used again.
+    pub idle_buffers: usize,
+    /// Retry-After of the 503 that answers a request beyond a cap.
+    pub retry_after: Duration,
+}
+
+impl Limits {
+    /// The defaults.
+    pub const DEFAULT: Self = Self {
+        message: 1 << 20,
+        header_lines: 1_000,
+        line: 1 << 16,
+        header_section: 128 << 10,
+        vias: 256,
+        transactions: 1_000_000,
+        dialogs: 1_000_000,
+        forks: 32,
+        flows: 100_000,
+        waiting_for_flow: 1_000,
+        outbox: 100_000,
+        idle_buffers: 16 << 20,
+        retry_after: Duration::from_secs(5),
+    };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}

@@ -1,0 +1,132 @@
+//! Dialogs (RFC 3261 §12): what two user agents know of each other, and how a request inside is made and checked.
+
+mod failure;
+mod id;
+mod route_set;
+
+pub(crate) use failure::{Ends, ends};
+pub(crate) use id::{by_message, key, Side};
+pub(crate) use route_set::RouteSet;
+
+use crate::headers::{Contact, Header, Name};
+use crate::message::{Message, Method, Status, Writer, push_hex};
+use crate::uri::Uri;
+use alloc::vec::Vec;
+
+/// The state of a dialog as this side sees it (RFC 3261 §12).
+///
+/// Its identity never changes. Of the rest, the route set is set by the response that makes the dialog and once more by the
+/// 2xx that confirms it (§13.2.2.4); the remote target by what RFC 6141 lets refresh it; and each side counts its own CSeq.
+#[derive(Clone, Debug)]
+pub(crate) struct Dialog {
+    pub(crate) call_id: Vec<u8>,
+    pub(crate) local_tag: Vec<u8>,
+    /// Empty for a peer of RFC 2543.
+    pub(crate) remote_tag: Vec<u8>,
+    /// The value of From in requests of this side, its tag included.
+    local: Vec<u8>,
+    /// The value of To in them.
+    remote: Vec<u8>,
+    pub(crate) target: Vec<u8>,
+    pub(crate) routes: RouteSet,
+    pub(crate) local_cseq: u32,
+    pub(crate) remote_cseq: Option<u32>,
+}
+
+/// A tag or Call-ID of ours as text.
+pub(crate) fn token(value: u64) -> Vec<u8> {
+    let mut text = Vec::with_capacity(16);
+    push_hex(&mut text, value);
+    text
+}
+
+impl Dialog {
+    /// The dialog that a request makes at the one who receives it (§12.1.1).
+    pub(crate) fn of_request(request: &Message<'_>, local_tag: u64, initial_cseq: u32) -> Self {
+        let local_tag = token(local_tag);
+        let mut local = Vec::from(request.value(Name::To).unwrap_or_default());
+        local.extend_from_slice(b";tag=");
+        local.extend_from_slice(&local_tag);
+        Self {
+            call_id: request.call_id().into(),
+            local_tag,
+            remote_tag: request.from_tag().unwrap_or_default().into(),
+            local,
+            remote: request.value(Name::From).unwrap_or_default().into(),
+            target: contact(request).unwrap_or(request.from().uri_bytes).into(),
+            routes: RouteSet::of_request(request),
+            local_cseq: initial_cseq,
+            remote_cseq: Some(request.cseq().number),
+        }
+    }
+
+    /// The dialog that a response makes at the one who sent the request (§12.1.2).
+    pub(crate) fn of_response(response: &Message<'_>) -> Self {
+        Self {
+            call_id: response.call_id().into(),
+            local_tag: response.from_tag().unwrap_or_default().into(),
+            remote_tag: response.to_tag().unwrap_or_default().into(),
+            local: response.value(Name::From).unwrap_or_default().into(),
+            remote: response.value(Name::To).unwrap_or_default().into(),
+            target: contact(response).unwrap_or(response.to().uri_bytes).into(),
+            routes: RouteSet::of_response(response),
+            local_cseq: response.cseq().number,
+            remote_cseq: None,
+        }
+    }
+
+    /// The 2xx that confirms the dialog: its route set and its target count from here on (§13.2.2.4).
+    pub(crate) fn confirm(&mut self, response: &Message<'_>) {
+        self.routes = RouteSet::of_response(response);
+        if let Some(target) = contact(response) {
+            self.target = target.into();
+        }
+    }
+
+    /// Takes the number of a request from the peer (§12.2.2); ACK and CANCEL are not asked.
+    ///
+    /// A lower number is answered with 500, an equal one too: it is no retransmission, or the transaction would have it.
+    /// The number counts even if the request is refused for another reason.
+    pub(crate) fn take_cseq(&mut self, request: &Message<'_>) -> Result<(), Status> {
+        let number = request.cseq().number;
+        if self.remote_cseq.is_some_and(|last| number <= last) {
+            return Err(Status::SERVER_INTERNAL_ERROR);
+        }
+        self.remote_cseq = Some(number);
+        Ok(())
+    }
+
+    /// The next number of this side.
+    pub(crate) const fn next_cseq(&mut self) -> u32 {
+        self.local_cseq = self.local_cseq.wrapping_add(1) & 0x7fff_ffff;
+        self.local_cseq
+    }
+
+    /// The Request-URI of requests in this dialog, and the URI that their next hop follows from (§12.2.1.1).
+    pub(crate) fn uris(&self) -> (&[u8], &[u8]) {
+        self.routes.uris(&self.target)
+    }
+
+    /// Writes what every request in this dialog has between Via and its content.
+    pub(crate) fn write(&self, writer: &mut Writer<'_>, method: Method<'_>, cseq: u32) {
+        self.routes.write(writer, &self.target);
+        writer
+            .field(Name::From, &[&self.local])
+            .field(Name::To, &[&self.remote])
+            .field(Name::CallId, &[&self.call_id])
+            .cseq(cseq, method)
+            .number(Name::MaxForwards, 70);
+    }
+
+    /// The key of the dialog in a table.
+    pub(crate) fn key(&self, hash: &crate::random::KeyedHash) -> u128 {
+        key(hash, &self.call_id, &self.local_tag, &self.remote_tag)
+    }
+}
+
+/// The URI of the first Contact, if it is one that requests can be sent to.
+fn contact<'a>(message: &'a Message<'_>) -> Option<&'a [u8]> {
+    let value = message.value(Name::Contact)?;
+    let address = Contact::list(value).next()?.ok()?.address()?;
+    matches!(address.uri(), Ok(Uri::Sip(_))).then_some(address.uri_bytes)
+}

@@ -1,0 +1,51 @@
+//! What the caller did wrong. What a peer did wrong is an event, and what the network did too.
+
+use crate::transport::Transport;
+use core::fmt;
+
+/// A command that can't be carried out. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Misuse {
+    /// The handle is stale: what it named is over.
+    Gone,
+    /// It is too late, or too early, for this: a second final response, an ACK that nobody waits for …
+    WrongState,
+    /// The standards forbid this response here (RFC 4320 §4).
+    Forbidden,
+    /// A cap of [`Limits`](crate::Limits) is reached. Try again later.
+    Full,
+    /// The machine is being shut down and begins nothing new.
+    Draining,
+    /// No address of this transport was stated with [`listen`](crate::Machine::listen).
+    NoLocal(Transport),
+    /// The URI is malformed, or of a scheme or transport to which nothing can be sent.
+    BadUri,
+    /// A header or the body can't be written: see [`Content::check`](crate::message::Content::check).
+    BadContent,
+    /// The method is not for this command: ACK and CANCEL have their own.
+    BadMethod,
+    /// The status is not for this command.
+    BadStatus,
+}
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone => f.write_str("the handle is stale: what it named is over"),
+            Self::WrongState => f.write_str("not possible in this state"),
+            Self::Forbidden => f.write_str("RFC 4320 forbids this response to a request other than INVITE"),
+            Self::Full => f.write_str("a configured limit is reached"),
+            Self::Draining => f.write_str("the machine is being shut down"),
+            Self::NoLocal(transport) => {
+                write!(f, "no local address speaks {transport:?}: state one with `listen` first")
+            }
+            Self::BadUri => f.write_str("the URI is malformed, or nothing can be sent to it"),
+            Self::BadContent => f.write_str("a header or the body can't stand in a message"),
+            Self::BadMethod => f.write_str("the method is not for this command"),
+            Self::BadStatus => f.write_str("the status is not for this command"),
+        }
+    }
+}
+
+impl core::error::Error for Misuse {}

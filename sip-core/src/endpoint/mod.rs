@@ -1,0 +1,343 @@
+//! [`Endpoint`]: transports and transactions (RFC 3261 §17, §18), and what all machines return.
+
+mod error;
+mod event;
+mod output;
+
+pub use error::Misuse;
+pub use event::{Command, Event, NewRequest, Rejected};
+pub use output::{Cause, Destination, Output, SendError, Source, Stats, Ticket, Transmit, Txn};
+
+use crate::config::Config;
+use crate::framing::{StreamBuf, datagram};
+use crate::handle::{ClientTxn, FlowId, ResolveId, ServerTxn};
+use crate::headers::Name;
+use crate::machine::{Machine, next_heard, next_output};
+use crate::message::{Content, Malformed, Message, Method, Status, push_hex};
+use crate::time::Instant;
+use crate::transaction::{ClientRequest, Heard, Layer, State, Told};
+use crate::transport::{Local, Target};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+/// The transaction layer as a machine of its own: for who writes the core of a user agent or a proxy himself.
+///
+/// It matches, repeats and absorbs; every request and response that is new goes up as an [`Event`]. It does not know
+/// dialogs: the ACK for a 2xx is sent with [`ack`](Self::ack), and a 2xx is repeated with [`repeat`](Self::repeat).
+pub struct Endpoint {
+    layer: Layer,
+    events: VecDeque<Event<'static>>,
+}
+
+impl Endpoint {
+    /// A machine without addresses: state them with [`listen`](Machine::listen).
+    pub fn new(config: Config) -> Self {
+        Self { layer: Layer::new(config), events: VecDeque::new() }
+    }
+
+    /// Sends a request in a transaction of its own (RFC 3261 §17.1): an ICT for INVITE, a NICT for others.
+    ///
+    /// # Errors
+    /// [`Misuse::BadMethod`] for ACK and CANCEL, [`Misuse::BadContent`], [`Misuse::BadUri`], [`Misuse::NoLocal`],
+    /// [`Misuse::Full`], [`Misuse::Draining`].
+    pub fn request(&mut self, now: Instant, request: &NewRequest<'_>) -> Result<ClientTxn, Misuse> {
+        if matches!(request.method, Method::Ack | Method::Cancel) {
+            return Err(Misuse::BadMethod);
+        }
+        request.check()?;
+        self.enter(now);
+        let call_id = self.mint_call_id(request);
+        let txn = self.layer.request(
+            &ClientRequest {
+                method: request.method,
+                uri: request.uri.as_bytes(),
+                towards: request.towards(),
+                target: request.target,
+                timers: request.timers,
+                user: request.user,
+            },
+            |writer| request.write(writer, &call_id),
+        );
+        self.leave();
+        txn
+    }
+
+    /// Sends an ACK for a 2xx, outside any transaction (RFC 3261 §13.2.2.4). The method of `request` is taken as ACK.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub fn ack(&mut self, now: Instant, request: &NewRequest<'_>) -> Result<(), Misuse> {
+        request.check()?;
+        self.enter(now);
+        let call_id = self.mint_call_id(request);
+        let ack = NewRequest { method: Method::Ack, ..*request };
+        let sent = self.layer.send_stateless(Method::Ack, ack.uri.as_bytes(), ack.towards(), |writer| {
+            ack.write(writer, &call_id);
+        });
+        sent.map(|buffer| self.layer.buffers.unpin(buffer))
+    }
+
+    /// Answers a request (RFC 3261 §8.2.6). The To tag is the same in every response of the transaction.
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]; [`Misuse::WrongState`] after a final response; [`Misuse::Forbidden`] for a 408, or a provisional
+    /// response but a late 100, to a request other than INVITE (RFC 4320 §4); [`Misuse::BadContent`].
+    pub fn respond(
+        &mut self,
+        now: Instant,
+        txn: ServerTxn,
+        status: Status,
+        content: &Content<'_>,
+    ) -> Result<(), Misuse> {
+        content.check().map_err(|_| Misuse::BadContent)?;
+        self.enter(now);
+        let done = self.layer.respond(txn, status, content, |_| {});
+        self.leave();
+        done
+    }
+
+    /// Sends the 2xx of an INVITE once more (RFC 3261 §13.3.1.4).
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]; [`Misuse::WrongState`] if no 2xx was sent.
+    pub fn repeat(&mut self, now: Instant, txn: ServerTxn) -> Result<(), Misuse> {
+        self.enter(now);
+        match self.layer.state(Txn::Server(txn)).ok_or(Misuse::Gone)? {
+            State::Ist(crate::transaction::ist::State::Accepted) => {
+                self.layer.repeat_success(txn);
+                self.leave();
+                Ok(())
+            }
+            _ => Err(Misuse::WrongState),
+        }
+    }
+
+    /// Cancels an INVITE: at once if a provisional response came, else when one comes (RFC 3261 §9.1). The INVITE still
+    /// ends by a final response, or 64·T1 later.
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]; [`Misuse::BadMethod`] if it is no INVITE; [`Misuse::WrongState`] after a final response.
+    pub fn cancel(&mut self, now: Instant, txn: ClientTxn) -> Result<(), Misuse> {
+        self.enter(now);
+        let done = self.layer.cancel(txn);
+        self.leave();
+        done
+    }
+
+    /// Ends a transaction at once and in silence; its terminal event has [`Cause::Aborted`].
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]
+    pub fn abort(&mut self, now: Instant, txn: Txn) -> Result<(), Misuse> {
+        self.enter(now);
+        let done = if self.layer.abort(txn) { Ok(()) } else { Err(Misuse::Gone) };
+        self.leave();
+        done
+    }
+
+    /// Attaches a number of the caller's to a transaction; events about it carry the number.
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]
+    pub fn set_user(&mut self, txn: Txn, user: u64) -> Result<(), Misuse> {
+        self.layer.user(txn).ok_or(Misuse::Gone)?;
+        self.layer.set_user(txn, user);
+        Ok(())
+    }
+
+    /// The state of a transaction; nothing if it is over.
+    pub fn state(&self, txn: Txn) -> Option<State> {
+        self.layer.state(txn)
+    }
+
+    /// All live transactions.
+    pub fn transactions(&self) -> impl Iterator<Item = Txn> {
+        self.layer.transactions()
+    }
+
+    fn mint_call_id(&mut self, request: &NewRequest<'_>) -> Vec<u8> {
+        let mut call_id = Vec::from(request.call_id.as_bytes());
+        if call_id.is_empty() {
+            push_hex(&mut call_id, self.layer.random.u64());
+            push_hex(&mut call_id, self.layer.random.u64());
+        }
+        call_id
+    }
+
+    /// Every call begins here: what was due before it is done first, so that it makes no difference when outputs are drained.
+    fn enter(&mut self, now: Instant) {
+        while self.layer.next_due().is_some_and(|due| due <= self.layer.clock()) {
+            self.fire();
+        }
+        self.layer.set_clock(now);
+    }
+
+    /// Every call ends here: what the layer has to tell becomes events.
+    fn leave(&mut self) {
+        while let Some(told) = self.layer.told() {
+            let event = match told {
+                Told::Terminated { txn, user, cause } => Event::Terminated { txn, user, cause },
+                Told::TransportError { txn, user } => Event::TransportError { txn, user },
+                Told::Unanswered { txn, user } => Event::Unanswered { txn, user },
+            };
+            self.events.push_back(event);
+            self.layer.out.push(crate::transaction::Item::Event);
+        }
+    }
+
+    fn fire(&mut self) {
+        self.layer.fire();
+        self.leave();
+    }
+
+    fn hear(&mut self, source: Source, message: Result<&Message<'_>, &Malformed<'_>>) -> Option<Meaning> {
+        let meaning = match message {
+            Ok(message) => Meaning::Heard(self.layer.receive(source, message)?),
+            Err(malformed) => Meaning::Rejected(self.layer.reject(source, malformed)),
+        };
+        self.leave();
+        Some(meaning)
+    }
+}
+
+/// What a message means, without the message.
+#[derive(Clone, Copy)]
+pub(crate) enum Meaning {
+    Heard(Heard),
+    Rejected(Option<Status>),
+}
+
+impl Machine for Endpoint {
+    type Event<'b> = Event<'b>;
+    type Command<'a> = Command<'a>;
+
+    fn datagram<'b>(&mut self, now: Instant, from: Source, data: &'b [u8]) -> Option<Event<'b>> {
+        self.enter(now);
+        let message = datagram(data, &self.layer.limits);
+        let meaning = self.hear(from, message.as_ref())?;
+        Some(Event::of(meaning, from, message))
+    }
+
+    fn stream<'b>(&mut self, now: Instant, flow: FlowId, buf: &'b mut StreamBuf) -> Option<Event<'b>> {
+        self.enter(now);
+        let source = Source::Flow(flow);
+        let limits = self.layer.limits.clone();
+        let (meaning, message) = next_heard(buf, &limits, |message| {
+            let Some(message) = message else {
+                self.layer.pong(flow);
+                return None;
+            };
+            let heard = self.hear(source, message);
+            if message.is_err_and(|malformed| malformed.error.breaks_stream()) {
+                self.layer.close_flow(flow);
+                self.leave();
+            }
+            heard
+        })?;
+        Some(Event::of(meaning, source, message))
+    }
+
+    fn advance(&mut self, now: Instant) {
+        self.enter(now);
+    }
+
+    fn poll(&mut self) -> Option<Output<'_, Event<'static>>> {
+        while self.layer.out.is_empty() && self.layer.next_due().is_some_and(|due| due <= self.layer.clock()) {
+            self.fire();
+        }
+        next_output(&mut self.layer, &mut self.events)
+    }
+
+    fn poll_event(&mut self) -> Option<Event<'static>> {
+        while self.events.is_empty() && self.layer.next_due().is_some_and(|due| due <= self.layer.clock()) {
+            self.fire();
+        }
+        let event = self.events.pop_front()?;
+        self.layer.out.overtake();
+        Some(event)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        if self.layer.out.is_empty() { self.layer.next_due() } else { Some(self.layer.clock()) }
+    }
+
+    fn listen(&mut self, now: Instant, local: Local) {
+        self.enter(now);
+        self.layer.listen(local);
+    }
+
+    fn flow_accepted(&mut self, now: Instant, target: Target, local: SocketAddr) -> Result<FlowId, Misuse> {
+        self.enter(now);
+        self.layer.flow_accepted(target, local).ok_or(Misuse::Full)
+    }
+
+    fn flow_opened(&mut self, now: Instant, flow: FlowId, local: SocketAddr) {
+        self.enter(now);
+        self.layer.flow_opened(flow, local);
+        self.leave();
+    }
+
+    fn flow_closed(&mut self, now: Instant, flow: FlowId) {
+        self.enter(now);
+        self.layer.flow_closed(flow);
+        self.leave();
+    }
+
+    fn send_failed(&mut self, now: Instant, ticket: Ticket, error: SendError) {
+        self.enter(now);
+        self.layer.send_failed(ticket, error);
+        self.leave();
+    }
+
+    fn resolved(&mut self, now: Instant, id: ResolveId, addrs: &[SocketAddr]) {
+        self.enter(now);
+        self.layer.resolved(id, addrs);
+        self.leave();
+    }
+
+    fn command(&mut self, now: Instant, command: Command<'_>) -> Result<(), Misuse> {
+        match command {
+            Command::Request(request) => self.request(now, &request).map(|_| ()),
+            Command::Ack(request) => self.ack(now, &request),
+            Command::Respond { txn, status, content } => self.respond(now, txn, status, &content),
+            Command::Repeat(txn) => self.repeat(now, txn),
+            Command::Cancel(txn) => self.cancel(now, txn),
+            Command::Abort(txn) => self.abort(now, txn),
+        }
+    }
+
+    fn drain(&mut self, now: Instant) {
+        self.enter(now);
+        self.layer.draining = true;
+    }
+
+    fn is_idle(&self) -> bool {
+        self.layer.is_idle()
+    }
+
+    fn stats(&self) -> Stats {
+        self.layer.stats()
+    }
+
+    fn into_owned(event: Event<'_>) -> Event<'static> {
+        event.into_owned()
+    }
+
+    fn refuse<'b>(&mut self, now: Instant, event: Self::Event<'b>) -> Option<Self::Event<'b>> {
+        match event {
+            Event::Request { txn, .. } => {
+                let after = self.layer.limits.retry_after.as_secs();
+                self.enter(now);
+                let _ = self.layer.respond(txn, Status::SERVICE_UNAVAILABLE, &Content::NONE, |writer| {
+                    writer.number(Name::RetryAfter, after);
+                });
+                self.leave();
+                None
+            }
+            Event::Response { response, .. } if response.status().is_provisional() => None,
+            Event::Stray(_) | Event::Rejected(_) => None,
+            kept => Some(kept),
+        }
+    }
+}

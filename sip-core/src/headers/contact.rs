@@ -1,0 +1,44 @@
+//! Contact (RFC 3261 §20.10).
+
+use super::{Address, Header, Name, value};
+use crate::message::{Error, lex};
+use alloc::vec::Vec;
+use nom::Parser;
+use nom::branch::alt;
+
+/// One value of Contact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contact<'a> {
+    /// `*`: all bindings of an address-of-record, to be removed (§10.2.2).
+    All,
+    /// An address with its parameters.
+    At(Address<'a>),
+}
+
+impl<'a> Contact<'a> {
+    /// The address, unless it is `*`.
+    pub const fn address(&self) -> Option<Address<'a>> {
+        match self {
+            Self::All => None,
+            Self::At(address) => Some(*address),
+        }
+    }
+}
+
+impl<'a> Header<'a> for Contact<'a> {
+    const NAME: Name = Name::Contact;
+
+    fn parse(input: &'a [u8]) -> Result<(Self, &'a [u8]), Error> {
+        // `*` is a token, so that it could begin a display name: the address is tried first.
+        value(input, |input| {
+            alt((Address::lex.map(Self::At), lex::byte(b'*').map(|()| Self::All))).parse(input)
+        })
+    }
+
+    fn emit(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::All => out.push(b'*'),
+            Self::At(address) => address.emit(out),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The names of header fields, with their compact forms.
+
+use core::fmt;
+
+macro_rules! names {
+    ($($variant:ident $long:literal $($compact:literal)?;)*) => {
+        /// The name of a header field. Names compare without case (RFC 3261 §7.3.1).
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        #[non_exhaustive]
+        pub enum Name {
+            $(#[doc = concat!("`", $long, "`", $(" (`", $compact, "`)",)?)] $variant,)*
+            /// A name that this library does not know; the field is kept as opaque bytes.
+            Other,
+        }
+
+        impl Name {
+            const ALL: &'static [(Self, &'static str, &'static str)] =
+                &[$((Self::$variant, $long, concat!($($compact)?)),)*];
+        }
+    };
+}
+
+names! {
+    Via "Via" "v";
+    From "From" "f";
+    To "To" "t";
+    CallId "Call-ID" "i";
+    CSeq "CSeq";
+    MaxForwards "Max-Forwards";
+    Contact "Contact" "m";
+    Route "Route";
+    RecordRoute "Record-Route";
+    ContentType "Content-Type" "c";
+    ContentLength "Content-Length" "l";
+    Accept "Accept";
+    AcceptContact "Accept-Contact" "a";
+    AcceptEncoding "Accept-Encoding";
+    AcceptLanguage "Accept-Language";
+    AlertInfo "Alert-Info";
+    Allow "Allow";
+    AllowEvents "Allow-Events" "u";
+    AuthenticationInfo "Authentication-Info";
+    Authorization "Authorization";
+    CallInfo "Call-Info";
+    ContentDisposition "Content-Disposition";
+    ContentEncoding "Content-Encoding" "e";
+    ContentLanguage "Content-Language";
+    Date "Date";
+    Diversion "Diversion";
+    ErrorInfo "Error-Info";
+    Event "Event" "o";
+    Expires "Expires";
+    FeatureCaps "Feature-Caps";
+    FlowTimer "Flow-Timer";
+    Geolocation "Geolocation";
+    HistoryInfo "History-Info";
+    InReplyTo "In-Reply-To";
+    InfoPackage "Info-Package";
+    Join "Join";
+    MaxBreadth "Max-Breadth";
+    MimeVersion "MIME-Version";
+    MinExpires "Min-Expires";
+    MinSe "Min-SE";
+    Organization "Organization";
+    PAssertedIdentity "P-Asserted-Identity";
+    PPreferredIdentity "P-Preferred-Identity";
+    Path "Path";
+    Priority "Priority";
+    Privacy "Privacy";
+    ProxyAuthenticate "Proxy-Authenticate";
+    ProxyAuthorization "Proxy-Authorization";
+    ProxyRequire "Proxy-Require";
+    RAck "RAck";
+    RSeq "RSeq";
+    Reason "Reason";
+    RecvInfo "Recv-Info";
+    ReferSub "Refer-Sub";
+    ReferTo "Refer-To" "r";
+    ReferredBy "Referred-By" "b";
+    RejectContact "Reject-Contact" "j";
+    Replaces "Replaces";
+    ReplyTo "Reply-To";
+    RequestDisposition "Request-Disposition" "d";
+    Require "Require";
+    RetryAfter "Retry-After";
+    SecurityClient "Security-Client";
+    SecurityServer "Security-Server";
+    SecurityVerify "Security-Verify";
+    Server "Server";
+    ServiceRoute "Service-Route";
+    SessionExpires "Session-Expires" "x";
+    SessionId "Session-ID";
+    SipETag "SIP-ETag";
+    SipIfMatch "SIP-If-Match";
+    Subject "Subject" "s";
+    SubscriptionState "Subscription-State";
+    Supported "Supported" "k";
+    TargetDialog "Target-Dialog";
+    Timestamp "Timestamp";
+    Unsupported "Unsupported";
+    UserAgent "User-Agent";
+    Warning "Warning";
+    WwwAuthenticate "WWW-Authenticate";
+}
+
+/// For each length of a name, the known names of that length: what a look-up has to compare with.
+const LENGTHS: usize = 21;
+
+static BY_LENGTH: [[u8; 12]; LENGTHS] = by_length();
+
+const fn by_length() -> [[u8; 12]; LENGTHS] {
+    let mut table = [[u8::MAX; 12]; LENGTHS];
+    let mut fill = [0; LENGTHS];
+    let mut at = 0;
+    while at < Name::ALL.len() {
+        let length = Name::ALL[at].1.len();
+        table[length][fill[length]] = at as u8;
+        fill[length] += 1;
+        at += 1;
+    }
+    table
+}
+
+/// The compact forms by their letter (RFC 3261 §7.3.3).
+static COMPACT: [u8; 26] = compact();
+
+const fn compact() -> [u8; 26] {
+    let mut table = [u8::MAX; 26];
+    let mut at = 0;
+    while at < Name::ALL.len() {
+        let letter = Name::ALL[at].2.as_bytes();
+        if letter.len() == 1 {
+            table[(letter[0] - b'a') as usize] = at as u8;
+        }
+        at += 1;
+    }
+    table
+}
+
+impl Name {
+    /// The name that these bytes spell, in any case, long or compact; [`Name::Other`] if it is not known.
+    pub fn lookup(name: &[u8]) -> Self {
+        if let [letter] = name {
+            let letter = letter.to_ascii_lowercase().wrapping_sub(b'a');
+            return COMPACT.get(letter as usize).map_or(Self::Other, |at| Self::nth(*at));
+        }
+        let Some(candidates) = BY_LENGTH.get(name.len()) else { return Self::Other };
+        for at in candidates {
+            let Some((found, long, _)) = Self::ALL.get(*at as usize) else { break };
+            if long.as_bytes().eq_ignore_ascii_case(name) {
+                return *found;
+            }
+        }
+        Self::Other
+    }
+
+    fn nth(at: u8) -> Self {
+        Self::ALL.get(at as usize).map_or(Self::Other, |entry| entry.0)
+    }
+
+    /// The name in its long form; an empty string for [`Name::Other`].
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.get(self as usize).map_or("", |entry| entry.1)
+    }
+
+    /// Its number, for the header index.
+    pub(crate) const fn id(self) -> u8 {
+        self as u8
+    }
+
+    pub(crate) fn from_id(id: u8) -> Self {
+        Self::nth(id)
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Self::Other { "(unknown header)" } else { self.as_str() })
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_found_in_both_forms_and_any_case() {
+        for (at, (name, long, compact)) in Name::ALL.iter().enumerate() {
+            assert_eq!(*name as usize, at);
+            assert_eq!(Name::lookup(long.as_bytes()), *name);
+            assert_eq!(Name::lookup(long.to_ascii_uppercase().as_bytes()), *name);
+            if !compact.is_empty() {
+                assert_eq!(Name::lookup(compact.as_bytes()), *name);
+                assert_eq!(Name::lookup(compact.to_ascii_uppercase().as_bytes()), *name);
+            }
+        }
+        for other in ["", "Q", "C%6Fntact", "Vias", "Call ID", "zzz-a-header-longer-than-any"] {
+            assert_eq!(Name::lookup(other.as_bytes()), Name::Other);
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The verbs that every machine has.
+
+use crate::config::Limits;
+use crate::endpoint::{Misuse, Output, SendError, Source, Stats, Ticket, Transmit};
+use crate::framing::{Framed, StreamBuf, frame};
+use crate::handle::{FlowId, ResolveId};
+use crate::message::{Malformed, Message};
+use crate::time::Instant;
+use crate::transaction::{Item, Layer};
+use crate::transport::{Local, Target};
+use alloc::collections::{BTreeMap, VecDeque};
+use core::fmt::Debug;
+use core::net::SocketAddr;
+
+/// A state machine that speaks SIP: [`Endpoint`](crate::Endpoint), [`ua::UserAgent`](crate::ua::UserAgent).
+///
+/// Bytes, time and facts go in; [`poll`](Self::poll) gives what is to be done. Drivers, simulators and fuzzers are written
+/// against this trait, so that they drive any of the machines; the commands of a machine are its own methods. The rules
+/// that all of them keep are numbered in the [crate documentation](crate#the-contract).
+pub trait Machine {
+    /// What the machine tells its user. Events that bytes caused borrow the bytes; polled ones own what little they hold.
+    type Event<'b>: Send + Debug;
+
+    /// The commands of the machine as plain values.
+    type Command<'a>: Debug;
+
+    /// Takes one datagram, or one message of a flow that frames messages itself.
+    fn datagram<'b>(&mut self, now: Instant, from: Source, data: &'b [u8]) -> Option<Self::Event<'b>>;
+
+    /// Takes messages from the front of a stream's buffer until one means something to the user. Call it until it returns
+    /// `None`, which means that no whole message is left.
+    fn stream<'b>(&mut self, now: Instant, flow: FlowId, buf: &'b mut StreamBuf) -> Option<Self::Event<'b>>;
+
+    /// Says what time it is. What is due then is done by [`poll`](Self::poll), one timer a call.
+    fn advance(&mut self, now: Instant);
+
+    /// The next output; `None` when there is nothing to do before [`deadline`](Self::deadline) or the next input.
+    fn poll(&mut self) -> Option<Output<'_, Self::Event<'static>>>;
+
+    /// The next event, past the transmits and connections that stand before it and stay where they are.
+    fn poll_event(&mut self) -> Option<Self::Event<'static>>;
+
+    /// When [`advance`](Self::advance) is to be called next; at once while output is pending.
+    fn deadline(&self) -> Option<Instant>;
+
+    /// States that the machine may use this address as its own.
+    fn listen(&mut self, now: Instant, local: Local);
+
+    /// States that a peer opened a connection.
+    ///
+    /// # Errors
+    /// [`Misuse::Full`]: close it.
+    fn flow_accepted(&mut self, now: Instant, target: Target, local: SocketAddr) -> Result<FlowId, Misuse>;
+
+    /// States that a connection asked for with [`Output::Connect`] is open.
+    fn flow_opened(&mut self, now: Instant, flow: FlowId, local: SocketAddr);
+
+    /// States that a connection is closed, or could not be opened.
+    fn flow_closed(&mut self, now: Instant, flow: FlowId);
+
+    /// States that a transmit could not be sent.
+    fn send_failed(&mut self, now: Instant, ticket: Ticket, error: SendError);
+
+    /// Answers [`Output::Resolve`] with the addresses in the order of preference; none if the name has none.
+    fn resolved(&mut self, now: Instant, id: ResolveId, addrs: &[SocketAddr]);
+
+    /// Carries out a command given as a value. The methods of the machine do the same and return the handles.
+    ///
+    /// # Errors
+    /// As the method of the same name.
+    fn command(&mut self, now: Instant, command: Self::Command<'_>) -> Result<(), Misuse>;
+
+    /// Begins nothing new from here on: new requests are refused with 503, commands that begin something return
+    /// [`Misuse::Draining`]; what is under way goes on.
+    fn drain(&mut self, now: Instant);
+
+    /// Whether nothing is alive and no output is pending.
+    fn is_idle(&self) -> bool;
+
+    /// Counters and sizes.
+    fn stats(&self) -> Stats;
+
+    /// The event with a copy of its bytes, for another task.
+    fn into_owned(event: Self::Event<'_>) -> Self::Event<'static>;
+
+    /// What a driver does with an event that its user has no room for: a new request is answered with 503, a provisional
+    /// response is dropped, and what the user must not miss is given back.
+    fn refuse<'b>(&mut self, now: Instant, event: Self::Event<'b>) -> Option<Self::Event<'b>>;
+}
+
+/// Who uses a machine: the TU of RFC 3261 §5. Drivers run one beside its machine and hand it every event.
+///
+/// It may give commands from within each call. Nothing here blocks: what takes time is a later call.
+pub trait TransactionUser<M: Machine> {
+    /// Takes one event.
+    fn event(&mut self, now: Instant, machine: &mut M, event: M::Event<'_>);
+
+    /// When [`advance`](Self::advance) is to be called next, if ever.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Says what time it is.
+    fn advance(&mut self, now: Instant, machine: &mut M) {
+        let _ = (now, machine);
+    }
+
+    /// Whether it wants nothing more: its driver may stop.
+    fn is_done(&self) -> bool {
+        false
+    }
+}
+
+/// One input of a machine as a plain value: the log of a run, the vocabulary of a fuzzer, the form of a bug report.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Input<'a, C> {
+    /// [`Machine::datagram`]
+    Datagram {
+        /// Where it came from.
+        from: Source,
+        /// Its bytes.
+        data: &'a [u8],
+    },
+    /// Bytes read from a flow, for [`Machine::stream`].
+    Stream {
+        /// Which flow.
+        flow: FlowId,
+        /// The bytes.
+        data: &'a [u8],
+    },
+    /// [`Machine::advance`]
+    Advance,
+    /// [`Machine::listen`]
+    Listen(Local),
+    /// [`Machine::flow_accepted`]
+    FlowAccepted {
+        /// The peer.
+        target: Target,
+        /// This end.
+        local: SocketAddr,
+    },
+    /// [`Machine::flow_opened`]
+    FlowOpened {
+        /// Which flow.
+        flow: FlowId,
+        /// This end.
+        local: SocketAddr,
+    },
+    /// [`Machine::flow_closed`]
+    FlowClosed(FlowId),
+    /// [`Machine::send_failed`]
+    SendFailed(Ticket, SendError),
+    /// [`Machine::resolved`]
+    Resolved {
+        /// Which question.
+        id: ResolveId,
+        /// The addresses.
+        addrs: &'a [SocketAddr],
+    },
+    /// [`Machine::drain`]
+    Drain,
+    /// [`Machine::command`]
+    Command(C),
+}
+
+/// The stream buffers that a run of [`Input`]s needs: one for each flow.
+#[derive(Debug, Default)]
+pub struct Streams(BTreeMap<FlowId, StreamBuf>);
+
+impl Streams {
+    /// Gives one input to a machine; `heard` is called with each event that bytes caused.
+    ///
+    /// # Errors
+    /// What a command, or accepting a flow, was refused for.
+    pub fn feed<M: Machine>(
+        &mut self,
+        machine: &mut M,
+        now: Instant,
+        input: Input<'_, M::Command<'_>>,
+        mut heard: impl FnMut(&mut M, M::Event<'_>),
+    ) -> Result<(), Misuse> {
+        match input {
+            Input::Datagram { from, data } => {
+                if let Some(event) = machine.datagram(now, from, data) {
+                    heard(machine, event);
+                }
+            }
+            Input::Stream { flow, data } => {
+                let buf = self.0.entry(flow).or_default();
+                buf.extend(data);
+                while let Some(event) = machine.stream(now, flow, buf) {
+                    heard(machine, event);
+                }
+            }
+            Input::Advance => machine.advance(now),
+            Input::Listen(local) => machine.listen(now, local),
+            Input::FlowAccepted { target, local } => return machine.flow_accepted(now, target, local).map(|_| ()),
+            Input::FlowOpened { flow, local } => machine.flow_opened(now, flow, local),
+            Input::FlowClosed(flow) => {
+                self.0.remove(&flow);
+                machine.flow_closed(now, flow);
+            }
+            Input::SendFailed(ticket, error) => machine.send_failed(now, ticket, error),
+            Input::Resolved { id, addrs } => machine.resolved(now, id, addrs),
+            Input::Drain => machine.drain(now),
+            Input::Command(command) => return machine.command(now, command),
+        }
+        Ok(())
+    }
+}
+
+// What the machines share in carrying out the verbs.
+
+/// The next queued output; events come from the owner's own queue, in step with their marks.
+pub(crate) fn next_output<'m, E>(layer: &'m mut Layer, events: &mut VecDeque<E>) -> Option<Output<'m, E>> {
+    let item = loop {
+        match layer.out.pop(&mut layer.buffers)? {
+            // What the flow or the question was for has ended before it was drained.
+            Item::Connect(flow) if layer.flow(flow).is_none() => {}
+            Item::Resolve(id) if layer.question(id).is_none() => {}
+            item => break item,
+        }
+    };
+    Some(match item {
+        Item::Transmit { to, buffer, ticket, again } => {
+            Output::Transmit(Transmit { ticket, to, bytes: layer.buffers.message(buffer), retransmission: again })
+        }
+        Item::Connect(flow) => Output::Connect { flow, target: layer.flow(flow)?.target },
+        Item::Close(flow) => Output::Close { flow },
+        Item::Resolve(id) => {
+            let (host, port, transport) = layer.question(id)?;
+            Output::Resolve { id, host, port, transport }
+        }
+        Item::Event => Output::Event(events.pop_front()?),
+    })
+}
+
+/// Takes messages off a stream until `hear` makes something of one; returns that with the message, which borrows the
+/// buffer.
+pub(crate) fn next_heard<'b, T>(
+    buf: &'b mut StreamBuf,
+    limits: &Limits,
+    mut hear: impl FnMut(Option<Result<&Message<'_>, &Malformed<'_>>>) -> Option<T>,
+) -> Option<(T, Result<Message<'b>, Malformed<'b>>)> {
+    let (heard, range, fault) = loop {
+        let (range, fault) = match buf.next(limits)? {
+            Framed::Ping => {
+                hear(None);
+                continue;
+            }
+            Framed::Message(range) => (range, None),
+            Framed::Broken(range, kind) => (range, Some(kind)),
+        };
+        let message = frame(buf.slice(range.clone()), fault, limits);
+        if let Some(heard) = hear(Some(message.as_ref())) {
+            break (heard, range, fault);
+        }
+    };
+    Some((heard, frame(buf.slice(range), fault, limits)))
+}

@@ -1,0 +1,271 @@
+//! Views of a parsed message: bytes, borrowed or owned, and the index beside them.
+
+use super::{Error, Index, Method, Start, Status};
+use crate::headers::{Address, CSeq, Header, Name, Params, Via};
+use crate::uri::Uri;
+use alloc::borrow::Cow;
+use core::fmt;
+use core::ops::Deref;
+
+/// What requests and responses have in common: header fields and a body.
+#[derive(Clone)]
+pub struct Message<'b> {
+    bytes: Cow<'b, [u8]>,
+    index: Index,
+}
+
+/// One header field as it stands in the message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// Which header it is.
+    pub name: Name,
+    /// The name as it is spelt.
+    pub spelt: &'a [u8],
+    /// The value without surrounding blanks, line folds inside it left as they are.
+    pub value: &'a [u8],
+}
+
+impl<'b> Message<'b> {
+    pub(crate) const fn borrowed(bytes: &'b [u8], index: Index) -> Self {
+        Self { bytes: Cow::Borrowed(bytes), index }
+    }
+
+    pub(crate) fn into_index(self) -> Index {
+        self.index
+    }
+
+    /// The message with a copy of its bytes, for another task or a later time.
+    pub fn into_owned(self) -> Message<'static> {
+        Message { bytes: Cow::Owned(self.bytes.into_owned()), index: self.index }
+    }
+
+    /// The whole message as it was received.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The body: what stands behind the empty line, as far as Content-Length says.
+    pub fn body(&self) -> &[u8] {
+        self.bytes.get(self.index.body as usize..).unwrap_or_default()
+    }
+
+    pub(crate) const fn is_request(&self) -> bool {
+        matches!(self.index.start, Start::Request { .. })
+    }
+
+    /// The method of the Request-Line; nothing for a response.
+    pub(crate) fn request_method(&self) -> Option<Method<'_>> {
+        match self.index.start {
+            Start::Request { method, .. } => Some(Method::new(method.get(&self.bytes))),
+            Start::Response { .. } => None,
+        }
+    }
+
+    /// The method of a message that is known to be a request.
+    pub(crate) fn method(&self) -> Method<'_> {
+        self.request_method().unwrap_or(Method::Other(b""))
+    }
+
+    /// The Request-URI of a message that is known to be a request.
+    pub(crate) fn uri(&self) -> Uri<'_> {
+        Uri::parse(self.request_uri()).unwrap_or(Uri::Other(self.request_uri()))
+    }
+
+    /// The Request-URI as it stands; nothing for a response.
+    pub(crate) fn request_uri(&self) -> &[u8] {
+        match self.index.start {
+            Start::Request { uri, .. } => uri.get(&self.bytes),
+            Start::Response { .. } => b"",
+        }
+    }
+
+    /// The code of the Status-Line; zero for a request.
+    pub(crate) const fn status_code(&self) -> u16 {
+        match self.index.start {
+            Start::Request { .. } => 0,
+            Start::Response { status, .. } => status,
+        }
+    }
+
+    /// A request view of this, or a response view.
+    pub(crate) fn classify(self) -> Result<Request<'b>, Response<'b>> {
+        if self.is_request() { Ok(Request(self)) } else { Err(Response(self)) }
+    }
+
+    /// The header fields in their order.
+    pub fn fields(&self) -> impl Iterator<Item = Field<'_>> {
+        self.index.lines.iter().map(|line| Field {
+            name: line.name(),
+            spelt: line.spelt(&self.bytes),
+            value: line.value(&self.bytes),
+        })
+    }
+
+    /// The values of all fields of this name, one for each line, comma lists not taken apart.
+    pub fn values(&self, name: Name) -> impl Iterator<Item = &[u8]> {
+        self.index.lines.iter().filter(move |line| line.id() == name.id()).map(|line| line.value(&self.bytes))
+    }
+
+    /// The value of the first field of this name.
+    pub fn value(&self, name: Name) -> Option<&[u8]> {
+        self.values(name).next()
+    }
+
+    /// The header `T`, if the message has it: its first value.
+    ///
+    /// # Errors
+    /// The value does not follow the grammar of the header. The message itself stays as usable as it was.
+    pub fn get<'a, T: Header<'a>>(&'a self) -> Result<Option<T>, Error> {
+        self.values(T::NAME).next().map(T::whole).transpose()
+    }
+
+    /// Every value of the header `T`, in order, comma lists taken apart. Ends after the first error.
+    pub fn all<'a, T: Header<'a>>(&'a self) -> impl Iterator<Item = Result<T, Error>> {
+        self.values(T::NAME).flat_map(T::list)
+    }
+
+    /// The top Via (RFC 3261 §20.42).
+    pub fn via(&self) -> Via<'_> {
+        let via = self.index.via;
+        Via {
+            transport: via.transport.get(&self.bytes),
+            host: via.host.get(&self.bytes),
+            port: core::num::NonZero::new(via.port),
+            params: Params::new(via.params.get(&self.bytes)),
+        }
+    }
+
+    /// The branch of the top Via; nothing if it has none (RFC 2543).
+    pub fn branch(&self) -> Option<&[u8]> {
+        let branch = self.index.via.branch;
+        (!branch.is_empty()).then(|| branch.get(&self.bytes))
+    }
+
+    /// From (RFC 3261 §20.20).
+    pub fn from(&self) -> Address<'_> {
+        Address::from_spans(self.index.from, &self.bytes)
+    }
+
+    /// To (RFC 3261 §20.39).
+    pub fn to(&self) -> Address<'_> {
+        Address::from_spans(self.index.to, &self.bytes)
+    }
+
+    /// The tag of From; nothing if it has none (RFC 2543).
+    pub fn from_tag(&self) -> Option<&[u8]> {
+        let tag = self.index.from.tag;
+        (!tag.is_empty()).then(|| tag.get(&self.bytes))
+    }
+
+    /// The tag of To, if it has one.
+    pub fn to_tag(&self) -> Option<&[u8]> {
+        let tag = self.index.to.tag;
+        (!tag.is_empty()).then(|| tag.get(&self.bytes))
+    }
+
+    /// Call-ID (RFC 3261 §20.8). Compared byte by byte.
+    pub fn call_id(&self) -> &[u8] {
+        self.index.call_id.get(&self.bytes)
+    }
+
+    /// CSeq (RFC 3261 §20.16).
+    pub fn cseq(&self) -> CSeq<'_> {
+        CSeq { number: self.index.cseq, method: Method::new(self.index.cseq_method.get(&self.bytes)) }
+    }
+
+    /// Max-Forwards, 0 to 255 (RFC 3261 §20.22); nothing if it is missing.
+    pub const fn max_forwards(&self) -> Option<u8> {
+        self.index.max_forwards
+    }
+}
+
+/// A request (RFC 3261 §7.1).
+#[derive(Clone)]
+pub struct Request<'b>(Message<'b>);
+
+impl Request<'_> {
+    /// The method of the Request-Line.
+    pub fn method(&self) -> Method<'_> {
+        self.0.method()
+    }
+
+    /// The Request-URI as it stands.
+    pub fn uri_bytes(&self) -> &[u8] {
+        self.0.request_uri()
+    }
+
+    /// The Request-URI. It was checked when the request was parsed.
+    pub fn uri(&self) -> Uri<'_> {
+        self.0.uri()
+    }
+
+    /// The request with a copy of its bytes.
+    pub fn into_owned(self) -> Request<'static> {
+        Request(self.0.into_owned())
+    }
+}
+
+/// A response (RFC 3261 §7.2).
+#[derive(Clone)]
+pub struct Response<'b>(Message<'b>);
+
+impl Response<'_> {
+    /// The status code.
+    pub fn status(&self) -> Status {
+        Status::new(self.0.status_code()).unwrap_or(Status::SERVER_INTERNAL_ERROR)
+    }
+
+    /// The reason phrase as it stands, UTF-8 by the grammar but not checked.
+    pub fn reason(&self) -> &[u8] {
+        match self.0.index.start {
+            Start::Response { reason, .. } => reason.get(&self.0.bytes),
+            Start::Request { .. } => b"",
+        }
+    }
+
+    /// The response with a copy of its bytes.
+    pub fn into_owned(self) -> Response<'static> {
+        Response(self.0.into_owned())
+    }
+}
+
+impl<'b> Deref for Request<'b> {
+    type Target = Message<'b>;
+
+    fn deref(&self) -> &Message<'b> {
+        &self.0
+    }
+}
+
+impl<'b> Deref for Response<'b> {
+    type Target = Message<'b>;
+
+    fn deref(&self) -> &Message<'b> {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = memchr::memchr(b'\r', &self.bytes).unwrap_or(self.bytes.len());
+        write!(f, "{}", self.bytes.get(..end).unwrap_or_default().escape_ascii())
+    }
+}
+
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Response<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Field<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.spelt.escape_ascii(), self.value.escape_ascii())
+    }
+}

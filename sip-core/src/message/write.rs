@@ -1,0 +1,208 @@
+//! Writing messages: everything appends to one buffer, the caller's or a pooled one.
+
+use super::{Error, ErrorKind, Method, Status, lex};
+use crate::headers::Name;
+use alloc::vec::Vec;
+
+/// Appends a message to a buffer, from the start line to the body.
+///
+/// The writer adds nothing of its own but line ends, and Content-Length in [`finish`](Self::finish). It does not
+/// look into values: [`Content::check`] tells whether text that came from elsewhere may be written.
+#[derive(Debug)]
+pub struct Writer<'o> {
+    out: &'o mut Vec<u8>,
+}
+
+impl<'o> Writer<'o> {
+    /// Starts a request: `METHOD uri SIP/2.0`
+    pub fn request(out: &'o mut Vec<u8>, method: Method<'_>, uri: &[u8]) -> Self {
+        out.extend_from_slice(method.as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(uri);
+        out.extend_from_slice(b" SIP/2.0\r\n");
+        Self { out }
+    }
+
+    /// Starts a response: `SIP/2.0 code reason`
+    pub fn response(out: &'o mut Vec<u8>, status: Status) -> Self {
+        out.extend_from_slice(b"SIP/2.0 ");
+        push_number(out, u64::from(status.code()));
+        out.push(b' ');
+        out.extend_from_slice(status.reason().as_bytes());
+        out.extend_from_slice(b"\r\n");
+        Self { out }
+    }
+
+    /// Goes on with a message that `out` ends in the middle of.
+    pub(crate) const fn resume(out: &'o mut Vec<u8>) -> Self {
+        Self { out }
+    }
+
+    /// One header field; a list of parts is written as one value.
+    pub fn field(&mut self, name: Name, parts: &[&[u8]]) -> &mut Self {
+        self.named(name.as_str(), parts)
+    }
+
+    /// One header field under any name.
+    pub fn named(&mut self, name: &str, parts: &[&[u8]]) -> &mut Self {
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b": ");
+        for part in parts {
+            self.out.extend_from_slice(part);
+        }
+        self.out.extend_from_slice(b"\r\n");
+        self
+    }
+
+    /// One header field with a number.
+    pub fn number(&mut self, name: Name, value: u64) -> &mut Self {
+        self.out.extend_from_slice(name.as_str().as_bytes());
+        self.out.extend_from_slice(b": ");
+        push_number(self.out, value);
+        self.out.extend_from_slice(b"\r\n");
+        self
+    }
+
+    /// CSeq.
+    pub fn cseq(&mut self, number: u32, method: Method<'_>) -> &mut Self {
+        self.out.extend_from_slice(b"CSeq: ");
+        push_number(self.out, u64::from(number));
+        self.out.push(b' ');
+        self.out.extend_from_slice(method.as_bytes());
+        self.out.extend_from_slice(b"\r\n");
+        self
+    }
+
+    /// The header fields of a [`Content`], then its end: Content-Type, Content-Length, the empty line, the body.
+    pub fn finish(&mut self, content: &Content<'_>) {
+        for (name, value) in content.headers {
+            self.named(name, &[value.as_bytes()]);
+        }
+        if !content.content_type.is_empty() {
+            self.field(Name::ContentType, &[content.content_type.as_bytes()]);
+        }
+        self.number(Name::ContentLength, content.body.len() as u64);
+        self.out.extend_from_slice(b"\r\n");
+        self.out.extend_from_slice(content.body);
+    }
+}
+
+/// What the transaction user puts into a message: header fields and a body.
+///
+/// What the core writes itself (Via, From, To, Call-ID, CSeq, Max-Forwards, Content-Length …) does not belong here.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Content<'a> {
+    /// Header fields by name and value, written in this order.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// The media type of the body; empty if there is none.
+    pub content_type: &'a str,
+    /// The body, written as it is.
+    pub body: &'a [u8],
+}
+
+impl<'a> Content<'a> {
+    /// Neither headers nor body.
+    pub const NONE: Self = Content { headers: &[], content_type: "", body: b"" };
+
+    /// Only header fields.
+    pub const fn headers(headers: &'a [(&'a str, &'a str)]) -> Self {
+        Content { headers, ..Content::NONE }
+    }
+
+    /// Only a body.
+    pub const fn body(content_type: &'a str, body: &'a [u8]) -> Self {
+        Content { headers: &[], content_type, body }
+    }
+
+    /// Whether all of it can stand in a message: names are tokens, values hold no line end and no NUL, and no header
+    /// is one that the core writes itself.
+    ///
+    /// # Errors
+    /// The offset is the number of the header that can't be written.
+    pub fn check(&self) -> Result<(), Error> {
+        for (at, (name, value)) in self.headers.iter().enumerate() {
+            let own = matches!(
+                Name::lookup(name.as_bytes()),
+                Name::Via
+                    | Name::From
+                    | Name::To
+                    | Name::CallId
+                    | Name::CSeq
+                    | Name::MaxForwards
+                    | Name::ContentLength
+                    | Name::ContentType
+            );
+            if own || !lex::is_token(name.as_bytes()) || !is_text(value) {
+                return Err(Error::new(at, ErrorKind::HeaderLine));
+            }
+        }
+        if is_text(self.content_type) && (self.body.is_empty() || !self.content_type.is_empty()) {
+            Ok(())
+        } else {
+            Err(Error::new(self.headers.len(), ErrorKind::Field(Name::ContentType)))
+        }
+    }
+}
+
+/// Whether a value can stand on one header line.
+fn is_text(value: &str) -> bool {
+    !value.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0))
+}
+
+/// Appends a number in decimal.
+pub(crate) fn push_number(out: &mut Vec<u8>, mut value: u64) {
+    let mut digits = [0; 20];
+    let mut from = digits.len();
+    for (at, digit) in digits.iter_mut().enumerate().rev() {
+        *digit = b'0' + (value % 10) as u8;
+        value /= 10;
+        from = at;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(from..).unwrap_or_default());
+}
+
+/// Appends a number in sixteen lower-case hexadecimal digits.
+pub(crate) fn push_hex(out: &mut Vec<u8>, value: u64) {
+    out.extend((0..16).rev().map(|nibble| match (value >> (nibble * 4)) as u8 & 15 {
+        digit @ 0..=9 => b'0' + digit,
+        letter => b'a' - 10 + letter,
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_whole() {
+        let mut out = Vec::new();
+        for value in [0, 7, 10, 4_294_967_295, u64::MAX] {
+            out.clear();
+            push_number(&mut out, value);
+            assert_eq!(out, std::format!("{value}").as_bytes());
+            out.clear();
+            push_hex(&mut out, value);
+            assert_eq!(out, std::format!("{value:016x}").as_bytes());
+        }
+    }
+
+    #[test]
+    fn injection_is_refused() {
+        for headers in [
+            [("X", "a\r\nEvil: yes")],
+            [("X\r\nEvil", "yes")],
+            [("X", "nul\0")],
+            [("Via", "SIP/2.0/UDP x")],
+            [("v", "SIP/2.0/UDP x")],
+            [("", "x")],
+        ] {
+            assert!(Content::headers(&headers).check().is_err(), "{headers:?}");
+        }
+        assert!(Content::body("text/plain\r\nX: y", b"").check().is_err());
+        assert!(Content::body("", b"a body of no type").check().is_err());
+        assert!(Content::headers(&[("Subject", "caf\u{e9}")]).check().is_ok());
+    }
+}

@@ -1,0 +1,317 @@
+//! Client transactions: requests out, responses in (RFC 3261 §17.1, §9.1).
+
+use super::layer::{Applied, Heard, Layer, branch_key};
+use super::{BufferId, State, Timers, ict, nict};
+use crate::endpoint::{Misuse, Txn};
+use crate::handle::{ClientTxn, Key};
+use crate::headers::{Header, Name, Route};
+use crate::message::{Content, Message, Method, Writer, parse, push_hex};
+use crate::transport::{NextHop, Target, Transport, next_hop};
+use crate::uri::Uri;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+/// A request that is to be sent in a transaction of its own.
+pub(crate) struct ClientRequest<'a> {
+    pub(crate) method: Method<'a>,
+    pub(crate) uri: &'a [u8],
+    /// The URI that the next hop follows from: the top Route, or the Request-URI.
+    pub(crate) towards: &'a [u8],
+    /// The next hop, if the transaction user knows better.
+    pub(crate) target: Option<Target>,
+    pub(crate) timers: Option<Timers>,
+    pub(crate) user: u64,
+}
+
+/// The start of every branch that RFC 3261 elements make (§8.1.1.7).
+const COOKIE: &[u8] = b"z9hG4bK";
+
+impl Layer {
+    /// Sends a request. `write` adds what stands between Via and the end of the message.
+    pub(crate) fn request(
+        &mut self,
+        request: &ClientRequest<'_>,
+        write: impl FnOnce(&mut Writer<'_>),
+    ) -> Result<ClientTxn, Misuse> {
+        if self.draining && !matches!(request.method, Method::Bye) {
+            return Err(Misuse::Draining);
+        }
+        if self.is_full() {
+            return Err(Misuse::Full);
+        }
+        let hop = match request.target {
+            Some(target) => NextHop::Address(target),
+            None => Uri::parse(request.towards).ok().as_ref().and_then(next_hop).ok_or(Misuse::BadUri)?,
+        };
+        let (transport, addr) = match hop {
+            NextHop::Address(target) => (target.transport, Some(target.addr)),
+            NextHop::Name { transport, .. } => (transport, None),
+        };
+        let (local, _) = self.locals.towards(transport, addr).ok_or(Misuse::NoLocal(transport))?;
+        let target = Target { transport, addr: addr.unwrap_or(SocketAddr::new(local.ip(), 0)) };
+        let (state, step) = if request.method == Method::Invite {
+            let step = ict::start(transport.reliability());
+            (State::Ict(step.next), step.map(State::Ict))
+        } else {
+            let step = nict::start(transport.reliability());
+            (State::Nict(step.next), step.map(State::Nict))
+        };
+        let key = self.open(state, target, request.user, request.timers);
+        self.write_request(key, request, addr, write);
+        match hop {
+            NextHop::Address(_) => self.direct(key),
+            NextHop::Name { host, port, .. } => self.resolve_for_txn(key, host, port, transport),
+        }
+        self.apply(key, &step, None, false);
+        self.report_failures();
+        Ok(ClientTxn(key))
+    }
+
+    fn write_request(
+        &mut self,
+        key: Key,
+        request: &ClientRequest<'_>,
+        addr: Option<SocketAddr>,
+        write: impl FnOnce(&mut Writer<'_>),
+    ) {
+        let Some(record) = self.txns.get(key) else { return };
+        let (buffer, secret, transport) = (record.buffer, record.secret, record.target.transport);
+        let sent_by = self.locals.towards(transport, addr).map_or("", |(_, sent_by)| sent_by);
+        self.buffers.write(buffer, |out| {
+            let mut writer = Writer::request(out, request.method, request.uri);
+            let branch = Branch { key, secret }.to_bytes();
+            via(&mut writer, transport, sent_by, &branch);
+            write(&mut writer);
+            0
+        });
+    }
+
+    /// RFC 3261 §9.1: at once after a provisional response, else when one comes; never after a final one.
+    pub(crate) fn cancel(&mut self, txn: ClientTxn) -> Result<(), Misuse> {
+        let record = self.get(Txn::Client(txn)).ok_or(Misuse::Gone)?;
+        let State::Ict(state) = record.state else { return Err(Misuse::BadMethod) };
+        if !matches!(state, ict::State::Calling { .. } | ict::State::Proceeding { .. }) {
+            return Err(Misuse::WrongState);
+        }
+        let step = ict::step(state, ict::Event::Cancel, record.reliability).map(State::Ict);
+        self.apply(txn.0, &step, None, false);
+        self.report_failures();
+        Ok(())
+    }
+
+    pub(super) fn receive_response(&mut self, response: &Message<'_>) -> Option<Heard> {
+        let Some(key) = self.match_response(response) else {
+            self.stats.strays += 1;
+            return Some(Heard::Stray);
+        };
+        let status = response.status_code();
+        let record = self.txns.get(key)?;
+        let on = record.reliability;
+        let step = match record.state {
+            State::Ict(state) => {
+                let event = match status {
+                    ..=100 => ict::Event::Trying,
+                    101..=199 => ict::Event::Provisional,
+                    200..=299 => ict::Event::Success,
+                    _ => ict::Event::Failure,
+                };
+                ict::step(state, event, on).map(State::Ict)
+            }
+            State::Nict(state) => {
+                let event = if status < 200 { nict::Event::Provisional } else { nict::Event::Final };
+                nict::step(state, event, on).map(State::Nict)
+            }
+            State::Ist(_) | State::Nist(_) => return None,
+        };
+        let (user, silent) = (record.user, record.silent);
+        let Applied { report, .. } = self.apply(key, &step, Some(response), false);
+        report.filter(|_| !silent).map(|_| Heard::Response { txn: ClientTxn(key), user })
+    }
+
+    /// RFC 3261 §17.1.3: the branch of the top Via and the method of CSeq; before it §18.1.2: sent-by is ours.
+    fn match_response(&self, response: &Message<'_>) -> Option<Key> {
+        let via = response.via();
+        if !self.locals.is_ours(via.transport, via.host, via.port.map(core::num::NonZero::get)) {
+            return None;
+        }
+        let branch = Branch::parse(response.branch()?)?;
+        let method = response.cseq().method;
+        if method == Method::Cancel {
+            let index = self.cancels.get(branch_key(branch.key, branch.secret))?;
+            return self.txns.key_at(index);
+        }
+        let record = self.txns.get(branch.key).filter(|record| record.secret == branch.secret)?;
+        let fits = match record.state {
+            State::Ict(_) => method == Method::Invite,
+            State::Nict(_) => !matches!(method, Method::Invite | Method::Ack) && !record.silent,
+            State::Ist(_) | State::Nist(_) => false,
+        };
+        // A NICT is for one method; the request that is kept tells which.
+        let fits = fits
+            && (method == Method::Invite || self.buffers.message(record.buffer).starts_with(method.as_bytes()));
+        fits.then_some(branch.key)
+    }
+
+    /// RFC 3261 §17.1.1.3: the ACK of the transaction. It is made once and sent for each copy of the final response.
+    pub(super) fn send_ack(&mut self, key: Key, response: Option<&Message<'_>>) {
+        let Some(record) = self.txns.get(key) else { return };
+        if let Some(ack) = record.ack {
+            return self.send(key, ack, true);
+        }
+        let to = response.and_then(|response| response.value(Name::To));
+        let buffer = self.derive(record.buffer, Method::Ack, to);
+        if let Some(record) = self.txns.get_mut(key) {
+            record.ack = Some(buffer);
+        }
+        self.send(key, buffer, false);
+    }
+
+    /// RFC 3261 §9.1: the CANCEL, in a transaction of its own that nobody is told of.
+    pub(super) fn send_cancel(&mut self, invite: Key) {
+        let Some(record) = self.txns.get(invite) else { return };
+        let (target, to, secret, request) = (record.target, record.to, record.secret, record.buffer);
+        let timers = record.timers();
+        let buffer = self.derive(request, Method::Cancel, None);
+        let step = nict::start(target.transport.reliability()).map(State::Nict);
+        let key = self.open(step.next, target, 0, timers);
+        let shared = branch_key(invite, secret);
+        if let Some(record) = self.txns.get_mut(key) {
+            let empty = core::mem::replace(&mut record.buffer, buffer);
+            record.silent = true;
+            record.key = shared;
+            self.buffers.unpin(empty);
+        }
+        self.cancels.insert(shared, key.index);
+        self.set_destination(key, to);
+        self.apply(key, &step, None, false);
+    }
+
+    /// A request made from an INVITE of ours: same Request-URI, top Via, Call-ID, From, CSeq number and Route. An ACK has
+    /// the To of the response and, by RFC 3261 §22.1, the credentials of the INVITE.
+    fn derive(&mut self, invite: BufferId, method: Method<'_>, to: Option<&[u8]>) -> BufferId {
+        let mut text = core::mem::take(&mut self.scratch);
+        text.clear();
+        if let Ok(invite) = parse(self.buffers.message(invite), &crate::config::Limits::DEFAULT) {
+            derived(&mut text, &invite, method, to);
+        }
+        let buffer = self.buffers.take(text.len());
+        self.buffers.write(buffer, |out| {
+            out.extend_from_slice(&text);
+            0
+        });
+        self.scratch = text;
+        buffer
+    }
+
+    /// Sends a request outside any transaction, an ACK for a 2xx, and keeps it: it can be sent again with
+    /// [`repeat_stateless`](Self::repeat_stateless) until the buffer is unpinned.
+    pub(crate) fn send_stateless(
+        &mut self,
+        method: Method<'_>,
+        uri: &[u8],
+        towards: &[u8],
+        write: impl FnOnce(&mut Writer<'_>),
+    ) -> Result<BufferId, Misuse> {
+        let hop = Uri::parse(towards).ok().as_ref().and_then(next_hop).ok_or(Misuse::BadUri)?;
+        let (transport, addr) = match hop {
+            NextHop::Address(target) => (target.transport, Some(target.addr)),
+            NextHop::Name { transport, .. } => (transport, None),
+        };
+        let mut branch = Vec::with_capacity(COOKIE.len() + 32);
+        branch.extend_from_slice(COOKIE);
+        push_hex(&mut branch, self.random.u64());
+        let buffer = self.buffers.take(0);
+        let (_, sent_by) = self.locals.towards(transport, addr).ok_or(Misuse::NoLocal(transport))?;
+        self.buffers.write(buffer, |out| {
+            let mut writer = Writer::request(out, method, uri);
+            via(&mut writer, transport, sent_by, &branch);
+            write(&mut writer);
+            0
+        });
+        self.send_hop(buffer, hop);
+        Ok(buffer)
+    }
+
+    /// Sends such a request again, to the next hop that follows from `towards`.
+    pub(crate) fn repeat_stateless(&mut self, buffer: BufferId, towards: &[u8]) {
+        if let Some(hop) = Uri::parse(towards).ok().as_ref().and_then(next_hop) {
+            self.send_hop(buffer, hop);
+        }
+    }
+
+    fn send_hop(&mut self, buffer: BufferId, hop: NextHop<'_>) {
+        match hop {
+            NextHop::Address(target) => self.send_to(target, buffer),
+            NextHop::Name { transport, host, port } => self.send_to_name(host, port, transport, buffer),
+        }
+    }
+}
+
+fn via(writer: &mut Writer<'_>, transport: Transport, sent_by: &str, branch: &[u8]) {
+    let protocol = transport.token().as_bytes();
+    writer.field(Name::Via, &[b"SIP/2.0/", protocol, b" ", sent_by.as_bytes(), b";branch=", branch, b";rport"]);
+}
+
+fn derived(out: &mut Vec<u8>, invite: &Message<'_>, method: Method<'_>, to: Option<&[u8]>) {
+    let mut writer = Writer::request(out, method, invite.request_uri());
+    let mut copy = |name: Name| {
+        for value in invite.values(name) {
+            writer.field(name, &[value]);
+        }
+    };
+    copy(Name::Via);
+    copy(Name::Route);
+    copy(Name::From);
+    copy(Name::CallId);
+    if method == Method::Ack {
+        copy(Name::Authorization);
+        copy(Name::ProxyAuthorization);
+    }
+    match to {
+        Some(to) => {
+            writer.field(Name::To, &[to]);
+        }
+        None => copy(Name::To),
+    }
+    writer.cseq(invite.cseq().number, method).number(Name::MaxForwards, 70);
+    writer.finish(&Content::NONE);
+}
+
+/// What a branch of ours says: where the transaction lives, and a secret that nobody can guess.
+struct Branch {
+    key: Key,
+    secret: u64,
+}
+
+impl Branch {
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(COOKIE.len() + 32);
+        out.extend_from_slice(COOKIE);
+        push_hex(&mut out, self.key.to_bits());
+        push_hex(&mut out, self.secret);
+        out
+    }
+
+    /// Hexadecimal digits read without case: a branch is a token, and some elements change its case.
+    fn parse(branch: &[u8]) -> Option<Self> {
+        let (cookie, rest) = branch.split_at_checked(COOKIE.len())?;
+        if rest.len() != 32 || !cookie.eq_ignore_ascii_case(COOKIE) {
+            return None;
+        }
+        let mut value = 0_u128;
+        for byte in rest {
+            value = value << 4 | u128::from(char::from(*byte).to_digit(16)?);
+        }
+        Some(Self { key: Key::from_bits((value >> 64) as u64), secret: value as u64 })
+    }
+}
+
+/// The URI that the next hop of a request with this route set follows from (RFC 3261 §8.1.2): the first Route if
+/// it is a loose router, else the Request-URI.
+pub(crate) fn towards<'a>(uri: &'a [u8], first_route: Option<&'a [u8]>) -> &'a [u8] {
+    let Some(Ok(route)) = first_route.and_then(|value| Route::list(value).next()) else { return uri };
+    match route.0.uri() {
+        Ok(Uri::Sip(sip)) if sip.params.get("lr").is_some() => route.0.uri_bytes,
+        _ => uri,
+    }
+}

@@ -1,0 +1,34 @@
+//! The transaction machines (RFC 3261 §17 as amended by RFC 6026 and RFC 4320).
+//!
+//! [`ict`], [`nict`], [`ist`] and [`nist`] are pure steps: a state and an event give the next state and a list of
+//! [`Action`]s. They hold no table, no clock and no bytes, and read like the figures of the RFCs; who wants to drive
+//! them alone may. Everything around them is private: the table that matches messages to transactions, the timers,
+//! the retained bytes, and the layer that brings them together for [`Endpoint`](crate::Endpoint) and its siblings.
+
+pub mod ict;
+pub mod ist;
+pub mod nict;
+pub mod nist;
+
+mod action;
+mod buffers;
+mod client;
+mod lanes;
+mod layer;
+mod outbox;
+mod server;
+mod skeleton;
+mod state;
+mod table;
+mod timers;
+
+pub use action::{Action, Delay, Report, Send, Step};
+pub use state::State;
+pub use timers::{Timer, Timers};
+
+pub(crate) use buffers::BufferId;
+pub(crate) use client::{ClientRequest, towards};
+pub(crate) use layer::{Heard, Layer, Told};
+pub(crate) use lanes::Lanes;
+pub(crate) use outbox::Item;
+pub(crate) use table::Index;

@@ -1,0 +1,280 @@
+//! Server transactions: requests in, responses out (RFC 3261 §17.2, §9.2).
+
+use super::layer::{Heard, Layer};
+use super::skeleton::{Skeleton, Tag};
+use super::table::{self, Rule};
+use super::{State, ist, nist};
+use crate::endpoint::{Destination, Misuse, Source, Txn};
+use crate::handle::{Key, ServerTxn};
+use crate::headers::Name;
+use crate::message::{Content, ErrorKind, Malformed, Message, Method, Status, Writer};
+use crate::transport::{Reliability, Target, reply_address};
+use crate::uri::Uri;
+use core::time::Duration;
+
+impl Layer {
+    pub(super) fn receive_request(&mut self, source: Source, peer: Target, request: &Message<'_>) -> Option<Heard> {
+        let method = request.request_method()?;
+        let of = if method == Method::Ack { Method::Invite } else { method };
+        let key = table::key(&self.hash, request, of);
+        if let Some(found) = self.matching(key, request) {
+            return self.receive_again(found, method);
+        }
+        match method {
+            Method::Ack => Some(Heard::Ack { txn: None }),
+            Method::Cancel => self.receive_cancel(source, peer, request, key),
+            _ => self.receive_new(source, peer, request, key),
+        }
+    }
+
+    /// The live transaction of a request. By the rules of RFC 2543 the Request-URI counts too, by RFC 3261 §19.1.4, and the
+    /// To tag: that of the request, or for an ACK the one that we gave.
+    fn matching(&self, key: u128, request: &Message<'_>) -> Option<Key> {
+        let found = self.txns.key_at(self.requests.get(key)?)?;
+        if table::rule(request) == Rule::Branch {
+            return Some(found);
+        }
+        let record = self.txns.get(found)?;
+        let ours = request.request_method() != Some(Method::Ack)
+            || record.skeleton.is_tagged()
+            || request.to_tag().is_some_and(|tag| Tag(record.secret).is(tag));
+        let kept = record.skeleton.uri(self.buffers.whole(record.buffer));
+        let same_uri = match (Uri::parse(kept), Uri::parse(request.request_uri())) {
+            (Ok(kept), Ok(uri)) => kept.equivalent(&uri),
+            _ => kept == request.request_uri(),
+        };
+        (same_uri && ours).then_some(found)
+    }
+
+    /// A request that its transaction has seen, or the ACK for its response.
+    fn receive_again(&mut self, key: Key, method: Method<'_>) -> Option<Heard> {
+        let record = self.txns.get(key)?;
+        let on = record.reliability;
+        let step = match record.state {
+            State::Ist(state) if method == Method::Ack => ist::step(state, ist::Event::Ack, on).map(State::Ist),
+            State::Ist(state) => ist::step(state, ist::Event::Invite, on).map(State::Ist),
+            State::Nist(state) => nist::step(state, nist::Event::Request, on).map(State::Nist),
+            State::Ict(_) | State::Nict(_) => return None,
+        };
+        if method != Method::Ack {
+            self.stats.retransmissions_in += 1;
+        }
+        let applied = self.apply(key, &step, None, true);
+        applied.report.map(|_| Heard::Ack { txn: Some(ServerTxn(key)) })
+    }
+
+    fn receive_new(&mut self, source: Source, peer: Target, request: &Message<'_>, key: u128) -> Option<Heard> {
+        if self.is_full() || self.draining {
+            self.stats.overloaded += 1;
+            self.refuse(source, peer, request);
+            return None;
+        }
+        // RFC 3261 §8.2.2.2: no To tag, and the rest equal to a request that is under way and that it does not match.
+        let merge_key = request.to_tag().is_none().then(|| table::merge_key(&self.hash, request));
+        let merged = merge_key.is_some_and(|key| self.merged.get(key).is_some());
+        let txn = self.open_server(source, peer, request, key);
+        if let (Some(merge_key), false) = (merge_key, merged) {
+            self.merged.insert(merge_key, txn.0.index);
+            if let Some(record) = self.txns.get_mut(txn.0) {
+                record.merge_key = Some(merge_key);
+            }
+        }
+        Some(Heard::Request { txn, merged })
+    }
+
+    /// RFC 3261 §9.2: 200 if there is something to cancel, whether it has an effect or not.
+    fn receive_cancel(&mut self, source: Source, peer: Target, cancel: &Message<'_>, key: u128) -> Option<Heard> {
+        let matching = |method| self.matching(table::key(&self.hash, cancel, method), cancel);
+        let Some(found) = Method::KNOWN.into_iter().filter(|method| *method != Method::Cancel).find_map(matching) else {
+            return self.receive_new(source, peer, cancel, key);
+        };
+        if self.is_full() {
+            return None;
+        }
+        let txn = self.open_server(source, peer, cancel, key);
+        let invite = self.txns.get(found)?;
+        // The To tag of both answers should be equal.
+        let (tag, user, state) = (invite.secret, invite.user, invite.state);
+        if let Some(record) = self.txns.get_mut(txn.0) {
+            record.secret = tag;
+            record.silent = true;
+        }
+        let _ = self.respond(txn, Status::OK, &Content::NONE, |_| {});
+        let waiting = matches!(state, State::Ist(ist::State::Proceeding { .. }));
+        waiting.then_some(Heard::Cancel { invite: ServerTxn(found), user })
+    }
+
+    fn open_server(&mut self, source: Source, peer: Target, request: &Message<'_>, key: u128) -> ServerTxn {
+        let on = peer.transport.reliability();
+        let step = if request.request_method() == Some(Method::Invite) {
+            ist::start(on).map(State::Ist)
+        } else {
+            nist::start(on).map(State::Nist)
+        };
+        let via = request.via();
+        let target = Target { transport: peer.transport, addr: reply_address(&via, peer.transport, peer.addr) };
+        let slot = self.open(step.next, target, 0, None);
+        let uri = match table::rule(request) {
+            Rule::Branch => b"",
+            Rule::Rfc2543 => request.request_uri(),
+        };
+        let buffer = self.buffers.take(request.as_bytes().len() + 256);
+        let mut skeleton = Skeleton::default();
+        self.buffers.write(buffer, |out| {
+            skeleton = Skeleton::write(out, request, peer.addr, uri);
+            0
+        });
+        if let Some(record) = self.txns.get_mut(slot) {
+            let empty = core::mem::replace(&mut record.buffer, buffer);
+            record.skeleton = skeleton;
+            record.key = key;
+            self.buffers.unpin(empty);
+        }
+        self.requests.insert(key, slot.index);
+        let to = match source {
+            Source::Datagram { local, .. } => Destination::Datagram { local, remote: target.addr },
+            Source::Flow(flow) => Destination::Flow(flow),
+        };
+        self.set_destination(slot, Some(to));
+        self.apply(slot, &step, None, false);
+        ServerTxn(slot)
+    }
+
+    /// Answers a request (RFC 3261 §8.2.6, §17.2). `headers` writes what the owner adds.
+    pub(crate) fn respond(
+        &mut self,
+        txn: ServerTxn,
+        status: Status,
+        content: &Content<'_>,
+        headers: impl FnOnce(&mut Writer<'_>),
+    ) -> Result<(), Misuse> {
+        let record = self.get(Txn::Server(txn)).ok_or(Misuse::Gone)?;
+        let on = record.reliability;
+        let step = match record.state {
+            State::Ist(state) => {
+                let event = match status.code() {
+                    100..=199 => ist::Event::Provisional,
+                    200..=299 => ist::Event::Success,
+                    _ => ist::Event::Failure,
+                };
+                ist::step(state, event, on).map(State::Ist)
+            }
+            State::Nist(state) => {
+                let event = match status.code() {
+                    100 => nist::Event::Trying { due: self.late_trying_is_due(txn.0) },
+                    101..=199 => nist::Event::Provisional,
+                    408 => nist::Event::RequestTimeout,
+                    _ => nist::Event::Final,
+                };
+                nist::step(state, event, on).map(State::Nist)
+            }
+            State::Ict(_) | State::Nict(_) => return Err(Misuse::Gone),
+        };
+        if step.actions.contains(&super::Action::Refuse) {
+            return Err(Misuse::Forbidden);
+        }
+        if !step.actions.contains(&super::Action::Send(super::Send::Response)) {
+            return Err(Misuse::WrongState);
+        }
+        self.write_response(txn.0, status, headers, content);
+        self.apply(txn.0, &step, None, false);
+        self.report_failures();
+        Ok(())
+    }
+
+    /// Sends the 2xx of an INVITE again (RFC 3261 §13.3.1.4).
+    pub(crate) fn repeat_success(&mut self, txn: ServerTxn) {
+        let Some(record) = self.get(Txn::Server(txn)) else { return };
+        if let State::Ist(state @ ist::State::Accepted) = record.state {
+            let step = ist::step(state, ist::Event::Success, record.reliability).map(State::Ist);
+            self.apply(txn.0, &step, None, true);
+            self.report_failures();
+        }
+    }
+
+    /// The To tag that the responses of this transaction carry, where the request had none.
+    pub(crate) fn local_tag(&self, txn: ServerTxn) -> Option<u64> {
+        self.get(Txn::Server(txn)).map(|record| record.secret)
+    }
+
+    pub(super) fn write_response(
+        &mut self,
+        key: Key,
+        status: Status,
+        headers: impl FnOnce(&mut Writer<'_>),
+        content: &Content<'_>,
+    ) {
+        let Some(record) = self.txns.get(key) else { return };
+        let (mut buffer, skeleton, tag) = (record.buffer, record.skeleton, Tag(record.secret));
+        let waited = self.clock().since(record.born);
+        if self.buffers.is_shared(buffer) {
+            // The response before this one still waits to be sent: it stays as it is.
+            let mut part = core::mem::take(&mut self.scratch);
+            part.clear();
+            part.extend_from_slice(skeleton.part(self.buffers.whole(buffer)));
+            let copy = self.buffers.take(part.len() + 256 + content.body.len());
+            self.buffers.write(copy, |out| {
+                out.extend_from_slice(&part);
+                0
+            });
+            self.scratch = part;
+            self.buffers.unpin(buffer);
+            buffer = copy;
+            if let Some(record) = self.txns.get_mut(key) {
+                record.buffer = copy;
+            }
+        }
+        self.buffers.write(buffer, |out| skeleton.respond(out, status, Some(tag), waited, headers, content));
+    }
+
+    /// RFC 4320 §4.1
+    fn late_trying_is_due(&self, key: Key) -> bool {
+        let Some(record) = self.txns.get(key) else { return false };
+        let after = self.timers_of(record).first(super::Timer::LateTrying, Reliability::Unreliable);
+        after.is_some_and(|after| self.clock() >= record.born + after)
+    }
+
+    /// Answers a request without a transaction (RFC 3261 §8.2.7): nothing of it is kept.
+    pub(crate) fn respond_stateless(
+        &mut self,
+        source: Source,
+        request: &Message<'_>,
+        status: Status,
+        headers: impl FnOnce(&mut Writer<'_>),
+    ) {
+        let Some(peer) = self.peer(source) else { return };
+        let via = request.via();
+        let target = Target { transport: peer.transport, addr: reply_address(&via, peer.transport, peer.addr) };
+        // The same tag for the same request.
+        let tag = Tag(self.hash.of(&[request.call_id(), request.branch().unwrap_or_default()]) as u64);
+        let buffer = self.buffers.take(request.as_bytes().len());
+        self.buffers.write(buffer, |out| {
+            let skeleton = Skeleton::write(out, request, peer.addr, b"");
+            skeleton.respond(out, status, Some(tag), Duration::ZERO, headers, &Content::NONE)
+        });
+        self.send_back(source, target, buffer);
+        self.buffers.unpin(buffer);
+    }
+
+    /// 503 with Retry-After, for a request beyond a cap.
+    pub(crate) fn refuse(&mut self, source: Source, _: Target, request: &Message<'_>) {
+        let after = self.limits.retry_after.as_secs();
+        self.respond_stateless(source, request, Status::SERVICE_UNAVAILABLE, |writer| {
+            writer.number(Name::RetryAfter, after);
+        });
+    }
+
+    /// What a malformed message is answered with: nothing, if it is a response, an ACK, or no way back can be read.
+    pub(crate) fn reject(&mut self, source: Source, malformed: &Malformed<'_>) -> Option<Status> {
+        self.stats.rejected += 1;
+        let request = malformed.partial.as_ref()?;
+        let method = request.request_method()?;
+        let readable = !request.via().host.is_empty();
+        if method == Method::Ack || !readable || malformed.error.kind == ErrorKind::NotSip {
+            return None;
+        }
+        let status = malformed.error.status();
+        self.respond_stateless(source, request, status, |_| {});
+        Some(status)
+    }
+}

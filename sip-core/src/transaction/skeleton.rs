@@ -1,0 +1,167 @@
+//! Responses made from requests (RFC 3261 §8.2.6).
+//!
+//! While the request is read, all that its responses repeat is copied into the buffer of the transaction, behind a gap:
+//!
+//! ```text
+//! Timestamp | Request-URI | gap | Via … From Call-ID CSeq Record-Route … To
+//! └ kept, not sent ───────┘     └ the skeleton ──────────────────────────┘
+//! ```
+//!
+//! To answer, the status line is written into the gap so that it ends where the skeleton begins, and the rest behind it. The
+//! buffer then is the response, to be sent again as it is, until another response cuts it back to its skeleton.
+
+use crate::headers::Name;
+use crate::message::{Content, Message, Method, Status, Writer, push_hex, push_number};
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+/// `SIP/2.0 nnn `, the longest reason phrase, CRLF.
+const GAP: usize = 64;
+
+/// Where the parts of a skeleton end in their buffer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Skeleton {
+    timestamp: u32,
+    uri: u32,
+    end: u32,
+    /// Whether To had a tag in the request.
+    tagged: bool,
+}
+
+/// The To tag of a response, where the request had none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tag(pub(crate) u64);
+
+impl Tag {
+    /// Whether this is how the tag is spelt.
+    pub(crate) fn is(self, text: &[u8]) -> bool {
+        let spelt = core::str::from_utf8(text).ok().and_then(|text| u64::from_str_radix(text, 16).ok());
+        text.len() == 16 && spelt == Some(self.0)
+    }
+}
+
+impl Skeleton {
+    /// Whether To had a tag in the request.
+    pub(crate) const fn is_tagged(self) -> bool {
+        self.tagged
+    }
+
+    /// Writes the skeleton of a request into an empty buffer. Of a malformed request it has what there is.
+    pub(crate) fn write(out: &mut Vec<u8>, request: &Message<'_>, source: SocketAddr, uri: &[u8]) -> Self {
+        let timestamp = request.value(Name::Timestamp).unwrap_or_default();
+        out.extend_from_slice(timestamp);
+        let timestamp = out.len() as u32;
+        out.extend_from_slice(uri);
+        let uri = out.len() as u32;
+        out.resize(out.len() + GAP, b' ');
+
+        let mut vias = request.values(Name::Via);
+        if let Some(top) = vias.next() {
+            out.extend_from_slice(b"Via: ");
+            crate::transport::stamped_via(out, top, &request.via(), source);
+            out.extend_from_slice(b"\r\n");
+        }
+        let mut writer = Writer::resume(out);
+        for via in vias {
+            writer.field(Name::Via, &[via]);
+        }
+        for name in [Name::From, Name::CallId, Name::CSeq] {
+            if let Some(value) = request.value(name) {
+                writer.field(name, &[value]);
+            }
+        }
+        // RFC 3261 §12.1.1: the response that makes a dialog carries the route.
+        if matches!(
+            request.request_method(),
+            Some(Method::Invite | Method::Subscribe | Method::Notify | Method::Refer | Method::Update)
+        ) {
+            for route in request.values(Name::RecordRoute) {
+                writer.field(Name::RecordRoute, &[route]);
+            }
+        }
+        let to = request.value(Name::To);
+        if let Some(to) = to {
+            out.extend_from_slice(b"To: ");
+            out.extend_from_slice(to);
+        }
+        Self { timestamp, uri, end: out.len() as u32, tagged: request.to_tag().is_some() || to.is_none() }
+    }
+
+    /// The Request-URI that was kept.
+    pub(crate) fn uri(self, whole: &[u8]) -> &[u8] {
+        whole.get(self.timestamp as usize..self.uri as usize).unwrap_or_default()
+    }
+
+    /// The part of the buffer that another response of the same request needs.
+    pub(crate) fn part(self, whole: &[u8]) -> &[u8] {
+        whole.get(..self.end as usize).unwrap_or_default()
+    }
+
+    /// Writes a response over whatever response stood in the buffer, and returns where it begins.
+    ///
+    /// `waited` is the time since the request, for the Timestamp of a 100 (RFC 3261 §8.2.6.1).
+    pub(crate) fn respond(
+        self,
+        out: &mut Vec<u8>,
+        status: Status,
+        tag: Option<Tag>,
+        waited: Duration,
+        headers: impl FnOnce(&mut Writer<'_>),
+        content: &Content<'_>,
+    ) -> usize {
+        out.truncate(self.end as usize);
+        // RFC 3261 §8.2.6.2: every response but 100 has a To tag, always the same.
+        if let Some(Tag(tag)) = tag.filter(|_| !self.tagged && status != Status::TRYING) {
+            out.extend_from_slice(b";tag=");
+            push_hex(out, tag);
+        }
+        if !out.ends_with(b"\r\n") {
+            out.extend_from_slice(b"\r\n");
+        }
+        if status == Status::TRYING && self.timestamp > 0 {
+            out.extend_from_slice(b"Timestamp: ");
+            out.extend_from_within(..self.timestamp as usize);
+            if !waited.is_zero() {
+                let millis = waited.as_millis() as u64;
+                out.push(b' ');
+                push_number(out, millis / 1_000);
+                out.push(b'.');
+                out.extend((0..3).rev().map(|place| b'0' + (millis / 10_u64.pow(place) % 10) as u8));
+            }
+            out.extend_from_slice(b"\r\n");
+        }
+        let mut writer = Writer::resume(out);
+        headers(&mut writer);
+        writer.finish(content);
+        self.status_line(out, status)
+    }
+
+    fn status_line(self, out: &mut [u8], status: Status) -> usize {
+        let code = status.code();
+        let digit = |value: u16| b'0' + (value % 10) as u8;
+        let code = [digit(code / 100), digit(code / 10), digit(code), b' '];
+        let mut end = self.uri as usize + GAP;
+        for part in [b"\r\n", status.reason().as_bytes(), &code, b"SIP/2.0 "] {
+            let start = end.saturating_sub(part.len());
+            if let Some(place) = out.get_mut(start..end) {
+                place.copy_from_slice(part);
+            }
+            end = start;
+        }
+        end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_fits_the_gap() {
+        for code in 100..700 {
+            let reason = Status::new(code).unwrap().reason();
+            assert!(b"SIP/2.0 100 \r\n".len() + reason.len() <= GAP, "{reason}");
+        }
+    }
+}

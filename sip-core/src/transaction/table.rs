@@ -1,0 +1,97 @@
+//! Which server transaction a request belongs to (RFC 3261 §17.2.3, §8.2.2.2).
+//!
+//! Client transactions need no table: the branch that we mint names the slot. The peer picks what server transactions
+//! are found by, so their keys are hashed under a secret key, and the 128 bits of the hash are the key.
+
+use crate::message::{Message, Method};
+use crate::random::KeyedHash;
+use hashbrown::HashTable;
+
+/// From key to place.
+#[derive(Default)]
+pub(crate) struct Index(HashTable<(u128, u32)>);
+
+impl Index {
+    pub(crate) fn get(&self, key: u128) -> Option<u32> {
+        self.0.find(key as u64, |entry| entry.0 == key).map(|entry| entry.1)
+    }
+
+    /// Enters a key; the one who has it already keeps it.
+    pub(crate) fn insert(&mut self, key: u128, place: u32) {
+        if self.get(key).is_none() {
+            self.0.insert_unique(key as u64, (key, place), |entry| entry.0 as u64);
+        }
+    }
+
+    /// Takes a key out, if it is this place that has it.
+    pub(crate) fn remove(&mut self, key: u128, place: u32) {
+        if let Ok(entry) = self.0.find_entry(key as u64, |entry| *entry == (key, place)) {
+            entry.remove();
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// How a request is matched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Rule {
+    /// By branch, sent-by and method.
+    Branch,
+    /// By the rules of RFC 2543.
+    Rfc2543,
+}
+
+/// Which rule a request falls under: the branch begins with the magic cookie and has something behind it.
+///
+/// The cookie is compared without case, as tokens are (RFC 3261 §7.3.1); the bare cookie names nothing, so it is matched
+/// as if there were no branch (RFC 4475 §3.2.1).
+pub(crate) fn rule(request: &Message<'_>) -> Rule {
+    match request.branch().and_then(|branch| branch.split_at_checked(7)) {
+        Some((cookie, [_, ..])) if cookie.eq_ignore_ascii_case(b"z9hG4bK") => Rule::Branch,
+        _ => Rule::Rfc2543,
+    }
+}
+
+/// The key of a request as if its method were `method`.
+///
+/// RFC 3261 §17.2.3: branch, sent-by and method. An absent port equals the default one, and hosts compare
+/// without case; branches are tokens and do too.
+///
+/// By the rules of RFC 2543: Call-ID, From tag, CSeq number, method and the top Via. The Request-URI and the To tag are
+/// compared by the caller, because a URI has no one spelling and the To tag of an ACK is that of our response.
+pub(crate) fn key(hash: &KeyedHash, request: &Message<'_>, method: Method<'_>) -> u128 {
+    let via = request.via();
+    let port = via.port.map_or_else(|| default_port(via.transport), core::num::NonZero::get).to_be_bytes();
+    let sent_by = hash.of_lower(&[via.host, request.branch().unwrap_or_default()]).to_be_bytes();
+    match rule(request) {
+        Rule::Branch => hash.of(&[b"b", &sent_by, &port, method.as_bytes()]),
+        Rule::Rfc2543 => hash.of(&[
+            b"2543",
+            &sent_by,
+            &port,
+            method.as_bytes(),
+            request.call_id(),
+            request.from_tag().unwrap_or_default(),
+            &request.cseq().number.to_be_bytes(),
+        ]),
+    }
+}
+
+fn default_port(transport: &[u8]) -> u16 {
+    if transport.eq_ignore_ascii_case(b"TLS") { 5061 } else { 5060 }
+}
+
+/// RFC 3261 §8.2.2.2: what a request and its copy by another path have in common.
+pub(crate) fn merge_key(hash: &KeyedHash, request: &Message<'_>) -> u128 {
+    let cseq = request.cseq();
+    hash.of(&[
+        b"m",
+        request.from_tag().unwrap_or_default(),
+        request.call_id(),
+        &cseq.number.to_be_bytes(),
+        cseq.method.as_bytes(),
+    ])
+}

@@ -1,0 +1,204 @@
+//! The timers by their letters, and their values (RFC 3261 appendix A, RFC 6026 §8.11).
+
+use super::Delay;
+use crate::transport::Reliability;
+use core::time::Duration;
+
+/// A timer of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Timer {
+    /// INVITE sent again.
+    A,
+    /// INVITE without an answer.
+    B,
+    /// Final responses to an INVITE sent again by the peer.
+    D,
+    /// Request sent again.
+    E,
+    /// Request without a final response.
+    F,
+    /// Final response to an INVITE sent again.
+    G,
+    /// Final response to an INVITE without ACK.
+    H,
+    /// ACKs sent again by the peer.
+    I,
+    /// Requests sent again by the peer.
+    J,
+    /// Responses sent again by the peer.
+    K,
+    /// INVITEs sent again by the peer after a 2xx (RFC 6026).
+    L,
+    /// 2xx sent again by the peer, or by other forks (RFC 6026).
+    M,
+    /// 100 for an INVITE that the transaction user has not answered (RFC 3261 §17.2.1).
+    Trying,
+    /// 100 for another request that it has not answered (RFC 4320 §4.1).
+    LateTrying,
+    /// An INVITE that rings without end, at the client: CANCEL.
+    Ringing,
+    /// An INVITE without a final response though CANCEL was sent (RFC 3261 §9.1).
+    Cancelled,
+    /// INVITE sent again to keep the path through a NAT open (RFC 3581 §3).
+    Rport,
+    /// An INVITE that the transaction user never answers.
+    UnansweredInvite,
+    /// Another request that it never answers.
+    Unanswered,
+}
+
+/// The values of the timers, for an endpoint or for one transaction.
+///
+/// `None` in a field named after a timer means the value that the standards derive from T1, T2 and T4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Timers {
+    /// Estimate of the round-trip time, 500 ms.
+    pub t1: Duration,
+    /// The longest interval between retransmissions (of INVITEs none), 4 s.
+    pub t2: Duration,
+    /// How long a message may stay in the network, 5 s.
+    pub t4: Duration,
+    /// The first interval of Timer A; T1.
+    pub a: Option<Duration>,
+    /// 64·T1
+    pub b: Option<Duration>,
+    /// 64·T1, at least 32 s; 0 on reliable transports.
+    pub d: Option<Duration>,
+    /// The first interval of Timer E; T1.
+    pub e: Option<Duration>,
+    /// 64·T1
+    pub f: Option<Duration>,
+    /// The first interval of Timer G; T1.
+    pub g: Option<Duration>,
+    /// 64·T1
+    pub h: Option<Duration>,
+    /// T4; 0 on reliable transports.
+    pub i: Option<Duration>,
+    /// 64·T1; 0 on reliable transports.
+    pub j: Option<Duration>,
+    /// T4; 0 on reliable transports.
+    pub k: Option<Duration>,
+    /// 64·T1
+    pub l: Option<Duration>,
+    /// 64·T1
+    pub m: Option<Duration>,
+    /// When a 100 answers an INVITE by itself, 200 ms; `None`: never.
+    pub trying: Option<Duration>,
+    /// How long an INVITE may ring at the client before it is cancelled: 3 minutes and a second, anew with each 1xx but 100.
+    /// `None` where the transaction user has a limit of its own.
+    pub ringing: Option<Duration>,
+    /// How long the transaction user may leave an INVITE without any response, or without another provisional one,
+    /// before a 500 answers it: 5 minutes. `None` where another limit ends it.
+    pub unanswered_invite: Option<Duration>,
+    /// How long it may leave another request without a final response before it is forgotten; 64·T1.
+    pub unanswered: Option<Duration>,
+    /// How often an INVITE in Proceeding is sent again to keep a NAT open; `None`: never.
+    pub rport: Option<Duration>,
+}
+
+impl Timers {
+    /// The values of RFC 3261, table 4.
+    pub const DEFAULT: Self = Self {
+        t1: Duration::from_millis(500),
+        t2: Duration::from_secs(4),
+        t4: Duration::from_secs(5),
+        a: None,
+        b: None,
+        d: None,
+        e: None,
+        f: None,
+        g: None,
+        h: None,
+        i: None,
+        j: None,
+        k: None,
+        l: None,
+        m: None,
+        trying: Some(Duration::from_millis(200)),
+        ringing: Some(Duration::from_secs(181)),
+        unanswered_invite: Some(Duration::from_secs(300)),
+        unanswered: None,
+        rport: None,
+    };
+
+    /// 64·T1, the lifetime of most things.
+    pub const fn t1x64(&self) -> Duration {
+        self.t1.saturating_mul(64)
+    }
+
+    /// How long a timer runs when it is first set. `None`: it is not set at all; zero: its time is at once.
+    pub fn first(&self, timer: Timer, transport: Reliability) -> Option<Duration> {
+        let unreliable = transport == Reliability::Unreliable;
+        let t1x64 = Some(self.t1x64());
+        match timer {
+            Timer::A => unreliable.then_some(self.a.unwrap_or(self.t1)),
+            Timer::E => unreliable.then_some(self.e.unwrap_or(self.t1)),
+            Timer::G => unreliable.then_some(self.g.unwrap_or(self.t1)),
+            Timer::B => self.b.or(t1x64),
+            Timer::F => self.f.or(t1x64),
+            Timer::H => self.h.or(t1x64),
+            Timer::L => self.l.or(t1x64),
+            Timer::M => self.m.or(t1x64),
+            // RFC 3261 §17.1.1.2: "at least 32 seconds", and no shorter than Timer H of the peer.
+            Timer::D if unreliable => Some(self.d.unwrap_or_else(|| self.t1x64().max(Duration::from_secs(32)))),
+            Timer::I if unreliable => self.i.or(Some(self.t4)),
+            Timer::J if unreliable => self.j.or(t1x64),
+            Timer::K if unreliable => self.k.or(Some(self.t4)),
+            Timer::D | Timer::I | Timer::J | Timer::K => Some(Duration::ZERO),
+            Timer::Trying => self.trying,
+            Timer::LateTrying => Some(self.late_trying()),
+            Timer::Ringing => self.ringing,
+            Timer::Cancelled => t1x64,
+            Timer::Rport => self.rport.filter(|_| unreliable),
+            Timer::UnansweredInvite => self.unanswered_invite,
+            Timer::Unanswered => self.unanswered.or(t1x64),
+        }
+    }
+
+    /// How long a timer runs.
+    pub fn delay(&self, timer: Timer, delay: Delay, before: Duration, transport: Reliability) -> Option<Duration> {
+        match delay {
+            Delay::First => self.first(timer, transport),
+            Delay::Doubled => Some(before.saturating_mul(2)),
+            Delay::Capped => Some(before.saturating_mul(2).min(self.t2)),
+            Delay::T2 => Some(self.t2),
+        }
+    }
+
+    /// RFC 4320 §4.1: a 100 is due when the client's Timer E is first set to T2.
+    fn late_trying(&self) -> Duration {
+        let (mut interval, mut sum) = (self.t1, Duration::ZERO);
+        while interval < self.t2 && !interval.is_zero() {
+            sum = sum.saturating_add(interval);
+            interval = interval.saturating_mul(2);
+        }
+        sum
+    }
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_follow_t1() {
+        let timers = Timers { t1: Duration::from_secs(2), ..Timers::DEFAULT };
+        let first = |timer| timers.first(timer, Reliability::Unreliable);
+        assert_eq!(first(Timer::B), Some(Duration::from_secs(128)));
+        assert_eq!(first(Timer::D), Some(Duration::from_secs(128)));
+        assert_eq!(first(Timer::LateTrying), Some(Duration::from_secs(2)));
+        assert_eq!(Timers::DEFAULT.late_trying(), Duration::from_millis(3_500));
+        assert_eq!(Timers { t1: Duration::ZERO, ..timers }.late_trying(), Duration::ZERO);
+        let short = Timers { t1: Duration::from_millis(10), ..Timers::DEFAULT };
+        assert_eq!(short.first(Timer::D, Reliability::Unreliable), Some(Duration::from_secs(32)));
+        assert_eq!(short.first(Timer::D, Reliability::Reliable), Some(Duration::ZERO));
+        assert_eq!(short.first(Timer::A, Reliability::Reliable), None);
+    }
+}

@@ -1,0 +1,72 @@
+//! Connections: which are open, and what waits for one to open.
+
+use super::{Target, Transport};
+use crate::handle::{FlowId, Slab};
+use crate::endpoint::Ticket;
+use crate::transaction::BufferId;
+use alloc::collections::{BTreeMap, VecDeque};
+use core::net::SocketAddr;
+
+/// A connection.
+pub(crate) struct Flow {
+    pub(crate) target: Target,
+    pub(crate) local: Option<SocketAddr>,
+    pub(crate) open: bool,
+    /// Messages that are sent when it opens.
+    pub(crate) waiting: VecDeque<(BufferId, Ticket)>,
+    /// The transactions that use it, first of a list through them.
+    pub(crate) first_txn: u32,
+}
+
+/// All connections, by handle and by where they lead.
+pub(crate) struct Flows {
+    flows: Slab<Flow>,
+    by_target: BTreeMap<Target, FlowId>,
+    cap: usize,
+}
+
+impl Flows {
+    pub(crate) const fn new(cap: usize) -> Self {
+        Self { flows: Slab::new(), by_target: BTreeMap::new(), cap }
+    }
+
+    /// Enters a connection; nothing if there are too many.
+    pub(crate) fn add(&mut self, target: Target, local: Option<SocketAddr>, open: bool) -> Option<FlowId> {
+        if self.flows.len() >= self.cap {
+            return None;
+        }
+        let flow = Flow { target, local, open, waiting: VecDeque::new(), first_txn: u32::MAX };
+        let id = FlowId(self.flows.insert(flow));
+        self.by_target.insert(target, id);
+        Some(id)
+    }
+
+    pub(crate) fn remove(&mut self, id: FlowId) -> Option<Flow> {
+        let flow = self.flows.remove(id.0)?;
+        if self.by_target.get(&flow.target) == Some(&id) {
+            self.by_target.remove(&flow.target);
+        }
+        Some(flow)
+    }
+
+    /// The connection that leads to `target`.
+    pub(crate) fn towards(&self, target: Target) -> Option<FlowId> {
+        self.by_target.get(&target).copied()
+    }
+
+    pub(crate) fn get(&self, id: FlowId) -> Option<&Flow> {
+        self.flows.get(id.0)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: FlowId) -> Option<&mut Flow> {
+        self.flows.get_mut(id.0)
+    }
+
+    pub(crate) fn transport(&self, id: FlowId) -> Option<Transport> {
+        self.get(id).map(|flow| flow.target.transport)
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.flows.len()
+    }
+}

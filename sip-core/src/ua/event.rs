@@ -1,0 +1,259 @@
+//! What a user agent tells its user, and what its user tells it.
+
+use crate::endpoint::{Cause, Rejected, Source};
+use crate::handle::{ClientTxn, DialogId, Invitation};
+use crate::message::{Content, Method, Request, Response, Status};
+use crate::transaction::Timers;
+use crate::transport::Target;
+
+/// What a user agent tells its user. `user` is the number that was attached to the thing the event is about.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event<'b> {
+    /// A call comes in: [`ring`](super::UserAgent::ring), [`accept`](super::UserAgent::accept) or
+    /// [`reject`](super::UserAgent::reject) it. A 100 goes out by itself after 200 ms.
+    Incoming {
+        /// The dialog that it makes.
+        dialog: DialogId,
+        /// The INVITE.
+        request: Request<'b>,
+        /// Where it came from.
+        source: Source,
+    },
+    /// The caller has acknowledged the 2xx: the call is up. The ACK has the answer if the 2xx had the offer.
+    Established {
+        /// The call.
+        dialog: DialogId,
+        /// Its number.
+        user: u64,
+        /// The ACK.
+        request: Request<'b>,
+    },
+    /// An INVITE of this side has a provisional response; `dialog` if that makes or belongs to an early dialog.
+    Progress {
+        /// The INVITE.
+        invitation: Invitation,
+        /// Its number.
+        user: u64,
+        /// The early dialog of the fork that answers.
+        dialog: Option<DialogId>,
+        /// The response.
+        response: Response<'b>,
+    },
+    /// An INVITE of this side is answered by a 2xx: the call is up.
+    Answered {
+        /// The INVITE.
+        invitation: Invitation,
+        /// Its number, which the dialog has now too.
+        user: u64,
+        /// The call.
+        dialog: DialogId,
+        /// Whether the 2xx holds an offer that the ACK must answer: give it with [`ack`](super::UserAgent::ack). Else the ACK
+        /// has been sent.
+        wants_answer: bool,
+        /// The 2xx.
+        response: Response<'b>,
+    },
+    /// An INVITE of this side is refused: 300 to 699. The ACK has been sent.
+    Refused {
+        /// The INVITE.
+        invitation: Invitation,
+        /// Its number.
+        user: u64,
+        /// The response.
+        response: Response<'b>,
+    },
+    /// The terminal event of an invitation. Before it came every [`Answered`](Self::Answered) and
+    /// [`Refused`](Self::Refused) that there is; without any, `cause` says why.
+    InvitationEnded {
+        /// The INVITE.
+        invitation: Invitation,
+        /// Its number.
+        user: u64,
+        /// Why its transaction ended.
+        cause: Cause,
+    },
+    /// The terminal event of a dialog.
+    Ended {
+        /// The dialog.
+        dialog: DialogId,
+        /// Its number.
+        user: u64,
+        /// Why.
+        reason: Reason,
+    },
+    /// A response to a request that was sent with [`request`](super::UserAgent::request) or
+    /// [`request_in`](super::UserAgent::request_in).
+    Response {
+        /// Its transaction.
+        txn: ClientTxn,
+        /// Its number.
+        user: u64,
+        /// The response.
+        response: Response<'b>,
+    },
+    /// The terminal event of such a request. Without a final response before it, `cause` says why.
+    RequestEnded {
+        /// Its transaction.
+        txn: ClientTxn,
+        /// Its number.
+        user: u64,
+        /// Why.
+        cause: Cause,
+    },
+    /// A message that is malformed.
+    Rejected(Rejected<'b>),
+    /// A request that this side refused by itself: no dialog, no such method, no such extension …
+    Declined {
+        /// The request.
+        request: Request<'b>,
+        /// With what it was answered.
+        status: Status,
+    },
+    /// A request that this side answered by itself, and that changes nothing: OPTIONS.
+    Served {
+        /// The request.
+        request: Request<'b>,
+        /// With what it was answered.
+        status: Status,
+    },
+    /// A response or an ACK that belongs to nothing here.
+    Stray(Stray<'b>),
+}
+
+/// A message that belongs to nothing here and is not answered.
+#[derive(Clone, Debug)]
+pub enum Stray<'b> {
+    /// A response (RFC 6026 §8.9).
+    Response(Response<'b>),
+    /// An ACK.
+    Ack(Request<'b>),
+}
+
+/// Why a dialog ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The peer hung up.
+    RemoteBye,
+    /// This side hung up, and the BYE is answered or given up.
+    LocalBye,
+    /// The caller cancelled before an answer.
+    Cancelled,
+    /// This side rejected the call.
+    Rejected,
+    /// This side never answered the call: it got a 500.
+    Unanswered,
+    /// The 2xx was never acknowledged; a BYE was sent.
+    NoAck,
+    /// The INVITE that this early dialog belongs to failed, or another fork was answered.
+    NotChosen,
+    /// The peer knows nothing of the dialog any more, or does not answer in it (RFC 5057 §5.1).
+    Lost,
+}
+
+impl Event<'_> {
+    /// The event with a copy of its bytes.
+    pub fn into_owned(self) -> Event<'static> {
+        match self {
+            Self::Incoming { dialog, request, source } => {
+                Event::Incoming { dialog, request: request.into_owned(), source }
+            }
+            Self::Established { dialog, user, request } => {
+                Event::Established { dialog, user, request: request.into_owned() }
+            }
+            Self::Progress { invitation, user, dialog, response } => {
+                Event::Progress { invitation, user, dialog, response: response.into_owned() }
+            }
+            Self::Answered { invitation, user, dialog, wants_answer, response } => {
+                Event::Answered { invitation, user, dialog, wants_answer, response: response.into_owned() }
+            }
+            Self::Refused { invitation, user, response } => {
+                Event::Refused { invitation, user, response: response.into_owned() }
+            }
+            Self::InvitationEnded { invitation, user, cause } => Event::InvitationEnded { invitation, user, cause },
+            Self::Ended { dialog, user, reason } => Event::Ended { dialog, user, reason },
+            Self::Response { txn, user, response } => Event::Response { txn, user, response: response.into_owned() },
+            Self::RequestEnded { txn, user, cause } => Event::RequestEnded { txn, user, cause },
+            Self::Rejected(rejected) => Event::Rejected(rejected.into_owned()),
+            Self::Declined { request, status } => Event::Declined { request: request.into_owned(), status },
+            Self::Served { request, status } => Event::Served { request: request.into_owned(), status },
+            Self::Stray(Stray::Response(response)) => Event::Stray(Stray::Response(response.into_owned())),
+            Self::Stray(Stray::Ack(request)) => Event::Stray(Stray::Ack(request.into_owned())),
+        }
+    }
+}
+
+/// A call to place.
+#[derive(Clone, Copy, Debug)]
+pub struct NewInvite<'a> {
+    /// The URI to call; it becomes Request-URI and To.
+    pub uri: &'a str,
+    /// The value of From without a tag; empty: [`Config::identity`](super::Config::identity).
+    pub from: &'a str,
+    /// The values of Route, top first.
+    pub route: &'a [&'a str],
+    /// Where to send it; `None`: by Route and Request-URI (RFC 3263).
+    pub target: Option<Target>,
+    /// The timers of its transaction; `None`: those of the user agent.
+    pub timers: Option<Timers>,
+    /// A number of the caller's.
+    pub user: u64,
+    /// What else stands in it, the offer above all.
+    pub content: Content<'a>,
+}
+
+impl<'a> NewInvite<'a> {
+    /// A call without an offer: the 2xx will hold it.
+    pub const fn new(uri: &'a str) -> Self {
+        Self { uri, from: "", route: &[], target: None, timers: None, user: 0, content: Content::NONE }
+    }
+}
+
+/// A request outside any dialog.
+#[derive(Clone, Copy, Debug)]
+pub struct NewRequest<'a> {
+    /// The method; INVITE, ACK, CANCEL and BYE are not sent this way.
+    pub method: Method<'a>,
+    /// The URI; it becomes Request-URI and To.
+    pub uri: &'a str,
+    /// Where to send it; `None`: by the Request-URI (RFC 3263).
+    pub target: Option<Target>,
+    /// The timers of its transaction; `None`: those of the user agent.
+    pub timers: Option<Timers>,
+    /// A number of the caller's.
+    pub user: u64,
+    /// What else stands in it.
+    pub content: Content<'a>,
+}
+
+impl<'a> NewRequest<'a> {
+    /// A request without content.
+    pub const fn new(method: Method<'a>, uri: &'a str) -> Self {
+        Self { method, uri, target: None, timers: None, user: 0, content: Content::NONE }
+    }
+}
+
+/// The commands of a user agent as values.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Command<'a> {
+    /// [`invite`](super::UserAgent::invite)
+    Invite(NewInvite<'a>),
+    /// [`cancel`](super::UserAgent::cancel)
+    Cancel(Invitation),
+    /// [`ack`](super::UserAgent::ack)
+    Ack(DialogId, Content<'a>),
+    /// [`ring`](super::UserAgent::ring)
+    Ring(DialogId, Status, Content<'a>),
+    /// [`accept`](super::UserAgent::accept)
+    Accept(DialogId, Content<'a>),
+    /// [`reject`](super::UserAgent::reject)
+    Reject(DialogId, Status, Content<'a>),
+    /// [`bye`](super::UserAgent::bye)
+    Bye(DialogId, Content<'a>),
+    /// [`request`](super::UserAgent::request)
+    Request(NewRequest<'a>),
+    /// [`request_in`](super::UserAgent::request_in)
+    RequestIn(DialogId, Method<'a>, u64, Content<'a>),
+}

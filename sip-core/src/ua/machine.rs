@@ -1,0 +1,291 @@
+//! The verbs of a user agent.
+
+use super::{Command, Config, Event, Reason, Stray, UserAgent, Work};
+use crate::dialog::ends;
+use crate::endpoint::{Cause, Misuse, Output, Rejected, SendError, Source, Stats, Ticket, Txn};
+use crate::framing::{StreamBuf, datagram};
+use crate::handle::{ClientTxn, DialogId, FlowId, Invitation, ResolveId};
+use crate::machine::{Machine, next_heard, next_output};
+use crate::message::{Content, Malformed, Message, Method, Status};
+use crate::time::Instant;
+use crate::transaction::{Heard, Told};
+use crate::transport::{Local, Target};
+use core::net::SocketAddr;
+
+/// What a message means, without the message.
+#[derive(Clone, Copy)]
+pub(super) enum Meaning {
+    Incoming { dialog: DialogId },
+    Established { dialog: DialogId, user: u64 },
+    Progress { invitation: Invitation, user: u64, dialog: Option<DialogId> },
+    Answered { invitation: Invitation, user: u64, dialog: DialogId, wants_answer: bool },
+    Refused { invitation: Invitation, user: u64 },
+    Response { txn: ClientTxn, user: u64 },
+    Declined(Status),
+    Served(Status),
+    Rejected(Option<Status>),
+    Stray,
+    StrayAck,
+}
+
+impl<'b> Event<'b> {
+    /// A message with what it means.
+    fn of(meaning: Meaning, source: Source, message: Result<Message<'b>, Malformed<'b>>) -> Self {
+        let message = match message {
+            Ok(message) => message,
+            Err(malformed) => {
+                let status = if let Meaning::Rejected(status) = meaning { status } else { None };
+                return Self::Rejected(Rejected::new(malformed, status, source));
+            }
+        };
+        match (message.classify(), meaning) {
+            (Ok(request), Meaning::Incoming { dialog }) => Self::Incoming { dialog, request, source },
+            (Ok(request), Meaning::Established { dialog, user }) => Self::Established { dialog, user, request },
+            (Ok(request), Meaning::Declined(status)) => Self::Declined { request, status },
+            (Ok(request), Meaning::Served(status)) => Self::Served { request, status },
+            (Ok(request), _) => Self::Stray(Stray::Ack(request)),
+            (Err(response), Meaning::Progress { invitation, user, dialog }) => {
+                Self::Progress { invitation, user, dialog, response }
+            }
+            (Err(response), Meaning::Answered { invitation, user, dialog, wants_answer }) => {
+                Self::Answered { invitation, user, dialog, wants_answer, response }
+            }
+            (Err(response), Meaning::Refused { invitation, user }) => Self::Refused { invitation, user, response },
+            (Err(response), Meaning::Response { txn, user }) => Self::Response { txn, user, response },
+            (Err(response), _) => Self::Stray(Stray::Response(response)),
+        }
+    }
+}
+
+impl UserAgent {
+    /// The configuration that the user agent was made with.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Every call begins here: what was due before it is done first, so that it makes no difference when outputs are drained.
+    pub(super) fn enter(&mut self, now: Instant) {
+        while self.is_due() {
+            self.fire();
+        }
+        self.layer.set_clock(now);
+    }
+
+    /// Every call ends here: what the layer has to tell is acted on.
+    pub(super) fn leave(&mut self) {
+        while let Some(told) = self.layer.told() {
+            self.on_told(told);
+        }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let own = [self.session_timers.next(), self.call_timers.next()];
+        own.into_iter().flatten().map(|(due, _)| due).chain(self.layer.next_due()).min()
+    }
+
+    fn is_due(&self) -> bool {
+        self.next_due().is_some_and(|due| due <= self.layer.clock())
+    }
+
+    /// Fires the timer that is due first; of equal ones a transaction's before a session's before a call's.
+    fn fire(&mut self) {
+        let Some(due) = self.next_due() else { return };
+        if self.layer.next_due() == Some(due) {
+            self.layer.fire();
+        } else if let Some((_, timer)) = self.session_timers.next().filter(|(at, _)| *at == due) {
+            self.session_timers.disarm(timer);
+            self.on_session_timer(timer);
+        } else if let Some((_, timer)) = self.call_timers.next() {
+            self.call_timers.disarm(timer);
+            self.on_call_timer(timer);
+        }
+        self.leave();
+    }
+
+    fn on_told(&mut self, told: Told) {
+        match told {
+            Told::Terminated { txn, user, cause } => {
+                match (self.unassign(user), txn) {
+                    (Some(Work::Invite(invitation)), _) => self.on_invite_ended(invitation, cause),
+                    (Some(Work::Bye(dialog)), _) => self.end_session(dialog.0, Reason::LocalBye),
+                    (Some(Work::Request { dialog, user }), Txn::Client(txn)) => {
+                        if let (Some(dialog), Cause::Timeout) = (dialog, cause) {
+                            // RFC 5057 §5.2: a timeout is as a 408; the method was one that ends no more than itself.
+                            self.on_failure(dialog, ends(Method::Options, Status::REQUEST_TIMEOUT));
+                        }
+                        self.push(Event::RequestEnded { txn, user, cause });
+                    }
+                    _ => {}
+                }
+            }
+            Told::Unanswered { user, .. } => {
+                if let Some(Work::Incoming(dialog)) = self.work(user) {
+                    self.end_session(dialog.0, Reason::Unanswered);
+                }
+            }
+            // The transaction goes on, and so does the call.
+            Told::TransportError { .. } => {}
+        }
+    }
+
+    fn hear(&mut self, source: Source, message: Result<&Message<'_>, &Malformed<'_>>) -> Option<Meaning> {
+        let meaning = match message {
+            Ok(message) => self.layer.receive(source, message).and_then(|heard| self.on_heard(heard, source, message)),
+            Err(malformed) => Some(Meaning::Rejected(self.layer.reject(source, malformed))),
+        };
+        self.leave();
+        meaning
+    }
+
+    fn on_heard(&mut self, heard: Heard, source: Source, message: &Message<'_>) -> Option<Meaning> {
+        match heard {
+            Heard::Request { txn, merged } => self.on_request(txn, merged, source, message),
+            Heard::Ack { txn } => self.on_ack(txn, message),
+            Heard::Cancel { invite, user } => {
+                self.on_cancel(invite, user);
+                None
+            }
+            Heard::Response { txn, user } => self.on_response(txn, user, message),
+            Heard::Stray => self.on_stray(message),
+        }
+    }
+}
+
+impl Machine for UserAgent {
+    type Event<'b> = Event<'b>;
+    type Command<'a> = Command<'a>;
+
+    fn datagram<'b>(&mut self, now: Instant, from: Source, data: &'b [u8]) -> Option<Event<'b>> {
+        self.enter(now);
+        let message = datagram(data, &self.config.core.limits);
+        let meaning = self.hear(from, message.as_ref())?;
+        Some(Event::of(meaning, from, message))
+    }
+
+    fn stream<'b>(&mut self, now: Instant, flow: FlowId, buf: &'b mut StreamBuf) -> Option<Event<'b>> {
+        self.enter(now);
+        let source = Source::Flow(flow);
+        let limits = self.config.core.limits.clone();
+        let (meaning, message) = next_heard(buf, &limits, |message| {
+            let Some(message) = message else {
+                self.layer.pong(flow);
+                return None;
+            };
+            let meaning = self.hear(source, message);
+            if message.is_err_and(|malformed| malformed.error.breaks_stream()) {
+                self.layer.close_flow(flow);
+                self.leave();
+            }
+            meaning
+        })?;
+        Some(Event::of(meaning, source, message))
+    }
+
+    fn advance(&mut self, now: Instant) {
+        self.enter(now);
+    }
+
+    fn poll(&mut self) -> Option<Output<'_, Event<'static>>> {
+        while self.layer.out.is_empty() && self.is_due() {
+            self.fire();
+        }
+        next_output(&mut self.layer, &mut self.events)
+    }
+
+    fn poll_event(&mut self) -> Option<Event<'static>> {
+        while self.events.is_empty() && self.is_due() {
+            self.fire();
+        }
+        let event = self.events.pop_front()?;
+        self.layer.out.overtake();
+        Some(event)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        if self.layer.out.is_empty() { self.next_due() } else { Some(self.layer.clock()) }
+    }
+
+    fn listen(&mut self, now: Instant, local: Local) {
+        self.enter(now);
+        self.layer.listen(local);
+    }
+
+    fn flow_accepted(&mut self, now: Instant, target: Target, local: SocketAddr) -> Result<FlowId, Misuse> {
+        self.enter(now);
+        self.layer.flow_accepted(target, local).ok_or(Misuse::Full)
+    }
+
+    fn flow_opened(&mut self, now: Instant, flow: FlowId, local: SocketAddr) {
+        self.enter(now);
+        self.layer.flow_opened(flow, local);
+        self.leave();
+    }
+
+    fn flow_closed(&mut self, now: Instant, flow: FlowId) {
+        self.enter(now);
+        self.layer.flow_closed(flow);
+        self.leave();
+    }
+
+    fn send_failed(&mut self, now: Instant, ticket: Ticket, error: SendError) {
+        self.enter(now);
+        self.layer.send_failed(ticket, error);
+        self.leave();
+    }
+
+    fn resolved(&mut self, now: Instant, id: ResolveId, addrs: &[SocketAddr]) {
+        self.enter(now);
+        self.layer.resolved(id, addrs);
+        self.leave();
+    }
+
+    fn command(&mut self, now: Instant, command: Command<'_>) -> Result<(), Misuse> {
+        match command {
+            Command::Invite(invite) => self.invite(now, &invite).map(|_| ()),
+            Command::Cancel(invitation) => self.cancel(now, invitation),
+            Command::Ack(dialog, content) => self.ack(now, dialog, &content),
+            Command::Ring(dialog, status, content) => self.ring(now, dialog, status, &content),
+            Command::Accept(dialog, content) => self.accept(now, dialog, &content),
+            Command::Reject(dialog, status, content) => self.reject(now, dialog, status, &content),
+            Command::Bye(dialog, content) => self.bye(now, dialog, &content),
+            Command::Request(request) => self.request(now, &request).map(|_| ()),
+            Command::RequestIn(dialog, method, user, content) => {
+                self.request_in(now, dialog, method, user, &content).map(|_| ())
+            }
+        }
+    }
+
+    fn drain(&mut self, now: Instant) {
+        self.enter(now);
+        self.layer.draining = true;
+    }
+
+    fn is_idle(&self) -> bool {
+        self.layer.is_idle() && self.sessions.len() == 0 && self.calls.len() == 0
+    }
+
+    fn stats(&self) -> Stats {
+        Stats { dialogs: self.dialogs().count(), ..self.layer.stats() }
+    }
+
+    fn into_owned(event: Event<'_>) -> Event<'static> {
+        event.into_owned()
+    }
+
+    fn refuse<'b>(&mut self, now: Instant, event: Self::Event<'b>) -> Option<Self::Event<'b>> {
+        match event {
+            Event::Incoming { dialog, .. } => {
+                let after = alloc::format!("{}", self.config.core.limits.retry_after.as_secs());
+                let headers = [("Retry-After", &*after)];
+                let _ = self.reject(now, dialog, Status::SERVICE_UNAVAILABLE, &Content::headers(&headers));
+                None
+            }
+            Event::Progress { .. }
+            | Event::Rejected(_)
+            | Event::Declined { .. }
+            | Event::Served { .. }
+            | Event::Stray(_) => None,
+            kept => Some(kept),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What is asked of a request outside any dialog, in the order of RFC 3261 §8.2.
+
+use super::{ACCEPT, ALLOW};
+use crate::headers::{Contact, ContentType, Header, Name, Require};
+use crate::message::{Message, Method, Status, Writer};
+use crate::uri::Uri;
+
+/// A refusal: a status, and the header that tells what would have been taken.
+pub(super) struct Refusal<'a> {
+    pub(super) status: Status,
+    wanted: Wanted<'a>,
+}
+
+enum Wanted<'a> {
+    Nothing,
+    /// Allow: the methods that are taken.
+    Methods,
+    /// Accept: the bodies that are taken.
+    Bodies,
+    /// Unsupported: the extensions of this request that are not known.
+    Without(&'a Message<'a>),
+}
+
+impl Refusal<'_> {
+    pub(super) const fn status(status: Status) -> Self {
+        Self { status, wanted: Wanted::Nothing }
+    }
+
+    pub(super) fn write(&self, writer: &mut Writer<'_>) {
+        match self.wanted {
+            Wanted::Nothing => {}
+            Wanted::Methods => {
+                writer.field(Name::Allow, &[ALLOW.as_bytes()]);
+            }
+            Wanted::Bodies => {
+                writer.field(Name::Accept, &[ACCEPT.as_bytes()]);
+            }
+            Wanted::Without(request) => {
+                for tag in request.all::<Require<'_>>().map_while(Result::ok) {
+                    writer.field(Name::Unsupported, &[tag.0]);
+                }
+            }
+        }
+    }
+}
+
+/// The refusal of a method that is not taken: 405 if it is known, else 501 (§8.2.1).
+pub(super) fn method(method: Method<'_>) -> Refusal<'static> {
+    let known = !matches!(method, Method::Other(_));
+    let status = if known { Status::METHOD_NOT_ALLOWED } else { Status::NOT_IMPLEMENTED };
+    Refusal { status, wanted: Wanted::Methods }
+}
+
+/// Whether a request without a To tag is taken: an INVITE or an OPTIONS that nothing stands against.
+pub(super) fn outside<'a>(request: &'a Message<'_>) -> Result<(), Refusal<'a>> {
+    let refuse = |status| Err(Refusal::status(status));
+    match request.method() {
+        Method::Invite | Method::Options => {}
+        // What lives only inside a dialog, and a CANCEL that matched nothing (§9.2, §15.1.2).
+        Method::Bye | Method::Cancel | Method::Prack | Method::Update | Method::Info | Method::Notify => {
+            return refuse(Status::NO_SUCH_TRANSACTION);
+        }
+        // RFC 3515 §2.4.2: told apart from a REFER that is only not taken.
+        Method::Refer if request.values(Name::ReferTo).count() != 1 => return refuse(Status::BAD_REQUEST),
+        other => return Err(method(other)),
+    }
+    // §8.2.2.1
+    if !matches!(request.uri(), Uri::Sip(_)) {
+        return refuse(Status::UNSUPPORTED_URI_SCHEME);
+    }
+    if request.method() == Method::Invite {
+        invite(request)?;
+    }
+    // §8.2.2.3: no extension is known yet.
+    if request.value(Name::Require).is_some() {
+        return Err(Refusal { status: Status::BAD_EXTENSION, wanted: Wanted::Without(request) });
+    }
+    // §8.2.3
+    let unknown_body = !request.body().is_empty()
+        && match request.get::<ContentType<'_>>() {
+            Ok(Some(content_type)) => !content_type.is("application", "sdp") && !optional(request),
+            Ok(None) | Err(_) => true,
+        };
+    if unknown_body || request.get::<ContentType<'_>>().is_err() {
+        return Err(Refusal { status: Status::UNSUPPORTED_MEDIA_TYPE, wanted: Wanted::Bodies });
+    }
+    Ok(())
+}
+
+/// What an INVITE must have besides.
+fn invite(request: &Message<'_>) -> Result<(), Refusal<'static>> {
+    // §8.1.1.8: exactly one Contact, with a URI that requests can be sent to.
+    let mut contacts = request.all::<Contact<'_>>();
+    let one = matches!(contacts.next(), Some(Ok(Contact::At(_)))) && contacts.next().is_none();
+    // RFC 3891 §3, RFC 3911 §4
+    let replaces = request.values(Name::Replaces).flat_map(|value| value.split(|byte| *byte == b',')).count();
+    let joins = request.values(Name::Join).count();
+    if !one || replaces > 1 || (replaces > 0 && joins > 0) {
+        return Err(Refusal::status(Status::BAD_REQUEST));
+    }
+    // RFC 3891 §3: the dialog that would be replaced is none.
+    if replaces > 0 {
+        return Err(Refusal::status(Status::NO_SUCH_TRANSACTION));
+    }
+    // §13.3.1: the answer will be SDP.
+    let mut accepted = request.values(Name::Accept).flat_map(ContentType::list).filter_map(Result::ok).peekable();
+    let any = |of: &ContentType<'_>| {
+        of.is("application", "sdp") || of.is("application", "*") || of.is("*", "*") || of.kind == b"multipart"
+    };
+    if accepted.peek().is_some() && !accepted.any(|of| any(&of)) {
+        return Err(Refusal { status: Status::NOT_ACCEPTABLE, wanted: Wanted::Nothing });
+    }
+    Ok(())
+}
+
+/// RFC 3261 §20.11: a body that may be left aside.
+fn optional(request: &Message<'_>) -> bool {
+    request
+        .value(Name::ContentDisposition)
+        .is_some_and(|value| value.to_ascii_lowercase().windows(17).any(|part| part == b"handling=optional"))
+}

@@ -1,0 +1,117 @@
+//! URIs: SIP and SIPS (RFC 3261 §19.1), tel (RFC 3966), and any other scheme as opaque text.
+
+mod compare;
+mod sip;
+mod tel;
+
+pub(crate) use compare::hosts as same_host;
+pub use sip::{SipUri, UriParams};
+pub use tel::TelUri;
+
+use crate::message::{Error, ErrorKind};
+use core::fmt;
+use core::net::Ipv6Addr;
+
+/// A URI, borrowed from the text it was parsed from.
+///
+/// `==` compares the parts as they are spelt; [`equivalent`](Self::equivalent) by the rules of the scheme.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Uri<'a> {
+    /// `sip:` or `sips:`
+    Sip(SipUri<'a>),
+    /// `tel:`
+    Tel(TelUri<'a>),
+    /// The whole text of a URI of another scheme.
+    Other(&'a [u8]),
+}
+
+impl<'a> Uri<'a> {
+    /// Parses a whole URI.
+    ///
+    /// # Errors
+    /// No scheme, bytes that no URI may hold, or a SIP, SIPS or tel URI that breaks its grammar.
+    pub fn parse(text: &'a [u8]) -> Result<Self, Error> {
+        let syntax = |offset| Error::new(offset, ErrorKind::Syntax);
+        crate::message::lex::complete(text, crate::message::lex::uri).map_err(syntax)?;
+        check_escapes(text).map_err(syntax)?;
+        let colon = memchr::memchr(b':', text).ok_or_else(|| syntax(text.len()))?;
+        let (Some(scheme), Some(rest)) = (text.get(..colon), text.get(colon + 1..)) else {
+            return Err(syntax(colon));
+        };
+        let at = |error: Error| syntax(colon + 1 + error.offset as usize);
+        if scheme.eq_ignore_ascii_case(b"sip") {
+            SipUri::parse(false, rest).map(Self::Sip).map_err(at)
+        } else if scheme.eq_ignore_ascii_case(b"sips") {
+            SipUri::parse(true, rest).map(Self::Sip).map_err(at)
+        } else if scheme.eq_ignore_ascii_case(b"tel") {
+            TelUri::parse(rest).map(Self::Tel).map_err(at)
+        } else if rest.is_empty() {
+            Err(syntax(text.len()))
+        } else {
+            Ok(Self::Other(text))
+        }
+    }
+
+    /// The SIP or SIPS URI, if it is one.
+    pub const fn as_sip(&self) -> Option<&SipUri<'a>> {
+        match self {
+            Self::Sip(sip) => Some(sip),
+            _ => None,
+        }
+    }
+
+    /// Whether both name the same resource: RFC 3261 §19.1.4 for SIP and SIPS, RFC 3966 §4 for tel, byte by byte
+    /// for others. Reflexive and symmetric; not transitive, because parameters that only one side has are ignored.
+    pub fn equivalent(&self, other: &Uri<'_>) -> bool {
+        compare::uris(self, other)
+    }
+}
+
+/// Every `%` stands before two hexadecimal digits (RFC 3261 §25.1, `escaped`).
+fn check_escapes(text: &[u8]) -> Result<(), usize> {
+    let mut at = 0;
+    while let Some(step) = text.get(at..).and_then(|rest| memchr::memchr(b'%', rest)) {
+        at += step;
+        match text.get(at + 1..at + 3) {
+            Some([high, low]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => at += 3,
+            _ => return Err(at),
+        }
+    }
+    Ok(())
+}
+
+/// `[…]` around an IPv6 address (RFC 5954).
+pub(crate) fn is_ipv6_reference(host: &[u8]) -> bool {
+    ipv6(host).is_some()
+}
+
+/// The address of an IPv6 reference.
+pub(crate) fn ipv6(host: &[u8]) -> Option<Ipv6Addr> {
+    let inside = host.strip_prefix(b"[")?.strip_suffix(b"]")?;
+    core::str::from_utf8(inside).ok()?.parse().ok()
+}
+
+/// The address that a host is, if it is one: IPv4, or IPv6 with or without brackets.
+pub(crate) fn ip(host: &[u8]) -> Option<core::net::IpAddr> {
+    if let Some(v6) = ipv6(host) {
+        return Some(v6.into());
+    }
+    core::str::from_utf8(host).ok()?.parse().ok()
+}
+
+impl fmt::Display for Uri<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sip(uri) => fmt::Display::fmt(uri, f),
+            Self::Tel(uri) => fmt::Display::fmt(uri, f),
+            Self::Other(text) => fmt::Display::fmt(&text.escape_ascii(), f),
+        }
+    }
+}
+
+impl fmt::Debug for Uri<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,270 @@
+//! The command lines of the agents, the same for every adapter: an example hands in how it runs an agent.
+
+use clap::{Args, Parser};
+use core::time::Duration;
+use indicatif::{ProgressBar, ProgressStyle};
+use sip_core::agent::{Ping, PingError, Uac, UacOptions, Uas, UasOptions};
+use sip_core::message::Status;
+use sip_core::ua::{self, UserAgent};
+use sip_core::{Cause, Config, Instant, Machine, Target, TransactionUser, Transport};
+use std::io;
+use std::net::{ToSocketAddrs, UdpSocket};
+use std::process::ExitCode;
+
+/// What an adapter does with an agent: opens the sockets, drives the machine until the agent is done or a signal comes, and
+/// gives both back.
+pub type Run<U> = fn(UserAgent, U, &[Target]) -> io::Result<(UserAgent, U)>;
+
+/// Answers calls, OPTIONS and requests inside dialogs, until SIGINT or SIGTERM.
+#[derive(Parser)]
+struct UasArgs {
+    /// Where to listen, for example udp:127.0.0.1:5070; may be given more than once
+    #[arg(long, required = true, value_name = "ADDR")]
+    listen: Vec<Target>,
+    /// Milliseconds that a call rings before it is answered
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    ring: u64,
+    /// The status that answers a call
+    #[arg(long, value_name = "CODE", default_value = "200", value_parser = status)]
+    answer: Status,
+    #[command(flatten)]
+    later: Later,
+    /// Not built yet
+    #[arg(long, value_name = "N")]
+    cores: Option<u32>,
+}
+
+/// Places calls at a fixed rate, and hangs them up.
+#[derive(Parser)]
+struct UacArgs {
+    /// The URI to call
+    #[arg(long, value_name = "URI")]
+    target: String,
+    /// How many calls
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    calls: u64,
+    /// How many calls a second
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
+    /// Milliseconds that a call lasts
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    hold: u64,
+    /// The transport, where the URI names none: udp or tcp
+    #[arg(long, value_name = "T", value_parser = transport)]
+    transport: Option<Transport>,
+    /// Milliseconds after which a call is cancelled
+    #[arg(long, value_name = "MS")]
+    cancel_after: Option<u64>,
+    /// The final status of a call that counts as completed [default: 200, with --cancel-after 487]
+    #[arg(long, value_name = "CODE", value_parser = status)]
+    expect: Option<Status>,
+    #[command(flatten)]
+    later: Later,
+}
+
+/// Sends one OPTIONS; succeeds on a 2xx only.
+#[derive(Parser)]
+struct PingArgs {
+    /// The URI to ask
+    uri: String,
+}
+
+/// Flags that a later version will have.
+#[derive(Args)]
+struct Later {
+    /// Not built yet
+    #[arg(long, value_name = "USER:PASSWORD")]
+    auth: Option<String>,
+    /// Not built yet
+    #[arg(long, value_name = "ADDR")]
+    local: Option<String>,
+    /// Not built yet
+    #[arg(long, value_name = "URI")]
+    register: Option<String>,
+}
+
+/// Why a command ends before it began: a line for stderr and an exit status.
+struct Failure(String, u8);
+
+impl Later {
+    fn check(&self) -> Result<(), Failure> {
+        let flags = [("--auth", &self.auth), ("--local", &self.local), ("--register", &self.register)];
+        match flags.into_iter().find(|(_, value)| value.is_some()) {
+            Some((flag, _)) => Err(not_built(flag)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn not_built(flag: &str) -> Failure {
+    Failure(format!("{flag} is not built yet"), 2)
+}
+
+fn status(text: &str) -> Result<Status, String> {
+    let code = text.parse().map_err(|_| "not a number")?;
+    Status::new(code).filter(|status| status.is_final()).ok_or_else(|| "a final status is 200 to 699".into())
+}
+
+fn transport(text: &str) -> Result<Transport, String> {
+    Transport::named(text.as_bytes()).ok_or_else(|| "write udp or tcp".into())
+}
+
+fn exit(outcome: Result<ExitCode, Failure>) -> ExitCode {
+    outcome.unwrap_or_else(|Failure(line, code)| {
+        eprintln!("error: {line}");
+        ExitCode::from(code)
+    })
+}
+
+fn machine(seed: sip_core::Seed, user: &str, host: &str) -> UserAgent {
+    let mut config = ua::Config::new(Config::new(seed), user);
+    config.identity = format!("<sip:{user}@{host}>");
+    config.product = concat!("sip-core/", env!("CARGO_PKG_VERSION")).into();
+    UserAgent::new(config)
+}
+
+/// The command `uas`.
+#[allow(dead_code, reason = "each example uses one of these")]
+pub fn uas(seed: sip_core::Seed, run: Run<Uas>) -> ExitCode {
+    let args = UasArgs::parse();
+    exit((|| {
+        args.later.check()?;
+        if args.cores.is_some() {
+            return Err(not_built("--cores"));
+        }
+        built(args.listen.iter().map(|target| target.transport))?;
+        let agent = Uas::new(UasOptions { ring: Duration::from_millis(args.ring), answer: args.answer });
+        let (machine, agent) = run(machine(seed, "uas", "localhost"), agent, &args.listen)
+            .map_err(|error| Failure(error.to_string(), 1))?;
+        println!("{}", agent.report(&machine));
+        Ok(ExitCode::SUCCESS)
+    })())
+}
+
+/// The command `uac`.
+#[allow(dead_code, reason = "each example uses one of these")]
+pub fn uac(seed: sip_core::Seed, run: Run<Watched>) -> ExitCode {
+    let args = UacArgs::parse();
+    exit((|| {
+        args.later.check()?;
+        let (uri, local) = towards(&args.target, args.transport)?;
+        let expect = match (args.expect, args.cancel_after) {
+            (Some(status), _) => status,
+            (None, Some(_)) => Status::REQUEST_TERMINATED,
+            (None, None) => Status::OK,
+        };
+        let agent = Uac::new(UacOptions {
+            uri,
+            calls: args.calls,
+            rate: args.rate,
+            hold: Duration::from_millis(args.hold),
+            cancel_after: args.cancel_after.map(Duration::from_millis),
+            expect,
+        });
+        let host = local.addr.ip().to_string();
+        let (machine, Watched { agent, progress }) =
+            run(machine(seed, "uac", &host), Watched::new(agent, args.calls), &[local])
+                .map_err(|error| Failure(error.to_string(), 1))?;
+        progress.finish_and_clear();
+        println!("{}", agent.report(&machine));
+        if agent.has_failed() || agent.done() < args.calls {
+            return Err(Failure(format!("{} of {} calls completed", agent.completed(), args.calls), 1));
+        }
+        Ok(ExitCode::SUCCESS)
+    })())
+}
+
+/// The command `ping`.
+#[allow(dead_code, reason = "each example uses one of these")]
+pub fn ping(seed: sip_core::Seed, run: Run<Ping>) -> ExitCode {
+    let args = PingArgs::parse();
+    exit((|| {
+        let (uri, local) = towards(&args.uri, None)?;
+        let host = local.addr.ip().to_string();
+        let (_, agent) = run(machine(seed, "ping", &host), Ping::new(&uri), &[local])
+            .map_err(|error| Failure(error.to_string(), 1))?;
+        match agent.outcome() {
+            Some(Ok(status)) if status.is_success() => {
+                println!("{status}");
+                Ok(ExitCode::SUCCESS)
+            }
+            Some(Ok(status)) => Err(Failure(format!("{uri} answers {status}"), 1)),
+            Some(Err(PingError::Ended(Cause::Timeout))) => Err(Failure(format!("{uri} does not answer"), 1)),
+            Some(Err(PingError::Ended(_))) => Err(Failure(format!("{uri} can't be reached"), 1)),
+            Some(Err(PingError::Misuse(misuse))) => Err(Failure(misuse.to_string(), 1)),
+            None => Err(Failure("stopped before an answer came".into(), 1)),
+        }
+    })())
+}
+
+fn built(transports: impl Iterator<Item = Transport>) -> Result<(), Failure> {
+    for transport in transports {
+        if !matches!(transport, Transport::Udp | Transport::Tcp) {
+            return Err(Failure(format!("the transport {transport} is not built yet"), 2));
+        }
+    }
+    Ok(())
+}
+
+/// The URI with its transport, and the local address that the system would reach it from.
+fn towards(uri: &str, transport: Option<Transport>) -> Result<(String, Target), Failure> {
+    let parsed = sip_core::uri::Uri::parse(uri.as_bytes());
+    let sip = parsed.as_ref().ok().and_then(|uri| uri.as_sip());
+    let sip = sip.ok_or_else(|| Failure(format!("not a SIP URI: {uri}"), 1))?;
+    let named = sip.params.get("transport").map(|token| {
+        Transport::named(token).ok_or_else(|| Failure("the URI names an unknown transport".into(), 1))
+    });
+    let (uri, transport) = match (named.transpose()?, transport) {
+        (Some(named), _) => (uri.into(), named),
+        (None, Some(Transport::Udp) | None) => (uri.into(), if sip.secure { Transport::Tls } else { Transport::Udp }),
+        (None, Some(transport)) => (format!("{uri};transport={transport}"), transport),
+    };
+    built([transport].into_iter())?;
+    let host = String::from_utf8_lossy(sip.host).into_owned();
+    let port = sip.port.map_or(transport.default_port(), core::num::NonZero::get);
+    let local = (|| -> io::Result<_> {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let peer = (host, port).to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
+        let any = if peer.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        // Connecting a datagram socket sends nothing; it asks the system for the way.
+        let socket = UdpSocket::bind(any)?;
+        socket.connect(peer)?;
+        socket.local_addr()
+    })();
+    let mut addr = local.map_err(|error| Failure(format!("no way to {host}: {error}"), 1))?;
+    addr.set_port(0);
+    Ok((uri, Target { transport, addr }))
+}
+
+/// A [`Uac`] whose progress is shown on stderr, if that is a terminal.
+pub struct Watched {
+    agent: Uac,
+    progress: ProgressBar,
+}
+
+impl Watched {
+    fn new(agent: Uac, calls: u64) -> Self {
+        let style = ProgressStyle::with_template("{pos}/{len} calls {wide_bar} {elapsed}");
+        let progress = ProgressBar::new(calls).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Self { agent, progress }
+    }
+}
+
+impl TransactionUser<UserAgent> for Watched {
+    fn event(&mut self, now: Instant, machine: &mut UserAgent, event: <UserAgent as Machine>::Event<'_>) {
+        self.agent.event(now, machine, event);
+        self.progress.set_position(self.agent.done());
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.agent.deadline()
+    }
+
+    fn advance(&mut self, now: Instant, machine: &mut UserAgent) {
+        self.agent.advance(now, machine);
+    }
+
+    fn is_done(&self) -> bool {
+        self.agent.is_done()
+    }
+}

@@ -1,0 +1,31 @@
+//! What the examples share.
+
+pub mod cli;
+
+use sip_core::{Target, TransactionUser, ua::UserAgent};
+use sip_tokio_adapter::Driver;
+use std::io;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Runs an agent on tokio.
+pub fn run<U: TransactionUser<UserAgent>>(
+    machine: UserAgent,
+    agent: U,
+    listen: &[Target],
+) -> io::Result<(UserAgent, U)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut driver = Driver::new(machine, agent);
+        for target in listen {
+            driver.bind(*target).await.map_err(|error| io::Error::new(error.kind(), format!("{target}: {error}")))?;
+        }
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let stop = async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        };
+        Ok(driver.run_until(stop).await)
+    })
+}

@@ -1,0 +1,52 @@
+//! sip-core on tokio.
+//!
+//! A [`Driver`] owns one machine and its sockets, and runs until its user is done:
+//!
+//! ```no_run
+//! # async fn run() -> std::io::Result<()> {
+//! use sip_core::{Config, ua};
+//! use sip_tokio_adapter::{Driver, seed};
+//!
+//! let alice = ua::UserAgent::new(ua::Config::new(Config::new(seed()), "alice"));
+//! let (driver, handle, mut events) = Driver::with_mailbox(alice, 64);
+//! let mut driver = driver;
+//! driver.bind("udp:127.0.0.1:5060".parse().unwrap()).await?;
+//! tokio::spawn(driver.run());
+//!
+//! handle.call(|ua, now| ua.invite(now, &ua::NewInvite::new("sip:bob@127.0.0.1:5070"))).await.unwrap().unwrap();
+//! while let Some(event) = events.recv().await {
+//!     println!("{event:?}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! There is one task for the machine, and two for each connection; they share nothing but bounded channels. No lock is
+//! held across an await, because there is none. What decides anything is in the core.
+//!
+//! * **Cancel safety.** [`Handle::call`] may be dropped at any point: either the command was not sent, or it is carried out
+//!   and its result is lost. [`Events::recv`] loses nothing.
+//! * **Dropping.** When all [`Handle`]s and the [`Events`] are dropped, the machine is drained: it begins nothing new, and the
+//!   driver ends when all is over. Dropping the driver, or its task, closes the sockets at once.
+//! * **Bounds.** A mailbox takes as many events as it was made for. Then new requests are refused with 503 and provisional
+//!   responses are dropped; what ends something is always delivered, and there can't be more of that than the limits of the
+//!   machine. A connection has a queue of 256 messages; beyond, sending fails.
+
+mod clock;
+mod driver;
+mod mailbox;
+mod tcp;
+mod udp;
+
+pub use driver::Driver;
+pub use mailbox::{Closed, Events, Handle, Mailbox};
+
+/// A seed from the system's entropy.
+///
+/// # Panics
+/// The system has none to give.
+pub fn seed() -> sip_core::Seed {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).expect("the system has entropy");
+    seed
+}
