@@ -128,13 +128,21 @@ impl<M: Machine + 'static, U: TransactionUser<M>> Driver<M, U> {
         self.run_until(core::future::pending()).await
     }
 
-    /// Runs as [`run`](Self::run), but no longer than until `stop` is ready.
+    /// Runs as [`run`](Self::run), but no longer than until `stop` is ready. What is queued for connections is still written.
     pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> (M, U) {
+        self.turn_until(stop).await;
+        for connection in core::mem::take(&mut self.net.connections).into_values() {
+            connection.close().await;
+        }
+        (self.machine, self.user)
+    }
+
+    async fn turn_until(&mut self, stop: impl Future<Output = ()>) {
         let mut stop = core::pin::pin!(stop);
         loop {
             self.settle();
             if self.user.is_done() || self.is_abandoned() {
-                return (self.machine, self.user);
+                return;
             }
             let deadline = self.machine.deadline().into_iter().chain(self.user.deadline()).min();
             let wake = tokio::select! {
@@ -148,7 +156,7 @@ impl<M: Machine + 'static, U: TransactionUser<M>> Driver<M, U> {
             };
             let now = self.clock.now();
             match wake {
-                Wake::Stop => return (self.machine, self.user),
+                Wake::Stop => return,
                 Wake::Datagram(socket, remote, length) => self.datagrams(now, socket, remote, length),
                 Wake::Undeliverable(ticket, error) => self.machine.send_failed(now, ticket, error),
                 Wake::Happening(happening) => self.happened(now, happening),

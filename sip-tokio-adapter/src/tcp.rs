@@ -29,8 +29,9 @@ pub(crate) enum Happening {
 
 /// An open connection.
 pub(crate) struct Connection {
-    queue: mpsc::Sender<Vec<u8>>,
+    queue: Option<mpsc::Sender<Vec<u8>>>,
     reader: JoinHandle<()>,
+    writer: Option<JoinHandle<()>>,
 }
 
 impl Connection {
@@ -40,13 +41,21 @@ impl Connection {
         let (read, write) = stream.into_split();
         let (queue, messages) = mpsc::channel(QUEUE);
         let reader = tokio::spawn(reader(read, flow, happenings.clone()));
-        tokio::spawn(writer(write, flow, messages, happenings));
-        Self { queue, reader }
+        let writer = tokio::spawn(writer(write, flow, messages, happenings));
+        Self { queue: Some(queue), reader, writer: Some(writer) }
     }
 
     /// Queues a message; false if the queue is full or the connection is gone.
     pub(crate) fn send(&self, bytes: &[u8]) -> bool {
-        self.queue.try_send(bytes.to_vec()).is_ok()
+        self.queue.as_ref().is_some_and(|queue| queue.try_send(bytes.to_vec()).is_ok())
+    }
+
+    /// Closes it when what is queued is written.
+    pub(crate) async fn close(mut self) {
+        self.queue = None;
+        if let Some(writer) = self.writer.take() {
+            let _ = tokio::time::timeout(PATIENCE, writer).await;
+        }
     }
 }
 

@@ -40,12 +40,21 @@ pub struct Uac {
     agenda: Agenda,
     start: Option<Instant>,
     now: Instant,
+    /// When the last call ended.
+    last: Instant,
     /// Every call that was placed, by its number.
     calls: Vec<Placed>,
     completed: u64,
     failed: u64,
     setup: Vec<Duration>,
+    /// Until when copies of a final response are still acknowledged.
+    linger: Instant,
 }
+
+/// How long after the last refusal the agent stays: its peer may not have had the ACK. Timer D would be 32 s.
+const LINGER: Duration = Duration::from_secs(5);
+/// How long it stays in any case: a connection that closes with the last answer looks as if it were lost in mid-call.
+const PAUSE: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Copy, Debug)]
 struct Placed {
@@ -69,10 +78,12 @@ impl Uac {
             agenda: Agenda::default(),
             start: None,
             now: Instant::ZERO,
+            last: Instant::ZERO,
             calls: Vec::new(),
             completed: 0,
             failed: 0,
             setup: Vec::new(),
+            linger: Instant::ZERO,
         }
     }
 
@@ -108,7 +119,7 @@ impl Uac {
             machine.stats().retransmissions_out,
             percentile(50),
             percentile(99),
-            self.now.since(self.start.unwrap_or(self.now)).as_secs_f64(),
+            self.last.since(self.start.unwrap_or(self.last)).as_secs_f64(),
         )
     }
 
@@ -148,7 +159,9 @@ impl Uac {
         }
     }
 
-    const fn count(&mut self, expected: bool) {
+    fn count(&mut self, expected: bool) {
+        self.last = self.now;
+        self.linger = self.linger.max(self.now + PAUSE);
         if expected {
             self.completed += 1;
         } else {
@@ -168,7 +181,12 @@ impl TransactionUser<UserAgent> for Uac {
                 self.on_final(now, user, response.status(), true);
                 self.agenda.add(now + self.options.hold, Task::HangUp(dialog));
             }
-            Event::Refused { user, response, .. } => self.on_final(now, user, response.status(), false),
+            Event::Refused { invitation, user, response } => {
+                self.on_final(now, user, response.status(), false);
+                if machine.awaits_copies(invitation) {
+                    self.linger = self.linger.max(now + LINGER);
+                }
+            }
             Event::InvitationEnded { user, cause, .. } => match cause {
                 Cause::Timeout => self.on_final(now, user, Status::REQUEST_TIMEOUT, false),
                 Cause::TransportError => self.on_final(now, user, Status::SERVICE_UNAVAILABLE, false),
@@ -189,7 +207,7 @@ impl TransactionUser<UserAgent> for Uac {
         let next = match self.start {
             None => Some(Instant::ZERO),
             Some(_) if (self.calls.len() as u64) < self.options.calls => self.due(self.calls.len()),
-            Some(_) => None,
+            Some(_) => (self.done() >= self.options.calls).then_some(self.linger),
         };
         next.into_iter().chain(self.agenda.next()).min()
     }
@@ -211,6 +229,6 @@ impl TransactionUser<UserAgent> for Uac {
     }
 
     fn is_done(&self) -> bool {
-        self.done() >= self.options.calls
+        self.done() >= self.options.calls && self.now >= self.linger
     }
 }

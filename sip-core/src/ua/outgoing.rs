@@ -114,6 +114,11 @@ impl UserAgent {
         done
     }
 
+    /// Whether copies of the final response of this INVITE may still come and want their ACK.
+    pub fn awaits_copies(&self, invitation: Invitation) -> bool {
+        self.calls.get(invitation.0).is_some()
+    }
+
     /// Acknowledges a 2xx that held an offer, with the answer (RFC 3261 §13.2.2.4).
     ///
     /// # Errors

@@ -1,0 +1,29 @@
+//! What the examples share. Their command lines are those of the tokio adapter.
+
+#[path = "../../../sip-tokio-adapter/examples/support/cli.rs"]
+pub mod cli;
+
+use mio::{Poll, Token};
+use sip_core::{Target, TransactionUser, ua::UserAgent};
+use sip_mio_adapter::Driver;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Runs an agent on mio.
+pub fn run<U: TransactionUser<UserAgent>>(
+    machine: UserAgent,
+    agent: U,
+    listen: &[Target],
+) -> io::Result<(UserAgent, U)> {
+    let mut poll = Poll::new()?;
+    let mut driver = Driver::new(machine, agent, poll.registry().try_clone()?, Token(0));
+    for target in listen {
+        driver.bind(*target).map_err(|error| io::Error::new(error.kind(), format!("{target}: {error}")))?;
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, stop.clone())?;
+    }
+    driver.run(&mut poll, &stop)
+}

@@ -1,0 +1,395 @@
+//! The driver: one machine, its user, its sockets.
+
+use crate::clock::Clock;
+use crate::sockets::{Connection, Udp};
+use core::net::SocketAddr;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+use mio::event::Event;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Registry, Token};
+use sip_core::framing::StreamBuf;
+use sip_core::{
+    Destination, FlowId, Instant, Local, Machine, Output, ResolveId, SendError, Source, Target, Ticket,
+    TransactionUser, Transport,
+};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::ToSocketAddrs;
+use std::sync::mpsc;
+
+/// While a name is being resolved, the loop looks this often whether it is.
+const RESOLVING: Duration = Duration::from_millis(5);
+/// How long [`Driver::run`] goes on writing what is queued when it ends.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Owns a machine and its transaction user, and runs them on sockets that are registered with a [`mio::Poll`].
+pub struct Driver<M: Machine, U> {
+    machine: M,
+    user: U,
+    clock: Clock,
+    net: Net,
+    streams: BTreeMap<FlowId, StreamBuf>,
+    buf: Box<[u8]>,
+}
+
+/// The sockets, apart from the machine, so that one can be lent while the other is used.
+struct Net {
+    registry: Registry,
+    /// The next token of ours that is free; tokens are not used again.
+    next: usize,
+    first: usize,
+    sockets: BTreeMap<Token, Socket>,
+    flows: BTreeMap<FlowId, Token>,
+    answers: mpsc::Receiver<(ResolveId, Vec<SocketAddr>)>,
+    answer: mpsc::Sender<(ResolveId, Vec<SocketAddr>)>,
+    asked: usize,
+}
+
+enum Socket {
+    Udp(Udp),
+    Listener(TcpListener),
+    Connection(Connection),
+}
+
+/// What could not be carried out.
+enum Failed {
+    Send(Ticket, SendError),
+    Flow(FlowId),
+}
+
+impl<M: Machine, U: TransactionUser<M>> Driver<M, U> {
+    /// A driver without sockets. It registers them with `registry` under tokens from `first` on.
+    pub fn new(machine: M, user: U, registry: Registry, first: Token) -> Self {
+        let (answer, answers) = mpsc::channel();
+        Self {
+            machine,
+            user,
+            clock: Clock::start(),
+            net: Net {
+                registry,
+                next: first.0,
+                first: first.0,
+                sockets: BTreeMap::new(),
+                flows: BTreeMap::new(),
+                answers,
+                answer,
+                asked: 0,
+            },
+            streams: BTreeMap::new(),
+            buf: vec![0; 1 << 16].into(),
+        }
+    }
+
+    /// Opens a socket and states its address to the machine. Port 0 takes any; the address returned has it.
+    ///
+    /// # Errors
+    /// The address can't be bound, or the transport is neither UDP nor TCP.
+    pub fn bind(&mut self, target: Target) -> io::Result<Target> {
+        let token = self.net.token();
+        let (addr, socket) = match target.transport {
+            Transport::Udp => {
+                let udp = Udp::bind(target.addr, &self.net.registry, token)?;
+                (udp.local, Socket::Udp(udp))
+            }
+            Transport::Tcp => {
+                let mut listener = TcpListener::bind(target.addr)?;
+                self.net.registry.register(&mut listener, token, Interest::READABLE)?;
+                (listener.local_addr()?, Socket::Listener(listener))
+            }
+            other => {
+                return Err(io::Error::new(io::ErrorKind::Unsupported, format!("{other} is not built yet")));
+            }
+        };
+        self.net.sockets.insert(token, socket);
+        let local = Local { transport: target.transport, addr, advertised: None };
+        self.machine.listen(self.clock.now(), local);
+        Ok(Target { addr, ..target })
+    }
+
+    /// The machine.
+    pub const fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// The transaction user.
+    pub const fn user(&self) -> &U {
+        &self.user
+    }
+
+    /// Gives commands to the machine. What they cause is carried out by the next [`settle`](Self::settle).
+    pub fn command<R>(&mut self, command: impl FnOnce(&mut M, &mut U, Instant) -> R) -> R {
+        command(&mut self.machine, &mut self.user, self.clock.now())
+    }
+
+    /// How long [`mio::Poll::poll`] may wait; `None`: until something happens.
+    pub fn timeout(&self) -> Option<Duration> {
+        let next = self.machine.deadline().into_iter().chain(self.user.deadline()).min();
+        let timer = next.map(|at| self.clock.until(at));
+        let resolver = (self.net.asked > 0).then_some(RESOLVING);
+        timer.into_iter().chain(resolver).min()
+    }
+
+    /// Does all that is due, and drains all outputs. To be called before every poll.
+    pub fn settle(&mut self) {
+        let now = self.clock.now();
+        while let Ok((id, addrs)) = self.net.answers.try_recv() {
+            self.net.asked -= 1;
+            self.machine.resolved(now, id, &addrs);
+        }
+        self.machine.advance(now);
+        if self.user.deadline().is_some_and(|at| at <= now) {
+            self.user.advance(now, &mut self.machine);
+        }
+        self.drain(now);
+    }
+
+    /// Takes an event of the poll; false if its token is not the driver's.
+    pub fn ready(&mut self, event: &Event) -> bool {
+        let token = event.token();
+        let now = self.clock.now();
+        match self.net.sockets.get_mut(&token) {
+            Some(Socket::Udp(_)) => self.udp_ready(now, token, event),
+            Some(Socket::Listener(_)) => self.accept(now, token),
+            Some(Socket::Connection(_)) => self.connection_ready(now, token, event),
+            // An event of a socket that was closed in the same turn.
+            None => return token.0 >= self.net.first && token.0 < self.net.next,
+        }
+        true
+    }
+
+    /// Runs in a poll of its own until the user is done or `stop` is set (by a signal handler, say), then writes what is
+    /// queued.
+    ///
+    /// # Errors
+    /// The poll fails.
+    pub fn run(mut self, poll: &mut Poll, stop: &AtomicBool) -> io::Result<(M, U)> {
+        let mut events = Events::with_capacity(1_024);
+        loop {
+            self.settle();
+            if self.user.is_done() || stop.load(Ordering::Relaxed) {
+                break;
+            }
+            self.turn(poll, &mut events, self.timeout())?;
+        }
+        let until = self.clock.now() + PATIENCE;
+        while !self.net.is_flushed() && self.clock.now() < until {
+            self.turn(poll, &mut events, Some(self.clock.until(until)))?;
+        }
+        Ok((self.machine, self.user))
+    }
+
+    fn turn(&mut self, poll: &mut Poll, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        match poll.poll(events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            polled => polled?,
+        }
+        for event in &*events {
+            self.ready(event);
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self, now: Instant) {
+        loop {
+            let failed = match self.machine.poll() {
+                None => return,
+                Some(Output::Event(event)) => {
+                    self.user.event(now, &mut self.machine, event);
+                    continue;
+                }
+                Some(output) => self.net.carry_out(output),
+            };
+            match failed {
+                Ok(()) => {}
+                Err(Failed::Send(ticket, error)) => self.machine.send_failed(now, ticket, error),
+                Err(Failed::Flow(flow)) => self.machine.flow_closed(now, flow),
+            }
+        }
+    }
+
+    fn udp_ready(&mut self, now: Instant, token: Token, event: &Event) {
+        if event.is_writable() {
+            while let Some(Socket::Udp(udp)) = self.net.sockets.get_mut(&token) {
+                let Some((ticket, error)) = udp.flush() else { break };
+                self.machine.send_failed(now, ticket, error);
+            }
+        }
+        // Readiness is told once: all that is there must be read.
+        while let Some(Socket::Udp(udp)) = self.net.sockets.get(&token) {
+            let local = udp.local;
+            match udp.socket.recv_from(&mut self.buf) {
+                Ok((length, remote)) => {
+                    let data = self.buf.get(..length).unwrap_or_default();
+                    if let Some(event) = self.machine.datagram(now, Source::Datagram { local, remote }, data) {
+                        self.user.event(now, &mut self.machine, event);
+                    }
+                    self.drain(now);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // The report of an earlier send that failed; the next receive clears it.
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn accept(&mut self, now: Instant, token: Token) {
+        while let Some(Socket::Listener(listener)) = self.net.sockets.get(&token) {
+            let Ok((stream, remote)) = listener.accept() else { return };
+            let Ok(local) = stream.local_addr() else { continue };
+            let target = Target { transport: Transport::Tcp, addr: remote };
+            if let Ok(flow) = self.machine.flow_accepted(now, target, local) {
+                if self.net.add(stream, flow, true).is_err() {
+                    self.machine.flow_closed(now, flow);
+                }
+            }
+        }
+    }
+
+    fn connection_ready(&mut self, now: Instant, token: Token, event: &Event) {
+        let Some(Socket::Connection(connection)) = self.net.sockets.get_mut(&token) else { return };
+        let flow = connection.flow;
+        if !connection.open {
+            match connected(&connection.stream) {
+                Ok(Some(local)) => {
+                    connection.open = true;
+                    self.machine.flow_opened(now, flow, local);
+                    self.drain(now);
+                }
+                Ok(None) => return,
+                Err(_) => return self.lose(now, token, flow),
+            }
+        }
+        if event.is_readable() && !self.read(now, token, flow) {
+            return self.lose(now, token, flow);
+        }
+        let Some(Socket::Connection(connection)) = self.net.sockets.get_mut(&token) else { return };
+        if connection.flush().is_err() {
+            self.lose(now, token, flow);
+        } else if connection.closing && connection.is_flushed() {
+            self.net.sockets.remove(&token);
+        }
+    }
+
+    /// Reads all that is there; false when the connection is at its end.
+    fn read(&mut self, now: Instant, token: Token, flow: FlowId) -> bool {
+        while let Some(Socket::Connection(connection)) = self.net.sockets.get_mut(&token) {
+            match connection.read(&mut self.buf) {
+                Ok(None) => return true,
+                Err(_) => return false,
+                Ok(Some(_)) if connection.closing => {}
+                Ok(Some(length)) => {
+                    let buf = self.streams.entry(flow).or_default();
+                    buf.extend(self.buf.get(..length).unwrap_or_default());
+                    while let Some(event) = self.machine.stream(now, flow, buf) {
+                        self.user.event(now, &mut self.machine, event);
+                    }
+                    self.drain(now);
+                }
+            }
+        }
+        true
+    }
+
+    fn lose(&mut self, now: Instant, token: Token, flow: FlowId) {
+        self.net.sockets.remove(&token);
+        self.streams.remove(&flow);
+        if self.net.flows.remove(&flow).is_some() {
+            self.machine.flow_closed(now, flow);
+            self.drain(now);
+        }
+    }
+}
+
+/// Whether a connection is open: its local address, nothing if it is still being opened.
+fn connected(stream: &TcpStream) -> io::Result<Option<SocketAddr>> {
+    if let Some(error) = stream.take_error()? {
+        return Err(error);
+    }
+    match stream.peer_addr() {
+        Ok(_) => stream.local_addr().map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Net {
+    fn token(&mut self) -> Token {
+        self.next += 1;
+        Token(self.next - 1)
+    }
+
+    fn add(&mut self, stream: TcpStream, flow: FlowId, open: bool) -> io::Result<()> {
+        // Requests and responses are small and wait for each other; there is nothing to gather.
+        let _ = stream.set_nodelay(true);
+        let token = self.token();
+        let connection = Connection::new(stream, flow, open, &self.registry, token)?;
+        self.sockets.insert(token, Socket::Connection(connection));
+        self.flows.insert(flow, token);
+        Ok(())
+    }
+
+    fn is_flushed(&self) -> bool {
+        self.sockets.values().all(|socket| match socket {
+            Socket::Connection(connection) => !connection.open || connection.is_flushed(),
+            Socket::Udp(_) | Socket::Listener(_) => true,
+        })
+    }
+
+    fn carry_out<E>(&mut self, output: Output<'_, E>) -> Result<(), Failed> {
+        match output {
+            Output::Transmit(transmit) => self
+                .send(transmit.to, transmit.bytes, transmit.ticket)
+                .map_err(|error| Failed::Send(transmit.ticket, error)),
+            Output::Connect { flow, target: Target { transport: Transport::Tcp, addr } } => TcpStream::connect(addr)
+                .and_then(|stream| self.add(stream, flow, false))
+                .map_err(|_| Failed::Flow(flow)),
+            Output::Connect { flow, .. } => Err(Failed::Flow(flow)),
+            Output::Close { flow } => {
+                self.close(flow);
+                Ok(())
+            }
+            Output::Resolve { id, host, port, .. } => {
+                let (host, answer) = (host.to_owned(), self.answer.clone());
+                self.asked += 1;
+                // The system's resolver blocks.
+                std::thread::spawn(move || {
+                    let addrs = (host.as_str(), port).to_socket_addrs().map(Iterator::collect).unwrap_or_default();
+                    let _ = answer.send((id, addrs));
+                });
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Closes a connection when what is queued is written.
+    fn close(&mut self, flow: FlowId) {
+        let Some(token) = self.flows.remove(&flow) else { return };
+        if let Some(Socket::Connection(connection)) = self.sockets.get_mut(&token) {
+            connection.closing = true;
+            if connection.is_flushed() {
+                self.sockets.remove(&token);
+            }
+        }
+    }
+
+    fn send(&mut self, to: Destination, bytes: &[u8], ticket: Ticket) -> Result<(), SendError> {
+        match to {
+            Destination::Datagram { local, remote } => {
+                let udp = self.sockets.values_mut().find_map(|socket| match socket {
+                    Socket::Udp(udp) if udp.local == local => Some(udp),
+                    _ => None,
+                });
+                udp.ok_or(SendError::Unreachable)?.send(remote, bytes, ticket)
+            }
+            Destination::Flow(flow) => {
+                let token = self.flows.get(&flow).ok_or(SendError::Unreachable)?;
+                match self.sockets.get_mut(token) {
+                    Some(Socket::Connection(connection)) => connection.send(bytes),
+                    _ => Err(SendError::Unreachable),
+                }
+            }
+        }
+    }
+}
