@@ -19,10 +19,6 @@ impl Random {
         Self(ChaCha8Rng::from_seed(seed))
     }
 
-    pub(crate) fn u32(&mut self) -> u32 {
-        self.0.next_u32()
-    }
-
     pub(crate) fn u64(&mut self) -> u64 {
         self.0.next_u64()
     }

@@ -127,13 +127,6 @@ impl StreamBuf {
             None => broken(head, ErrorKind::NoContentLength),
         }
     }
-
-    /// What is left when the stream ends: the beginning of a message, if there is one.
-    pub(crate) fn rest(&mut self) -> Option<Range<usize>> {
-        let rest = self.start..self.bytes.len();
-        self.start = self.bytes.len();
-        (!self.broken && !rest.is_empty() && self.slice(rest.clone()) != b"\r").then_some(rest)
-    }
 }
 
 /// The value of Content-Length in a header section; nothing if there is none. Two of them, or one that is no number,

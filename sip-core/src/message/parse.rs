@@ -63,22 +63,23 @@ fn start_line(bytes: &[u8], line: &[u8]) -> Result<(Start, Option<Error>), Error
     if line.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/")) {
         return status_line(bytes, line).map(|start| (start, None));
     }
-    let (rest, method) =
-        terminated(lex::token, lex::byte(b' ')).parse(line).map_err(|_| not_sip(line))?;
-    let space = memchr::memrchr(b' ', rest).ok_or(ErrorKind::StartLine)?;
+    let space = memchr::memchr(b' ', line).ok_or_else(|| not_sip(line))?;
+    let (method, rest) = line.split_at_checked(space).ok_or(ErrorKind::StartLine)?;
+    let rest = rest.get(1..).unwrap_or_default();
+    let space = memchr::memrchr(b' ', rest).ok_or_else(|| not_sip(line))?;
     let (uri, version) = rest.split_at_checked(space).ok_or(ErrorKind::StartLine)?;
     let version = version.trim_ascii_start();
-    let mut fault = None;
-    if !version.eq_ignore_ascii_case(b"SIP/2.0") {
-        if !is_version(version) && !version.is_empty() {
-            return Err(ErrorKind::StartLine);
-        }
-        let kind = if version.is_empty() { ErrorKind::StartLine } else { ErrorKind::Version };
-        fault = Some(Error::new(line.len() - version.len(), kind));
-    }
-    if fault.is_none() && Uri::parse(uri).is_err() {
-        fault = Some(Error::new(method.len() + 1, ErrorKind::RequestUri));
-    }
+    let fault = if !is_version(version) && !version.is_empty() {
+        return Err(not_sip(line));
+    } else if !lex::is_token(method) || version.is_empty() {
+        Some(Error::new(0, ErrorKind::StartLine))
+    } else if !version.eq_ignore_ascii_case(b"SIP/2.0") {
+        Some(Error::new(line.len() - version.len(), ErrorKind::Version))
+    } else if Uri::parse(uri).is_err() {
+        Some(Error::new(method.len() + 1, ErrorKind::RequestUri))
+    } else {
+        None
+    };
     Ok((Start::Request { method: Span::of(bytes, method), uri: Span::of(bytes, uri) }, fault))
 }
 

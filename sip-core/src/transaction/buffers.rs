@@ -133,7 +133,7 @@ impl Buffers {
         self.retained
     }
 
-    /// Buffers in use.
+    #[cfg(test)]
     pub(crate) fn in_use(&self) -> usize {
         self.slots.len() - self.free.len()
     }

@@ -29,10 +29,6 @@ impl Index {
             entry.remove();
         }
     }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
 }
 
 /// How a request is matched.

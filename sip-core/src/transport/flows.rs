@@ -1,6 +1,6 @@
 //! Connections: which are open, and what waits for one to open.
 
-use super::{Target, Transport};
+use super::Target;
 use crate::handle::{FlowId, Slab};
 use crate::endpoint::Ticket;
 use crate::transaction::BufferId;
@@ -60,10 +60,6 @@ impl Flows {
 
     pub(crate) fn get_mut(&mut self, id: FlowId) -> Option<&mut Flow> {
         self.flows.get_mut(id.0)
-    }
-
-    pub(crate) fn transport(&self, id: FlowId) -> Option<Transport> {
-        self.get(id).map(|flow| flow.target.transport)
     }
 
     pub(crate) const fn len(&self) -> usize {

@@ -54,6 +54,12 @@ pub(super) fn method(method: Method<'_>) -> Refusal<'static> {
 /// Whether a request without a To tag is taken: an INVITE or an OPTIONS that nothing stands against.
 pub(super) fn outside<'a>(request: &'a Message<'_>) -> Result<(), Refusal<'a>> {
     let refuse = |status| Err(Refusal::status(status));
+    let content_type = request.get::<ContentType<'_>>();
+    // RFC 2046 §5.1.1: parts that nothing parts.
+    let unparted = |of: &ContentType<'_>| of.kind.eq_ignore_ascii_case(b"multipart") && of.params.get("boundary").is_none();
+    if content_type.is_err() || content_type.is_ok_and(|of| of.is_some_and(|of| unparted(&of))) {
+        return refuse(Status::BAD_REQUEST);
+    }
     match request.method() {
         Method::Invite | Method::Options => {}
         // What lives only inside a dialog, and a CANCEL that matched nothing (§9.2, §15.1.2).
@@ -81,7 +87,7 @@ pub(super) fn outside<'a>(request: &'a Message<'_>) -> Result<(), Refusal<'a>> {
             Ok(Some(content_type)) => !content_type.is("application", "sdp") && !optional(request),
             Ok(None) | Err(_) => true,
         };
-    if unknown_body || request.get::<ContentType<'_>>().is_err() {
+    if unknown_body {
         return Err(Refusal { status: Status::UNSUPPORTED_MEDIA_TYPE, wanted: Wanted::Bodies });
     }
     Ok(())
