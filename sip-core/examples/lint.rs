@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-type Verdict = (&'static str, String, String);
+pub type Verdict = (&'static str, String, String);
 
 fn agent(transport: Transport) -> UserAgent {
     let mut agent = UserAgent::new(ua::Config::new(Config::new([0; 32]), "lint"));
@@ -50,7 +50,7 @@ fn agent(transport: Transport) -> UserAgent {
     agent
 }
 
-fn datagram(bytes: &[u8]) -> Verdict {
+pub fn datagram(bytes: &[u8]) -> Verdict {
     let mut agent = agent(Transport::Udp);
     let from = Source::Datagram {
         local: US.parse().expect("an address"),
@@ -61,7 +61,7 @@ fn datagram(bytes: &[u8]) -> Verdict {
 }
 
 /// The verdicts of a stream, and one for a rest that is no whole message.
-fn connection(bytes: &[u8]) -> Vec<Verdict> {
+pub fn connection(bytes: &[u8]) -> Vec<Verdict> {
     let mut agent = agent(Transport::Tcp);
     let target = Target { transport: Transport::Tcp, addr: PEER.parse().expect("an address") };
     let flow = agent.flow_accepted(Instant::ZERO, target, US.parse().expect("an address")).expect("room for a flow");

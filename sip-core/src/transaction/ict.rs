@@ -121,7 +121,7 @@ pub fn step(state: State, event: Event, transport: Reliability) -> Step<State> {
             // RFC 3261 §9.1: 64·T1 after the CANCEL the INVITE counts as cancelled.
             Step::to(Terminated, [Tell(Report::Timeout), Stop(Timer::Rport)])
         }
-        (Proceeding { .. }, Event::Timer(Timer::Rport)) => {
+        (Proceeding { .. }, Event::Timer(Timer::Rport)) if transport == Unreliable => {
             Step::to(state, [Do(Send::Request), Set(Timer::Rport, Delay::First)])
         }
         // Nothing is being sent here: the report is late, or it is the connection that the response would come by.
