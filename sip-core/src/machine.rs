@@ -214,22 +214,14 @@ impl Streams {
 
 /// The next queued output; events come from the owner's own queue, in step with their marks.
 pub(crate) fn next_output<'m, E>(layer: &'m mut Layer, events: &mut VecDeque<E>) -> Option<Output<'m, E>> {
-    let item = loop {
-        match layer.out.pop(&mut layer.buffers)? {
-            // What the flow or the question was for has ended before it was drained.
-            Item::Connect(flow) if layer.flow(flow).is_none() => {}
-            Item::Resolve(id) if layer.question(id).is_none() => {}
-            item => break item,
-        }
-    };
-    Some(match item {
+    Some(match layer.out.pop(&mut layer.buffers)? {
         Item::Transmit { to, buffer, ticket, again } => {
             Output::Transmit(Transmit { ticket, to, bytes: layer.buffers.message(buffer), retransmission: again })
         }
-        Item::Connect(flow) => Output::Connect { flow, target: layer.flow(flow)?.target },
+        Item::Connect { flow, target } => Output::Connect { flow, target },
         Item::Close(flow) => Output::Close { flow },
-        Item::Resolve(id) => {
-            let (host, port, transport) = layer.question(id)?;
+        Item::Resolve { id, buffer, port, transport } => {
+            let host = core::str::from_utf8(layer.buffers.message(buffer)).unwrap_or_default();
             Output::Resolve { id, host, port, transport }
         }
         Item::Event => Output::Event(events.pop_front()?),

@@ -27,4 +27,4 @@ pub use write::{Content, Writer};
 
 pub(crate) use index::{AddressSpans, Index, Span, Start, ViaSpans};
 pub(crate) use parse::{Malformed, parse};
-pub(crate) use write::{push_hex, push_number};
+pub(crate) use write::{hex, push_hex, push_number};

@@ -164,12 +164,21 @@ pub(crate) fn push_number(out: &mut Vec<u8>, mut value: u64) {
     out.extend_from_slice(digits.get(from..).unwrap_or_default());
 }
 
+/// Sixteen lower-case hexadecimal digits.
+pub(crate) fn hex(value: u64) -> [u8; 16] {
+    let mut digits = [0; 16];
+    for (digit, shift) in digits.iter_mut().zip((0..16).rev()) {
+        *digit = match (value >> (shift * 4)) as u8 & 15 {
+            digit @ 0..=9 => b'0' + digit,
+            letter => b'a' - 10 + letter,
+        };
+    }
+    digits
+}
+
 /// Appends a number in sixteen lower-case hexadecimal digits.
 pub(crate) fn push_hex(out: &mut Vec<u8>, value: u64) {
-    out.extend((0..16).rev().map(|nibble| match (value >> (nibble * 4)) as u8 & 15 {
-        digit @ 0..=9 => b'0' + digit,
-        letter => b'a' - 10 + letter,
-    }));
+    out.extend_from_slice(&hex(value));
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::{BufferId, State, Timers, ict, nict};
 use crate::endpoint::{Misuse, Txn};
 use crate::handle::{ClientTxn, Key};
 use crate::headers::{Header, Name, Route};
-use crate::message::{Content, Message, Method, Writer, parse, push_hex};
+use crate::message::{Content, Message, Method, Writer, hex, parse};
 use crate::transport::{NextHop, Target, Transport, next_hop};
 use crate::uri::Uri;
 use alloc::vec::Vec;
@@ -217,14 +217,12 @@ impl Layer {
             NextHop::Address(target) => (target.transport, Some(target.addr)),
             NextHop::Name { transport, .. } => (transport, None),
         };
-        let mut branch = Vec::with_capacity(COOKIE.len() + 32);
-        branch.extend_from_slice(COOKIE);
-        push_hex(&mut branch, self.random.u64());
+        let branch = hex(self.random.u64());
         let buffer = self.buffers.take(0);
         let (_, sent_by) = self.locals.towards(transport, addr).ok_or(Misuse::NoLocal(transport))?;
         self.buffers.write(buffer, |out| {
             let mut writer = Writer::request(out, method, uri);
-            via(&mut writer, transport, sent_by, &branch);
+            via(&mut writer, transport, sent_by, &[COOKIE, &branch].concat());
             write(&mut writer);
             0
         });
@@ -284,11 +282,12 @@ struct Branch {
 }
 
 impl Branch {
-    fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(COOKIE.len() + 32);
-        out.extend_from_slice(COOKIE);
-        push_hex(&mut out, self.key.to_bits());
-        push_hex(&mut out, self.secret);
+    fn to_bytes(&self) -> [u8; COOKIE.len() + 32] {
+        let mut out = [0; COOKIE.len() + 32];
+        let parts = [COOKIE, &hex(self.key.to_bits()), &hex(self.secret)];
+        for (place, byte) in out.iter_mut().zip(parts.into_iter().flatten()) {
+            *place = *byte;
+        }
         out
     }
 

@@ -19,7 +19,6 @@ use crate::time::{Instant, micros};
 use crate::transport::{Flow, Flows, Local, Locals, Reliability, Target, Transport};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -71,7 +70,9 @@ pub(crate) struct Layer {
     pub(super) told: VecDeque<Told>,
     /// Transactions whose message could not be sent, to be told when the step at hand is done.
     failed: VecDeque<Key>,
-    resolving: Slab<Resolving>,
+    questions: Slab<Question>,
+    /// What the adapter owes an answer for: connections by their place times two, questions by theirs and one.
+    owed: Lanes,
     pub(super) scratch: Vec<u8>,
     pub(crate) draining: bool,
     pub(crate) stats: Stats,
@@ -107,9 +108,8 @@ pub(super) struct Record {
     next: u32,
 }
 
-struct Resolving {
-    host: String,
-    port: u16,
+/// A name whose address was asked for.
+struct Question {
     transport: Transport,
     waits: Waits,
 }
@@ -141,7 +141,8 @@ impl Layer {
             out: Outbox::new(config.limits.outbox),
             told: VecDeque::new(),
             failed: VecDeque::new(),
-            resolving: Slab::new(),
+            questions: Slab::new(),
+            owed: Lanes::default(),
             scratch: Vec::new(),
             draining: false,
             stats: Stats::default(),
@@ -162,12 +163,20 @@ impl Layer {
 
     /// When the next timer is due.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.lanes.next().map(|(due, _)| due)
+        let owed = self.owed.next();
+        self.lanes.next().into_iter().chain(owed).map(|(due, _)| due).min()
     }
 
     /// Fires the next timer, if it is due.
     pub(crate) fn fire(&mut self) {
-        let Some((_, timer)) = self.lanes.next().filter(|(due, _)| *due <= self.clock) else { return };
+        let Some(due) = self.next_due().filter(|due| *due <= self.clock) else { return };
+        let Some((_, timer)) = self.lanes.next().filter(|(at, _)| *at == due) else {
+            if let Some((_, owed)) = self.owed.next() {
+                self.owed.disarm(owed);
+                self.give_up(owed);
+            }
+            return;
+        };
         self.lanes.disarm(timer);
         let Some(key) = self.txns.key_at(timer / 2) else { return };
         if let Some(timer) = self.txns.get(key).and_then(|record| record.state.timer(timer % 2 == 1)) {
@@ -192,6 +201,7 @@ impl Layer {
 
     pub(crate) fn flow_opened(&mut self, id: FlowId, local: SocketAddr) {
         let Some(flow) = self.flows.get_mut(id) else { return };
+        self.owed.disarm(id.0.index * 2);
         flow.open = true;
         flow.local = Some(local);
         let waiting = core::mem::take(&mut flow.waiting);
@@ -207,6 +217,7 @@ impl Layer {
     /// RFC 3261 §17.1.4: the loss of a connection fails every client transaction on it, each once.
     pub(crate) fn flow_closed(&mut self, id: FlowId) {
         let Some(flow) = self.flows.remove(id) else { return };
+        self.owed.disarm(id.0.index * 2);
         for (buffer, _) in flow.waiting {
             self.buffers.unpin(buffer);
         }
@@ -237,7 +248,8 @@ impl Layer {
     }
 
     pub(crate) fn resolved(&mut self, id: ResolveId, addrs: &[SocketAddr]) {
-        let Some(question) = self.resolving.remove(id.0) else { return };
+        let Some(question) = self.questions.remove(id.0) else { return };
+        self.owed.disarm(id.0.index * 2 + 1);
         let target = addrs.first().map(|addr| Target { transport: question.transport, addr: *addr });
         match (question.waits, target) {
             (Waits::Txn(key), Some(target)) => {
@@ -267,13 +279,26 @@ impl Layer {
     }
 
     fn resolve(&mut self, host: &[u8], port: u16, transport: Transport, waits: Waits) {
-        let host = String::from_utf8_lossy(host).into_owned();
-        let id = ResolveId(self.resolving.insert(Resolving { host, port, transport, waits }));
-        self.out.push(Item::Resolve(id));
+        let id = ResolveId(self.questions.insert(Question { transport, waits }));
+        let buffer = self.buffers.take(host.len());
+        self.buffers.write(buffer, |out| {
+            out.extend_from_slice(host);
+            0
+        });
+        // The queue has the buffer's one pin.
+        self.out.push(Item::Resolve { id, buffer, port, transport });
+        self.owed.arm(id.0.index * 2 + 1, self.clock, self.timers.t1x64());
     }
 
-    pub(crate) fn question(&self, id: ResolveId) -> Option<(&str, u16, Transport)> {
-        self.resolving.get(id.0).map(|question| (question.host.as_str(), question.port, question.transport))
+    /// The adapter has not answered in 64·T1: nobody waits for it any longer.
+    fn give_up(&mut self, owed: u32) {
+        if owed % 2 == 1 {
+            if let Some(key) = self.questions.key_at(owed / 2) {
+                self.resolved(ResolveId(key), &[]);
+            }
+        } else if let Some(id) = self.flows.at(owed / 2) {
+            self.close_flow(id);
+        }
     }
 
     pub(crate) fn flow(&self, id: FlowId) -> Option<&Flow> {
@@ -339,7 +364,7 @@ impl Layer {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.txns.len() == 0 && self.out.is_empty() && self.resolving.len() == 0
+        self.txns.len() == 0 && self.out.is_empty() && self.questions.len() == 0
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -593,7 +618,8 @@ impl Layer {
             return Some(Destination::Flow(id));
         }
         let id = self.flows.add(target, None, false)?;
-        self.out.push(Item::Connect(id));
+        self.out.push(Item::Connect { flow: id, target });
+        self.owed.arm(id.0.index * 2, self.clock, self.timers.t1x64());
         Some(Destination::Flow(id))
     }
 

@@ -1,17 +1,19 @@
-//! The one queue of outputs.
+//! The one queue of outputs. Each says all there is to say, so that it is the same whenever it is drained.
 
 use super::buffers::{BufferId, Buffers};
 use crate::endpoint::{Destination, Ticket};
 use crate::handle::{FlowId, ResolveId};
+use crate::transport::{Target, Transport};
 use alloc::collections::VecDeque;
 
 /// One output in the queue. An event is only marked here: its owner keeps the events, in the same order.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Item {
     Transmit { to: Destination, buffer: BufferId, ticket: Ticket, again: bool },
-    Connect(FlowId),
+    Connect { flow: FlowId, target: Target },
     Close(FlowId),
-    Resolve(ResolveId),
+    /// The buffer holds the name.
+    Resolve { id: ResolveId, buffer: BufferId, port: u16, transport: Transport },
     Event,
 }
 
@@ -63,7 +65,7 @@ impl Outbox {
             let item = self.items.pop_front()?;
             match item {
                 Item::Event if self.overtaken > 0 => self.overtaken -= 1,
-                Item::Transmit { buffer, .. } => {
+                Item::Transmit { buffer, .. } | Item::Resolve { buffer, .. } => {
                     self.lent = Some(buffer);
                     return Some(item);
                 }

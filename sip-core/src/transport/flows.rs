@@ -54,6 +54,11 @@ impl Flows {
         self.by_target.get(&target).copied()
     }
 
+    /// The connection in this place of the table.
+    pub(crate) fn at(&self, index: u32) -> Option<FlowId> {
+        self.flows.key_at(index).map(FlowId)
+    }
+
     pub(crate) fn get(&self, id: FlowId) -> Option<&Flow> {
         self.flows.get(id.0)
     }

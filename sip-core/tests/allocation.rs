@@ -1,0 +1,152 @@
+//! The contract, point 11: no heap allocation in steady state, on the paths that receive, match, repeat and respond.
+
+mod support;
+
+use sip_core::message::{Content, Method, Status};
+use sip_core::{Config, Endpoint, Event, Instant, Machine, NewRequest, Output, Source};
+use support::{PEER, Rig, US};
+
+/// A request of some 4 KiB with 64 header lines.
+fn large(method: &str, branch: u64) -> String {
+    let mut text = format!(
+        "{method} sip:us@{US} SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bK{branch}\r\nFrom: <sip:p@x>;tag=p\r\n\
+         To: <sip:us@x>\r\nCall-ID: {branch}\r\nCSeq: 1 {method}\r\n"
+    );
+    for line in 0..58 {
+        text += &format!("X-Header-{line}: {}\r\n", "x".repeat(48));
+    }
+    text + "Content-Length: 0\r\n\r\n"
+}
+
+/// A 200 for a request that was sent, from its bytes.
+fn ok(request: &[u8]) -> String {
+    support::response(core::str::from_utf8(request).unwrap(), "200 OK", "t", "")
+}
+
+fn source() -> Source {
+    Source::Datagram { local: US.parse().unwrap(), remote: PEER.parse().unwrap() }
+}
+
+struct Cycles {
+    endpoint: Endpoint,
+    now: Instant,
+    next: u64,
+}
+
+impl Cycles {
+    fn new() -> Self {
+        Self { endpoint: Rig::new(Endpoint::new(Config::new([2; 32]))).machine, now: Instant::ZERO, next: 0 }
+    }
+
+    fn drain(&mut self) -> usize {
+        let mut sent = 0;
+        while let Some(output) = self.endpoint.poll() {
+            sent += usize::from(matches!(output, Output::Transmit(_)));
+        }
+        sent
+    }
+
+    /// Lets time pass until everything is over.
+    fn finish(&mut self) {
+        while let Some(deadline) = self.endpoint.deadline() {
+            self.now = self.now.max(deadline);
+            self.endpoint.advance(self.now);
+            self.drain();
+        }
+        assert!(self.endpoint.is_idle());
+    }
+
+    fn request(&mut self, method: &str) -> Vec<u8> {
+        self.next += 1;
+        large(method, self.next).into_bytes()
+    }
+
+    /// Requests that come in, each twice, and are answered.
+    fn nist(&mut self, requests: &[Vec<u8>]) {
+        for request in requests {
+            let Some(Event::Request { txn, .. }) = self.endpoint.datagram(self.now, source(), request) else {
+                panic!("no request")
+            };
+            assert!(self.endpoint.datagram(self.now, source(), request).is_none());
+            self.endpoint.respond(self.now, txn, Status::OK, &Content::NONE).unwrap();
+            assert!(self.endpoint.datagram(self.now, source(), request).is_none());
+            assert_eq!(self.drain(), 2);
+        }
+        self.finish();
+    }
+
+    /// INVITEs that come in, ring, are refused, and never acknowledged.
+    fn ist(&mut self, requests: &[Vec<u8>]) {
+        for request in requests {
+            let Some(Event::Request { txn, .. }) = self.endpoint.datagram(self.now, source(), request) else {
+                panic!("no request")
+            };
+            self.endpoint.respond(self.now, txn, Status::RINGING, &Content::NONE).unwrap();
+            self.drain();
+            assert!(self.endpoint.datagram(self.now, source(), request).is_none());
+            self.endpoint.respond(self.now, txn, Status::BUSY_HERE, &Content::NONE).unwrap();
+            self.drain();
+        }
+        self.finish();
+    }
+}
+
+fn allocations(mut work: impl FnMut()) -> u64 {
+    allocation_counter::measure(&mut work).count_total
+}
+
+#[test]
+fn point_11_no_allocation_in_steady_state() {
+    let mut cycles = Cycles::new();
+    let options: Vec<_> = (0..100).map(|_| cycles.request("OPTIONS")).collect();
+    let invites: Vec<_> = (0..100).map(|_| cycles.request("INVITE")).collect();
+    for _ in 0..3 {
+        cycles.nist(&options);
+        cycles.ist(&invites);
+    }
+    assert_eq!(allocations(|| cycles.nist(&options)), 0, "non-INVITE");
+    assert_eq!(allocations(|| cycles.ist(&invites)), 0, "INVITE");
+
+    // The planted fault: one copy of a message.
+    let copies = allocations(|| {
+        let copy = options[0].clone();
+        cycles.nist(core::slice::from_ref(&copy));
+    });
+    assert_eq!(copies, 1, "the counter does not count");
+}
+
+/// Repetitions of a client's request, and the responses to it.
+#[test]
+fn clients_allocate_nothing_once_their_request_is_sent() {
+    let mut cycles = Cycles::new();
+    let uri = format!("sip:{PEER}");
+    let request = NewRequest::new(Method::Invite, &uri, "<sip:a@x>;tag=a", "<sip:b@x>", 1);
+    let call_id = NewRequest { call_id: "fixed", ..request };
+    let mut worst = 0;
+    for round in 0..5 {
+        cycles.endpoint.request(cycles.now, &call_id).unwrap();
+        let mut response = String::new();
+        while let Some(output) = cycles.endpoint.poll() {
+            if let Output::Transmit(transmit) = output {
+                response = ok(transmit.bytes);
+            }
+        }
+        let count = allocations(|| {
+            for _ in 0..3 {
+                let deadline = cycles.endpoint.deadline().unwrap();
+                cycles.now = deadline;
+                cycles.endpoint.advance(deadline);
+                assert_eq!(cycles.drain(), 1);
+            }
+            assert!(matches!(
+                cycles.endpoint.datagram(cycles.now, source(), response.as_bytes()),
+                Some(Event::Response { .. })
+            ));
+            cycles.finish();
+        });
+        if round > 1 {
+            worst = worst.max(count);
+        }
+    }
+    assert_eq!(worst, 0);
+}
