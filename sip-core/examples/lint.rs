@@ -16,7 +16,9 @@ const FAULTS: [u16; 5] = [400, 413, 414, 505, 513];
 fn main() -> ExitCode {
     let mut files: Vec<String> = std::env::args().skip(1).collect();
     if files.iter().any(|arg| arg == "--help" || arg == "-h") {
-        println!("lint [--tcp] FILE...\n\nOne line a message: file, accept|reject|drop, status or -, reason.");
+        println!(
+            "lint [--tcp] FILE...\n\nOne line a message: file, accept|reject|drop, status or -, reason."
+        );
         return ExitCode::SUCCESS;
     }
     let stream = files.iter().any(|arg| arg == "--tcp");
@@ -41,7 +43,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-pub type Verdict = (&'static str, String, String);
+pub(crate) type Verdict = (&'static str, String, String);
 
 fn agent(transport: Transport) -> UserAgent {
     let mut agent = UserAgent::new(ua::Config::new(Config::new([0; 32]), "lint"));
@@ -50,7 +52,7 @@ fn agent(transport: Transport) -> UserAgent {
     agent
 }
 
-pub fn datagram(bytes: &[u8]) -> Verdict {
+pub(crate) fn datagram(bytes: &[u8]) -> Verdict {
     let mut agent = agent(Transport::Udp);
     let from = Source::Datagram {
         local: US.parse().expect("an address"),
@@ -61,10 +63,11 @@ pub fn datagram(bytes: &[u8]) -> Verdict {
 }
 
 /// The verdicts of a stream, and one for a rest that is no whole message.
-pub fn connection(bytes: &[u8]) -> Vec<Verdict> {
+pub(crate) fn connection(bytes: &[u8]) -> Vec<Verdict> {
     let mut agent = agent(Transport::Tcp);
     let target = Target { transport: Transport::Tcp, addr: PEER.parse().expect("an address") };
-    let flow = agent.flow_accepted(Instant::ZERO, target, US.parse().expect("an address")).expect("room for a flow");
+    let flow =
+        agent.flow_accepted(Instant::ZERO, target, US.parse().expect("an address")).expect("room for a flow");
     let mut buf = sip_core::framing::StreamBuf::new();
     buf.extend(bytes);
     let (mut verdicts, mut closed) = (Vec::new(), false);
@@ -109,7 +112,8 @@ fn answered(agent: &mut UserAgent, verdict: Option<Verdict>) -> (Option<Verdict>
     while let Some(output) = agent.poll() {
         match output {
             Output::Transmit(transmit) => {
-                let code = transmit.bytes.get(8..11).and_then(|code| core::str::from_utf8(code).ok()?.parse().ok());
+                let code =
+                    transmit.bytes.get(8..11).and_then(|code| core::str::from_utf8(code).ok()?.parse().ok());
                 sent = code.and_then(Status::new);
             }
             Output::Close { .. } => closed = true,

@@ -128,14 +128,18 @@ impl<T> Slab<T> {
 
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
         match self.entries.get(key.index as usize) {
-            Some(Entry { generation, state: State::Used(value) }) if *generation == key.generation => Some(value),
+            Some(Entry { generation, state: State::Used(value) }) if *generation == key.generation => {
+                Some(value)
+            }
             _ => None,
         }
     }
 
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         match self.entries.get_mut(key.index as usize) {
-            Some(Entry { generation, state: State::Used(value) }) if *generation == key.generation => Some(value),
+            Some(Entry { generation, state: State::Used(value) }) if *generation == key.generation => {
+                Some(value)
+            }
             _ => None,
         }
     }

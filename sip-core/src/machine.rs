@@ -195,7 +195,9 @@ impl Streams {
             }
             Input::Advance => machine.advance(now),
             Input::Listen(local) => machine.listen(now, local),
-            Input::FlowAccepted { target, local } => return machine.flow_accepted(now, target, local).map(|_| ()),
+            Input::FlowAccepted { target, local } => {
+                return machine.flow_accepted(now, target, local).map(|_| ());
+            }
             Input::FlowOpened { flow, local } => machine.flow_opened(now, flow, local),
             Input::FlowClosed(flow) => {
                 self.0.remove(&flow);
@@ -215,9 +217,12 @@ impl Streams {
 /// The next queued output; events come from the owner's own queue, in step with their marks.
 pub(crate) fn next_output<'m, E>(layer: &'m mut Layer, events: &mut VecDeque<E>) -> Option<Output<'m, E>> {
     Some(match layer.out.pop(&mut layer.buffers)? {
-        Item::Transmit { to, buffer, ticket, again } => {
-            Output::Transmit(Transmit { ticket, to, bytes: layer.buffers.message(buffer), retransmission: again })
-        }
+        Item::Transmit { to, buffer, ticket, again } => Output::Transmit(Transmit {
+            ticket,
+            to,
+            bytes: layer.buffers.message(buffer),
+            retransmission: again,
+        }),
         Item::Connect { flow, target } => Output::Connect { flow, target },
         Item::Close(flow) => Output::Close { flow },
         Item::Resolve { id, buffer, port, transport } => {

@@ -29,7 +29,8 @@ fn ended(outputs: &[Out], reason: &str) -> bool {
 /// Places a call; the INVITE.
 fn call(rig: &mut Rig<UserAgent>) -> (Invitation, String) {
     let uri = format!("sip:bob@{PEER}");
-    let invitation = rig.machine.invite(rig.now, &NewInvite { content: OFFER, user: 5, ..NewInvite::new(&uri) }).unwrap();
+    let invitation =
+        rig.machine.invite(rig.now, &NewInvite { content: OFFER, user: 5, ..NewInvite::new(&uri) }).unwrap();
     let invite = text(&rig.drain(), "INVITE");
     (invitation, invite)
 }
@@ -94,7 +95,9 @@ fn requests_follow_the_route_set_of_the_2xx() {
     let routes: Vec<_> = ack.lines().filter(|line| line.starts_with("Route")).collect();
     assert_eq!(routes, ["Route: <sip:192.0.2.30;lr>", "Route: <sip:192.0.2.31;lr>"]);
     rig.machine.bye(rig.now, dialog, &Content::NONE).unwrap();
-    assert!(text(&rig.drain(), "BYE").contains("Route: <sip:192.0.2.30;lr>\r\nRoute: <sip:192.0.2.31;lr>\r\n"));
+    assert!(
+        text(&rig.drain(), "BYE").contains("Route: <sip:192.0.2.30;lr>\r\nRoute: <sip:192.0.2.31;lr>\r\n")
+    );
 }
 
 #[test]
@@ -303,7 +306,8 @@ fn accept(rig: &mut Rig<UserAgent>, dialog: DialogId) -> String {
 #[test]
 fn a_2xx_is_sent_until_the_ack_comes() {
     let mut rig = rig();
-    let dialog = incoming(&mut rig, "Record-Route: <sip:192.0.2.31;lr>\r\nRecord-Route: <sip:192.0.2.30;lr>\r\n");
+    let dialog =
+        incoming(&mut rig, "Record-Route: <sip:192.0.2.31;lr>\r\nRecord-Route: <sip:192.0.2.30;lr>\r\n");
     rig.machine.set_user(dialog, 77).unwrap();
     let tag = accept(&mut rig, dialog);
     let outputs = rig.run_until(ms(8_000));
@@ -460,14 +464,15 @@ fn requests_that_are_not_taken() {
         (request("INVITE", 1, "", "Contact: <sip:second@x>\r\n"), 400, "Via"),
         (request("INVITE", 1, "", "Accept: text/plain\r\n"), 406, "Via"),
         (
-            request("INVITE", 1, "", "Content-Type: text/plain\r\n").replace("Length: 0\r\n\r\n", "Length: 2\r\n\r\nhi"),
+            request("INVITE", 1, "", "Content-Type: text/plain\r\n")
+                .replace("Length: 0\r\n\r\n", "Length: 2\r\n\r\nhi"),
             415,
             "Accept",
         ),
     ] {
         let mut rig = rig();
         assert!(rig.hear(&text).unwrap().contains(&status.to_string()), "{text}");
-        let sent = support::Out::bytes(&rig.drain()[0]).to_owned();
+        let sent = rig.drain()[0].bytes().to_owned();
         assert!(sent.starts_with(&format!("SIP/2.0 {status}")), "{sent}");
         assert!(header(&sent, with).is_some(), "{sent}");
     }
@@ -477,7 +482,11 @@ fn requests_that_are_not_taken() {
     assert!(sent.contains("Unsupported: 100rel\r\nUnsupported: foo\r\n"));
     // The same request by two paths.
     rig.hear(&request("OPTIONS", 2, "", ""));
-    assert!(rig.hear(&request("OPTIONS", 2, "", "").replace("z9hG4bKOPTIONS2", "z9hG4bKpath2")).unwrap().contains("482"));
+    assert!(
+        rig.hear(&request("OPTIONS", 2, "", "").replace("z9hG4bKOPTIONS2", "z9hG4bKpath2"))
+            .unwrap()
+            .contains("482")
+    );
 }
 
 #[test]

@@ -6,12 +6,12 @@ mod support;
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicU64, Ordering};
 use proptest::prelude::*;
-use proptest::test_runner::{Config as Runs, TestRunner};
+use proptest::test_runner::{Config as Runs, TestCaseError, TestRunner};
 use sip_core::framing::StreamBuf;
 use sip_core::message::{Content, Method, Status};
 use sip_core::{
-    Command, Config, Destination, Endpoint, Event, FlowId, Instant, Local, Machine, Misuse, NewRequest, Output,
-    ResolveId, SendError, ServerTxn, Source, Stats, Target, Ticket, Transport, Txn,
+    Command, Config, Destination, Endpoint, Event, FlowId, Instant, Local, Machine, Misuse, NewRequest,
+    Output, ResolveId, SendError, ServerTxn, Source, Stats, Target, Ticket, Transport, Txn,
 };
 use std::collections::BTreeMap;
 use support::{PEER, US, response};
@@ -127,7 +127,8 @@ impl<M: Subject> Driven<M> {
                 let _ = machine.command(now, Command::Request(request));
             }
             Step::Respond(txn, status) => {
-                let _ = machine.command(now, Command::Respond { txn: *txn, status: *status, content: Content::NONE });
+                let _ = machine
+                    .command(now, Command::Respond { txn: *txn, status: *status, content: Content::NONE });
             }
             Step::Cancel(txn) => {
                 let _ = machine.command(now, Command::Cancel(*txn));
@@ -147,7 +148,12 @@ impl<M: Subject> Driven<M> {
             seen(&output);
             self.outputs.push(match &output {
                 Output::Transmit(transmit) => {
-                    format!("{:?} {:?} {}", transmit.to, transmit.retransmission, transmit.bytes.escape_ascii())
+                    format!(
+                        "{:?} {:?} {}",
+                        transmit.to,
+                        transmit.retransmission,
+                        transmit.bytes.escape_ascii()
+                    )
                 }
                 other => format!("{other:?}"),
             });
@@ -179,7 +185,9 @@ fn record<M: Subject>(machine: M, ops: &[Op]) -> (Log, Driven<M>) {
             Op::Reply { which, status } => {
                 let request: Option<&String> = sent.get(pick(*which, sent.len()));
                 let status = ["100 Trying", "180 Ringing", "200 OK", "486 Busy Here"][*status as usize % 4];
-                steps.extend(request.map(|request| Step::Datagram(response(request, status, "t", "").into_bytes())));
+                steps.extend(
+                    request.map(|request| Step::Datagram(response(request, status, "t", "").into_bytes())),
+                );
             }
             Op::Incoming { kind, branch, tcp } => {
                 let method = ["INVITE", "OPTIONS", "ACK", "CANCEL", "INFO"][*kind as usize % 5];
@@ -262,7 +270,11 @@ fn record<M: Subject>(machine: M, ops: &[Op]) -> (Log, Driven<M>) {
 }
 
 /// Runs a log on a machine; `after` is called after each step, and drains or does not.
-fn replay<M: Subject>(machine: M, log: &Log, mut after: impl FnMut(&mut Driven<M>, usize, Instant)) -> Driven<M> {
+fn replay<M: Subject>(
+    machine: M,
+    log: &Log,
+    mut after: impl FnMut(&mut Driven<M>, usize, Instant),
+) -> Driven<M> {
     let mut driven = Driven::new(machine);
     for (number, (now, step)) in log.iter().enumerate() {
         driven.take(*now, step);
@@ -291,7 +303,11 @@ fn same<M>(what: &str, left: &Driven<M>, right: &Driven<M>) -> Result<(), String
             return Err(format!("{what}: output {number} differs\n  {}\n  {}", pair.0, pair.1));
         }
     }
-    if left.outputs.len() == right.outputs.len() { Ok(()) } else { Err(format!("{what}: outputs are missing")) }
+    if left.outputs.len() == right.outputs.len() {
+        Ok(())
+    } else {
+        Err(format!("{what}: outputs are missing"))
+    }
 }
 
 /// 1. No clock, entropy, environment, thread or global has a part in it.
@@ -453,7 +469,7 @@ fn no_panic<M: Subject>(make: &dyn Fn() -> M, ops: &[Op], seed: u64) -> Result<(
             }
         }
     };
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(all)).map_err(|_| "a panic".into())
+    std::panic::catch_unwind(core::panic::AssertUnwindSafe(all)).map_err(|_| "a panic".into())
 }
 
 /// 10. Every transaction ends by itself, though its user forgets it.
@@ -468,7 +484,11 @@ fn no_leak<M: Subject>(make: &dyn Fn() -> M, ops: &[Op], _: u64) -> Result<(), S
     }
     let stats = driven.machine.stats();
     let left = stats.client_transactions + stats.server_transactions;
-    if left > 0 || driven.machine.deadline().is_some() || !driven.machine.is_idle() || stats.retained_bytes > 0 {
+    if left > 0
+        || driven.machine.deadline().is_some()
+        || !driven.machine.is_idle()
+        || stats.retained_bytes > 0
+    {
         return Err(format!("left behind: {stats:?}"));
     }
     let ended = driven.outputs.iter().filter(|output| output.contains("Event(Terminated")).count();
@@ -490,9 +510,7 @@ fn capped() -> Endpoint {
 fn run<M: Subject>(make: &dyn Fn() -> M, property: Property<M>) -> Result<(), String> {
     let mut runner = TestRunner::new(Runs { cases: 200, failure_persistence: None, ..Runs::default() });
     runner
-        .run(&(ops(), any::<u64>()), |(ops, seed)| {
-            property(make, &ops, seed).map_err(proptest::test_runner::TestCaseError::fail)
-        })
+        .run(&(ops(), any::<u64>()), |(ops, seed)| property(make, &ops, seed).map_err(TestCaseError::fail))
         .map_err(|error| error.to_string())
 }
 
@@ -582,7 +600,9 @@ impl Machine for Faulty {
     fn deadline(&self) -> Option<Instant> {
         match self.fault {
             Fault::NeverDone => self.inner.deadline().map(|_| Instant::ZERO),
-            Fault::Sleeps => self.inner.deadline().map(|deadline| deadline + core::time::Duration::from_millis(1)),
+            Fault::Sleeps => {
+                self.inner.deadline().map(|deadline| deadline + core::time::Duration::from_millis(1))
+            }
             Fault::Forgets => None,
             _ => self.inner.deadline(),
         }

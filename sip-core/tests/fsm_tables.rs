@@ -1,10 +1,10 @@
 //! The transaction machines against the state tables in `data/fsm`: every row is driven, and every pair that no row lists
 //! does nothing.
 
+use core::fmt::Debug;
 use sip_core::Reliability::{self, Reliable, Unreliable};
 use sip_core::transaction::{Action, Delay, Report, Send, Timer, ict, ist, nict, nist};
 use std::collections::BTreeSet;
-use std::fmt::Debug;
 
 /// One machine as the tables see it.
 trait Table {
@@ -213,7 +213,8 @@ fn check<T: Table>() {
                     hit.insert(number);
                     listed.push((state, format!("{event:?}"), on));
                     let (next, actions) = T::step(state, event, on);
-                    let place = format!("row {number}: {} {} {on:?} ({state:?}, {event:?})", row.state, row.event);
+                    let place =
+                        format!("row {number}: {} {} {on:?} ({state:?}, {event:?})", row.state, row.event);
                     assert_eq!(T::name(next), row.next, "{place}");
                     let want = expected(row);
                     assert_eq!(comparable(&actions, on), comparable(&want, on), "{place}: {}", row.actions);
@@ -385,7 +386,9 @@ impl Table for Nict {
 
     fn holds(_: nict::State, _: nict::Event, condition: &str) -> Option<bool> {
         let known = condition == "-"
-            || ["method not", "matches", "reliable:", "nothing is sent"].iter().any(|start| condition.starts_with(start));
+            || ["method not", "matches", "reliable:", "nothing is sent"]
+                .iter()
+                .any(|start| condition.starts_with(start));
         known.then_some(true)
     }
 }
@@ -522,7 +525,9 @@ impl Table for Nist {
 
     fn holds(_: nist::State, event: nist::Event, condition: &str) -> Option<bool> {
         Some(match condition {
-            text if text.starts_with("before the time") => matches!(event, nist::Event::Trying { due: false }),
+            text if text.starts_with("before the time") => {
+                matches!(event, nist::Event::Trying { due: false })
+            }
             text if text.starts_with("at or after") => matches!(event, nist::Event::Trying { due: true }),
             "-" | "retransmission" | "not 408" | "no response sent yet" => true,
             text if text.starts_with("nothing is sent") || text.starts_with("after RFC 3263") => true,

@@ -5,7 +5,9 @@ mod support;
 use core::time::Duration;
 use sip_core::message::{Content, Method, Status};
 use sip_core::transaction::{State, Timers, ict};
-use sip_core::{Cause, Config, Endpoint, Event, Instant, Machine, Misuse, NewRequest, ServerTxn, Transport, Txn};
+use sip_core::{
+    Cause, Config, Endpoint, Event, Instant, Machine, Misuse, NewRequest, ServerTxn, Transport, Txn,
+};
 use support::{Out, PEER, Rig, US, header, ms, response, sends};
 
 const FROM: &str = "<sip:alice@192.0.2.1>;tag=a1";
@@ -54,13 +56,17 @@ fn an_invite_without_an_answer_is_sent_seven_times() {
     let txn = rig.machine.request(rig.now, &request(Method::Invite, &uri)).unwrap();
     let outputs = rig.run_until(ms(100_000));
     assert_eq!(sends(&outputs, "INVITE"), [0, 500, 1_500, 3_500, 7_500, 15_500, 31_500]);
-    let copies: Vec<_> = outputs.iter().filter(|out| matches!(out, Out::Sent { .. })).map(Out::bytes).collect();
+    let copies: Vec<_> =
+        outputs.iter().filter(|out| matches!(out, Out::Sent { .. })).map(Out::bytes).collect();
     assert!(copies.iter().all(|copy| *copy == copies[0]), "byte-identical");
     assert_eq!(
         outputs.last(),
         Some(&Out::Event {
             at: ms(32_000),
-            event: format!("{:?}", Event::Terminated { txn: Txn::Client(txn), user: 0, cause: Cause::Timeout })
+            event: format!(
+                "{:?}",
+                Event::Terminated { txn: Txn::Client(txn), user: 0, cause: Cause::Timeout }
+            )
         })
     );
     assert!(rig.machine.is_idle());
@@ -76,7 +82,9 @@ fn another_request_without_an_answer_is_sent_eleven_times() {
         sends(&outputs, "OPTIONS"),
         [0, 500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500]
     );
-    assert!(matches!(outputs.last(), Some(Out::Event { at, event }) if *at == ms(32_000) && event.contains("Timeout")));
+    assert!(
+        matches!(outputs.last(), Some(Out::Event { at, event }) if *at == ms(32_000) && event.contains("Timeout"))
+    );
 }
 
 #[test]
@@ -97,8 +105,11 @@ fn a_reliable_transport_sends_once() {
 fn timers_of_one_transaction() {
     let mut rig = rig();
     let uri = target("udp");
-    let quick = Timers { t1: Duration::from_millis(100), f: Some(Duration::from_millis(1_000)), ..Timers::DEFAULT };
-    rig.machine.request(rig.now, &NewRequest { timers: Some(quick), ..request(Method::Options, &uri) }).unwrap();
+    let quick =
+        Timers { t1: Duration::from_millis(100), f: Some(Duration::from_millis(1_000)), ..Timers::DEFAULT };
+    rig.machine
+        .request(rig.now, &NewRequest { timers: Some(quick), ..request(Method::Options, &uri) })
+        .unwrap();
     rig.machine.request(rig.now, &request(Method::Register, &uri)).unwrap();
     let outputs = rig.run_until(ms(2_000));
     assert_eq!(sends(&outputs, "OPTIONS"), [0, 100, 300, 700]);
@@ -143,7 +154,9 @@ fn the_first_final_response_counts() {
     assert_eq!(rig.hear(&response(sent[0].bytes(), "200 OK", "b", "")), None);
     assert_eq!(rig.hear(&response(sent[0].bytes(), "404 Not Found", "b", "")), None);
     let outputs = rig.run_until(ms(40_000));
-    assert!(matches!(&outputs[..], [Out::Event { at, event }] if *at == ms(5_000) && event.contains("Completed")));
+    assert!(
+        matches!(&outputs[..], [Out::Event { at, event }] if *at == ms(5_000) && event.contains("Completed"))
+    );
 }
 
 /// RFC 3261 §17.1.1.3
@@ -219,7 +232,8 @@ fn a_response_must_match_branch_method_and_sent_by() {
         assert!(rig.hear(&bad).unwrap().starts_with("Stray"), "{bad}");
     }
     // Some elements change the case of a branch, and a default port may be left out.
-    let upper = good.replace(header(&good, "Via").unwrap(), &header(&good, "Via").unwrap().replace("z9hG4bK", "Z9HG4BK"));
+    let upper = good
+        .replace(header(&good, "Via").unwrap(), &header(&good, "Via").unwrap().replace("z9hG4bK", "Z9HG4BK"));
     let upper = upper.replace(US, "192.0.2.1");
     assert!(rig.hear(&upper).unwrap().starts_with("Response"));
 }
@@ -263,7 +277,10 @@ fn a_cancelled_invite_without_a_final_response_ends_after_64_t1() {
     rig.machine.cancel(rig.now, txn).unwrap();
     let outputs = rig.run_until(ms(100_000));
     let end = outputs.iter().find(|out| out.line().starts_with("Terminated")).unwrap();
-    assert!(matches!(end, Out::Event { at, event } if *at == ms(34_000) && event.contains("Timeout")), "{end:?}");
+    assert!(
+        matches!(end, Out::Event { at, event } if *at == ms(34_000) && event.contains("Timeout")),
+        "{end:?}"
+    );
 }
 
 /// Every transaction ends, even one that rings for ever.
@@ -336,7 +353,9 @@ fn a_refusal_is_sent_until_it_is_acknowledged() {
     assert_eq!(rig.hear(&ack), None);
     assert_eq!(rig.hear(&incoming("INVITE", "z9hG4bKi1", "")), None);
     let outputs = rig.run_until(ms(60_000));
-    assert!(matches!(&outputs[..], [Out::Event { at, event }] if *at == ms(14_000) && event.contains("Completed")));
+    assert!(
+        matches!(&outputs[..], [Out::Event { at, event }] if *at == ms(14_000) && event.contains("Completed"))
+    );
 }
 
 #[test]
@@ -346,7 +365,9 @@ fn a_refusal_that_is_never_acknowledged_is_told() {
     rig.machine.respond(rig.now, txn, Status::BUSY_HERE, &Content::NONE).unwrap();
     let outputs = rig.run_until(ms(60_000));
     assert_eq!(sends(&outputs, "SIP/2.0 486").len(), 11);
-    assert!(matches!(outputs.last(), Some(Out::Event { at, event }) if *at == ms(32_000) && event.contains("NoAck")));
+    assert!(
+        matches!(outputs.last(), Some(Out::Event { at, event }) if *at == ms(32_000) && event.contains("NoAck"))
+    );
 }
 
 /// RFC 6026 §7.1
@@ -401,7 +422,9 @@ fn a_request_that_is_never_answered_is_forgotten_in_silence() {
     server(&mut rig, &incoming("OPTIONS", "z9hG4bKo1", ""));
     let outputs = rig.run_until(ms(100_000));
     assert_eq!(sends(&outputs, "SIP/2.0"), [3_500]);
-    assert!(matches!(outputs.last(), Some(Out::Event { at, event }) if *at == ms(32_000) && event.contains("Unanswered")));
+    assert!(
+        matches!(outputs.last(), Some(Out::Event { at, event }) if *at == ms(32_000) && event.contains("Unanswered"))
+    );
     let txn = server(&mut rig, &incoming("INVITE", "z9hG4bKi1", ""));
     let outputs = rig.run_until(ms(500_000));
     assert_eq!(sends(&outputs, "SIP/2.0 500")[0], 400_000);
@@ -414,7 +437,9 @@ fn a_reliable_transport_ends_at_once() {
     let flow = rig.accept();
     let mut buf = sip_core::framing::StreamBuf::new();
     buf.extend(incoming("OPTIONS", "z9hG4bKo1", "").replace("UDP", "TCP").as_bytes());
-    let Some(Event::Request { txn, .. }) = rig.machine.stream(rig.now, flow, &mut buf) else { panic!("no request") };
+    let Some(Event::Request { txn, .. }) = rig.machine.stream(rig.now, flow, &mut buf) else {
+        panic!("no request")
+    };
     rig.machine.respond(rig.now, txn, Status::OK, &Content::NONE).unwrap();
     let outputs = rig.drain();
     assert!(outputs[0].line().starts_with("SIP/2.0 200") && outputs[1].line().starts_with("Terminated"));
@@ -556,7 +581,9 @@ fn a_lost_connection_fails_its_client_transactions_once() {
     rig.machine.flow_closed(rig.now, flow);
     let mut events: Vec<_> = rig.drain().iter().map(|out| out.line().to_owned()).collect();
     events.sort();
-    let ended = |txn| format!("{:?}", Event::Terminated { txn: Txn::Client(txn), user: 0, cause: Cause::TransportError });
+    let ended = |txn| {
+        format!("{:?}", Event::Terminated { txn: Txn::Client(txn), user: 0, cause: Cause::TransportError })
+    };
     assert_eq!(events, [ended(one), ended(two)]);
     assert!(rig.machine.is_idle());
 }
@@ -582,7 +609,9 @@ fn a_response_opens_a_connection_where_the_old_one_is_gone() {
     let mut buf = sip_core::framing::StreamBuf::new();
     let text = incoming("OPTIONS", "z9hG4bKo1", "").replace("UDP", "TCP").replace(PEER, "192.0.2.2:5090");
     buf.extend(text.as_bytes());
-    let Some(Event::Request { txn, .. }) = rig.machine.stream(rig.now, flow, &mut buf) else { panic!("no request") };
+    let Some(Event::Request { txn, .. }) = rig.machine.stream(rig.now, flow, &mut buf) else {
+        panic!("no request")
+    };
     rig.machine.flow_closed(rig.now, flow);
     rig.machine.respond(rig.now, txn, Status::OK, &Content::NONE).unwrap();
     let outputs = rig.drain();
@@ -609,7 +638,10 @@ fn a_name_is_resolved_before_its_request_is_sent() {
     let mut rig = rig();
     let txn = rig.machine.request(rig.now, &request(Method::Options, "sip:example.com:5070")).unwrap();
     let outputs = rig.drain();
-    assert!(matches!(&outputs[..], [Out::Other(text)] if text.ends_with("example.com:5070 udp")), "{outputs:?}");
+    assert!(
+        matches!(&outputs[..], [Out::Other(text)] if text.ends_with("example.com:5070 udp")),
+        "{outputs:?}"
+    );
     rig.run_until(ms(600));
     let id = sip_core::ResolveId::from_bits(0);
     rig.machine.resolved(rig.now, id, &["192.0.2.50:5070".parse().unwrap()]);

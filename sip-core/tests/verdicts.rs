@@ -82,7 +82,9 @@ fn check(folder: &Path) -> Vec<String> {
     for row in support::table(&folder.join("expect.tsv")) {
         let stream = row.get("transport").is_some_and(|transport| transport == "tcp");
         let file = [folder.join(&row["file"]), folder.join("wire").join(&row["file"])];
-        let file = file.into_iter().flat_map(|file| [file.clone(), file.with_extension("dat"), file.with_extension("sip")]);
+        let file = file
+            .into_iter()
+            .flat_map(|file| [file.clone(), file.with_extension("dat"), file.with_extension("sip")]);
         let Some(bytes) = file.into_iter().find_map(|file| std::fs::read(file).ok()) else {
             wrong.push(format!("{}: no such file", row["file"]));
             continue;
@@ -111,6 +113,7 @@ fn fits(want: &str, found: &[(&str, String)]) -> bool {
     };
     want.split('|').any(|alternative| {
         let terms: Vec<_> = alternative.split(" + ").collect();
-        alternative == "any" || terms.len() == found.len() && terms.iter().zip(found).all(|(term, line)| fits_term(term, line))
+        alternative == "any"
+            || terms.len() == found.len() && terms.iter().zip(found).all(|(term, line)| fits_term(term, line))
     })
 }

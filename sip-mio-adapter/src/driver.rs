@@ -221,7 +221,8 @@ impl<M: Machine, U: TransactionUser<M>> Driver<M, U> {
             match udp.socket.recv_from(&mut self.buf) {
                 Ok((length, remote)) => {
                     let data = self.buf.get(..length).unwrap_or_default();
-                    if let Some(event) = self.machine.datagram(now, Source::Datagram { local, remote }, data) {
+                    if let Some(event) = self.machine.datagram(now, Source::Datagram { local, remote }, data)
+                    {
                         self.user.event(now, &mut self.machine, event);
                     }
                     self.drain(now);
@@ -341,9 +342,11 @@ impl Net {
             Output::Transmit(transmit) => self
                 .send(transmit.to, transmit.bytes, transmit.ticket)
                 .map_err(|error| Failed::Send(transmit.ticket, error)),
-            Output::Connect { flow, target: Target { transport: Transport::Tcp, addr } } => TcpStream::connect(addr)
-                .and_then(|stream| self.add(stream, flow, false))
-                .map_err(|_| Failed::Flow(flow)),
+            Output::Connect { flow, target: Target { transport: Transport::Tcp, addr } } => {
+                TcpStream::connect(addr)
+                    .and_then(|stream| self.add(stream, flow, false))
+                    .map_err(|_| Failed::Flow(flow))
+            }
             Output::Connect { flow, .. } => Err(Failed::Flow(flow)),
             Output::Close { flow } => {
                 self.close(flow);
@@ -354,7 +357,8 @@ impl Net {
                 self.asked += 1;
                 // The system's resolver blocks.
                 std::thread::spawn(move || {
-                    let addrs = (host.as_str(), port).to_socket_addrs().map(Iterator::collect).unwrap_or_default();
+                    let addrs =
+                        (host.as_str(), port).to_socket_addrs().map(Iterator::collect).unwrap_or_default();
                     let _ = answer.send((id, addrs));
                 });
                 Ok(())

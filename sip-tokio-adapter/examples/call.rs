@@ -8,7 +8,8 @@ use sip_core::framing::StreamBuf;
 use sip_core::message::Status;
 use sip_core::ua::{self, UserAgent};
 use sip_core::{
-    Config, FlowId, Instant, Local, Machine, Misuse, Output, ResolveId, SendError, Source, Stats, Target, Ticket,
+    Config, FlowId, Instant, Local, Machine, Misuse, Output, ResolveId, SendError, Source, Stats, Target,
+    Ticket,
 };
 use sip_tokio_adapter::{Driver, seed};
 use std::process::ExitCode;
@@ -37,7 +38,8 @@ async fn call() -> Result<(), Box<dyn core::error::Error>> {
     let at = bob.bind(anywhere).await?;
 
     // Alice calls him, talks for 300 ms and hangs up.
-    let options = UacOptions { hold: Duration::from_millis(300), ..UacOptions::new(&format!("sip:bob@{}", at.addr)) };
+    let options =
+        UacOptions { hold: Duration::from_millis(300), ..UacOptions::new(&format!("sip:bob@{}", at.addr)) };
     let mut alice = Driver::new(Shown::new("alice", "alice ── {} ──► bob"), Calls(Uac::new(options)));
     alice.bind(anywhere).await?;
 

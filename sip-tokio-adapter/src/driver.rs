@@ -318,10 +318,12 @@ impl Net {
 
     fn send(&mut self, to: Destination, bytes: &[u8], ticket: Ticket) -> Result<(), SendError> {
         match to {
-            Destination::Datagram { local, remote } => match self.udp.iter_mut().find(|udp| udp.local == local) {
-                Some(udp) => udp.send(remote, bytes, ticket),
-                None => Err(SendError::Unreachable),
-            },
+            Destination::Datagram { local, remote } => {
+                match self.udp.iter_mut().find(|udp| udp.local == local) {
+                    Some(udp) => udp.send(remote, bytes, ticket),
+                    None => Err(SendError::Unreachable),
+                }
+            }
             Destination::Flow(flow) => match self.connections.get(&flow) {
                 Some(connection) if connection.send(bytes) => Ok(()),
                 Some(_) => Err(SendError::Full),

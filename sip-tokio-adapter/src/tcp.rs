@@ -108,7 +108,10 @@ pub(crate) fn connect(flow: FlowId, addr: SocketAddr, happenings: mpsc::Sender<H
 }
 
 /// Accepts connections in a task of its own, until it is aborted.
-pub(crate) fn accept(listener: tokio::net::TcpListener, happenings: mpsc::Sender<Happening>) -> JoinHandle<()> {
+pub(crate) fn accept(
+    listener: tokio::net::TcpListener,
+    happenings: mpsc::Sender<Happening>,
+) -> JoinHandle<()> {
     tokio::spawn(async move {
         loop {
             match listener.accept().await {

@@ -25,7 +25,11 @@ impl Udp {
     }
 
     /// Receives a datagram; the length is that of the part which `buf` could hold.
-    pub(crate) fn poll_recv(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<(usize, SocketAddr)>> {
+    pub(crate) fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<(usize, SocketAddr)>> {
         let mut buf = ReadBuf::new(buf);
         self.socket.poll_recv_from(cx, &mut buf).map_ok(|remote| (buf.filled().len(), remote))
     }

@@ -17,7 +17,8 @@ use crate::{DialogId, Instant, Invitation};
 use alloc::collections::BTreeSet;
 
 /// The body of every offer and answer: one audio stream that nobody listens to.
-const SDP: &[u8] = b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n\
+const SDP: &[u8] =
+    b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n\
     a=rtpmap:0 PCMU/8000\r\n";
 
 const SESSION: Content<'static> = Content::body("application/sdp", SDP);

@@ -37,7 +37,9 @@ impl Ping {
 impl TransactionUser<UserAgent> for Ping {
     fn event(&mut self, _: Instant, _: &mut UserAgent, event: Event<'_>) {
         match event {
-            Event::Response { txn, response, .. } if Some(txn) == self.txn && response.status().is_final() => {
+            Event::Response { txn, response, .. }
+                if Some(txn) == self.txn && response.status().is_final() =>
+            {
                 self.outcome = Some(Ok(response.status()));
             }
             Event::RequestEnded { txn, cause, .. } if Some(txn) == self.txn => {

@@ -29,7 +29,14 @@ pub struct UacOptions {
 impl UacOptions {
     /// One call that is hung up at once.
     pub fn new(uri: &str) -> Self {
-        Self { uri: uri.into(), calls: 1, rate: 10, hold: Duration::ZERO, cancel_after: None, expect: Status::OK }
+        Self {
+            uri: uri.into(),
+            calls: 1,
+            rate: 10,
+            hold: Duration::ZERO,
+            cancel_after: None,
+            expect: Status::OK,
+        }
     }
 }
 
@@ -66,7 +73,9 @@ struct Placed {
 enum Outcome {
     Open,
     /// Answered; it is over when it is hung up.
-    Up { expected: bool },
+    Up {
+        expected: bool,
+    },
     Over,
 }
 
@@ -131,8 +140,11 @@ impl Uac {
     }
 
     fn place(&mut self, now: Instant, machine: &mut UserAgent) {
-        let invite =
-            NewInvite { user: self.calls.len() as u64, content: SESSION, ..NewInvite::new(&self.options.uri) };
+        let invite = NewInvite {
+            user: self.calls.len() as u64,
+            content: SESSION,
+            ..NewInvite::new(&self.options.uri)
+        };
         let placed = machine.invite(now, &invite);
         let outcome = if placed.is_ok() { Outcome::Open } else { Outcome::Over };
         self.calls.push(Placed { at: now, outcome });
@@ -148,7 +160,10 @@ impl Uac {
 
     /// A final status, the first one for this call.
     fn on_final(&mut self, now: Instant, user: u64, status: Status, up: bool) {
-        let Some(call) = self.calls.get_mut(user as usize).filter(|call| call.outcome == Outcome::Open) else { return };
+        let Some(call) = self.calls.get_mut(user as usize).filter(|call| call.outcome == Outcome::Open)
+        else {
+            return;
+        };
         self.setup.push(now.since(call.at));
         let expected = status == self.options.expect;
         if up {
@@ -215,7 +230,9 @@ impl TransactionUser<UserAgent> for Uac {
     fn advance(&mut self, now: Instant, machine: &mut UserAgent) {
         self.now = now;
         self.start.get_or_insert(now);
-        while (self.calls.len() as u64) < self.options.calls && self.due(self.calls.len()).is_some_and(|due| due <= now) {
+        while (self.calls.len() as u64) < self.options.calls
+            && self.due(self.calls.len()).is_some_and(|due| due <= now)
+        {
             self.place(now, machine);
         }
         while let Some(task) = self.agenda.take(now) {

@@ -16,10 +16,8 @@ pub(crate) enum Ends {
 /// What a final response ends; a timeout counts as 408. OPTIONS, MESSAGE and methods that are not known belong to no
 /// usage (§5.3).
 pub(crate) fn ends(method: Method<'_>, status: Status) -> Ends {
-    let session = matches!(
-        method,
-        Method::Invite | Method::Bye | Method::Prack | Method::Update | Method::Info
-    );
+    let session =
+        matches!(method, Method::Invite | Method::Bye | Method::Prack | Method::Update | Method::Info);
     match status.code() {
         404 | 410 | 416 | 482..=485 | 502 | 604 => Ends::Dialog,
         408 | 480 | 481 if session => Ends::Usage,

@@ -5,7 +5,7 @@ mod id;
 mod route_set;
 
 pub(crate) use failure::{Ends, ends};
-pub(crate) use id::{by_message, key, Side};
+pub(crate) use id::{Side, by_message, key};
 pub(crate) use route_set::RouteSet;
 
 use crate::headers::{Contact, Header, Name};

@@ -35,7 +35,9 @@ impl RouteSet {
     pub(crate) fn uris<'a>(&'a self, target: &'a [u8]) -> (&'a [u8], &'a [u8]) {
         match (self.strict(), self.0.first()) {
             (Some(strict), _) => (strict, strict),
-            (None, Some(first)) => (target, RecordRoute::whole(first).map_or(target, |route| route.0.uri_bytes)),
+            (None, Some(first)) => {
+                (target, RecordRoute::whole(first).map_or(target, |route| route.0.uri_bytes))
+            }
             (None, None) => (target, target),
         }
     }

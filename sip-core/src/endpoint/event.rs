@@ -126,8 +126,12 @@ impl Event<'_> {
                 Event::Request { txn, request: request.into_owned(), source, merged }
             }
             Self::Ack { txn, request } => Event::Ack { txn, request: request.into_owned() },
-            Self::Cancelled { txn, user, request } => Event::Cancelled { txn, user, request: request.into_owned() },
-            Self::Response { txn, user, response } => Event::Response { txn, user, response: response.into_owned() },
+            Self::Cancelled { txn, user, request } => {
+                Event::Cancelled { txn, user, request: request.into_owned() }
+            }
+            Self::Response { txn, user, response } => {
+                Event::Response { txn, user, response: response.into_owned() }
+            }
             Self::Stray(response) => Event::Stray(response.into_owned()),
             Self::Rejected(rejected) => Event::Rejected(rejected.into_owned()),
             Self::TransportError { txn, user } => Event::TransportError { txn, user },
@@ -156,7 +160,9 @@ impl<'b> Event<'b> {
             }
             (Ok(request), Meaning::Heard(Heard::Ack { txn })) => Self::Ack { txn, request },
             (Ok(request), _) => Self::Ack { txn: None, request },
-            (Err(response), Meaning::Heard(Heard::Response { txn, user })) => Self::Response { txn, user, response },
+            (Err(response), Meaning::Heard(Heard::Response { txn, user })) => {
+                Self::Response { txn, user, response }
+            }
             (Err(response), _) => Self::Stray(response),
         }
     }
@@ -220,6 +226,13 @@ impl<'a> NewRequest<'a> {
             return Err(Misuse::BadContent);
         }
         crate::uri::Uri::parse(self.uri.as_bytes()).map(|_| ()).map_err(|_| Misuse::BadUri)
+    }
+
+    pub(super) fn call_id_or<'c>(&self, minted: &'c [u8]) -> &'c [u8]
+    where
+        'a: 'c,
+    {
+        if self.call_id.is_empty() { minted } else { self.call_id.as_bytes() }
     }
 
     pub(super) fn towards(&self) -> &'a [u8] {

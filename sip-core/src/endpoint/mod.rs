@@ -13,12 +13,11 @@ use crate::framing::{StreamBuf, datagram};
 use crate::handle::{ClientTxn, FlowId, ResolveId, ServerTxn};
 use crate::headers::Name;
 use crate::machine::{Machine, next_heard, next_output};
-use crate::message::{Content, Malformed, Message, Method, Status, push_hex};
+use crate::message::{Content, Malformed, Message, Method, Status, hex};
 use crate::time::Instant;
 use crate::transaction::{ClientRequest, Heard, Layer, State, Told};
 use crate::transport::{Local, Target};
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 /// The transaction layer as a machine of its own: for who writes the core of a user agent or a proxy himself.
@@ -47,7 +46,8 @@ impl Endpoint {
         }
         request.check()?;
         self.enter(now);
-        let call_id = self.mint_call_id(request);
+        let minted = self.mint_call_id();
+        let call_id = request.call_id_or(minted.as_flattened());
         let txn = self.layer.request(
             &ClientRequest {
                 method: request.method,
@@ -57,7 +57,7 @@ impl Endpoint {
                 timers: request.timers,
                 user: request.user,
             },
-            |writer| request.write(writer, &call_id),
+            |writer| request.write(writer, call_id),
         );
         self.leave();
         txn
@@ -70,10 +70,11 @@ impl Endpoint {
     pub fn ack(&mut self, now: Instant, request: &NewRequest<'_>) -> Result<(), Misuse> {
         request.check()?;
         self.enter(now);
-        let call_id = self.mint_call_id(request);
+        let minted = self.mint_call_id();
+        let call_id = request.call_id_or(minted.as_flattened());
         let ack = NewRequest { method: Method::Ack, ..*request };
         let sent = self.layer.send_stateless(Method::Ack, ack.uri.as_bytes(), ack.towards(), |writer| {
-            ack.write(writer, &call_id);
+            ack.write(writer, call_id);
         });
         sent.map(|buffer| self.layer.buffers.unpin(buffer))
     }
@@ -156,13 +157,9 @@ impl Endpoint {
         self.layer.transactions()
     }
 
-    fn mint_call_id(&mut self, request: &NewRequest<'_>) -> Vec<u8> {
-        let mut call_id = Vec::from(request.call_id.as_bytes());
-        if call_id.is_empty() {
-            push_hex(&mut call_id, self.layer.random.u64());
-            push_hex(&mut call_id, self.layer.random.u64());
-        }
-        call_id
+    /// A Call-ID for a request that has none.
+    fn mint_call_id(&mut self) -> [[u8; 16]; 2] {
+        [hex(self.layer.random.u64()), hex(self.layer.random.u64())]
     }
 
     /// Every call begins here: what was due before it is done first, so that it makes no difference when outputs are drained.
@@ -243,7 +240,8 @@ impl Machine for Endpoint {
     }
 
     fn poll(&mut self) -> Option<Output<'_, Event<'static>>> {
-        while self.layer.out.is_empty() && self.layer.next_due().is_some_and(|due| due <= self.layer.clock()) {
+        while self.layer.out.is_empty() && self.layer.next_due().is_some_and(|due| due <= self.layer.clock())
+        {
             self.fire();
         }
         next_output(&mut self.layer, &mut self.events)

@@ -155,7 +155,11 @@ fn content_length(head: &[u8]) -> Option<Result<usize, ErrorKind>> {
 }
 
 /// The message of a frame.
-pub(crate) fn frame<'b>(bytes: &'b [u8], fault: Option<ErrorKind>, limits: &Limits) -> Result<Message<'b>, Malformed<'b>> {
+pub(crate) fn frame<'b>(
+    bytes: &'b [u8],
+    fault: Option<ErrorKind>,
+    limits: &Limits,
+) -> Result<Message<'b>, Malformed<'b>> {
     let message = parse(bytes, limits);
     match (message, fault) {
         (message, None) => message,
@@ -194,7 +198,12 @@ mod tests {
         buf.extend(TWO);
         let found = frames(&mut buf);
         assert_eq!(found.len(), 4);
-        assert!(found[0].ends_with("body") && found[1] == "ping" && found[2].starts_with("BYE") && found[3] == "ping");
+        assert!(
+            found[0].ends_with("body")
+                && found[1] == "ping"
+                && found[2].starts_with("BYE")
+                && found[3] == "ping"
+        );
         assert_eq!(buf.len(), 4);
     }
 

@@ -20,7 +20,8 @@ pub struct ContentType<'a> {
 impl ContentType<'_> {
     /// Whether this is the media type `kind/subtype`, without case.
     pub fn is(&self, kind: &str, subtype: &str) -> bool {
-        self.kind.eq_ignore_ascii_case(kind.as_bytes()) && self.subtype.eq_ignore_ascii_case(subtype.as_bytes())
+        self.kind.eq_ignore_ascii_case(kind.as_bytes())
+            && self.subtype.eq_ignore_ascii_case(subtype.as_bytes())
     }
 }
 

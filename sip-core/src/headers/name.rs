@@ -109,6 +109,7 @@ const LENGTHS: usize = 21;
 
 static BY_LENGTH: [[u8; 12]; LENGTHS] = by_length();
 
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
 const fn by_length() -> [[u8; 12]; LENGTHS] {
     let mut table = [[u8::MAX; 12]; LENGTHS];
     let mut fill = [0; LENGTHS];
@@ -125,6 +126,7 @@ const fn by_length() -> [[u8; 12]; LENGTHS] {
 /// The compact forms by their letter (RFC 3261 §7.3.3).
 static COMPACT: [u8; 26] = compact();
 
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
 const fn compact() -> [u8; 26] {
     let mut table = [u8::MAX; 26];
     let mut at = 0;

@@ -18,11 +18,8 @@ impl<'a> Params<'a> {
     /// Parses parameters up to what can't be one.
     pub(crate) fn lex(input: &'a [u8]) -> Lexed<'a, Self> {
         let mut rest = input;
-        loop {
-            match lex::separator(b';')(rest) {
-                Ok((after, ())) => rest = param(after)?.0,
-                Err(_) => break,
-            }
+        while let Ok((after, ())) = lex::separator(b';')(rest) {
+            rest = param(after)?.0;
         }
         let length = input.len() - rest.len();
         Ok((rest, Self(input.get(..length).unwrap_or_default())))

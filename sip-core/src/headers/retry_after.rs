@@ -24,7 +24,11 @@ impl<'a> Header<'a> for RetryAfter<'a> {
     fn parse(input: &'a [u8]) -> Result<(Self, &'a [u8]), Error> {
         value(input, |input| {
             (lex::number, lex::lws, opt(comment), Params::lex)
-                .map(|(seconds, (), comment, params)| Self { seconds, comment: comment.unwrap_or_default(), params })
+                .map(|(seconds, (), comment, params)| Self {
+                    seconds,
+                    comment: comment.unwrap_or_default(),
+                    params,
+                })
                 .parse(input)
         })
     }

@@ -55,6 +55,7 @@ const WORD: u8 = 16;
 
 static CLASS: [u8; 256] = classes();
 
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
 const fn classes() -> [u8; 256] {
     let mut table = [0; 256];
     let mut byte = 0;
@@ -76,7 +77,10 @@ const fn classes() -> [u8; 256] {
             table[byte] |= URI;
         }
         if table[byte] & TOKEN != 0
-            || matches!(b, b'(' | b')' | b'<' | b'>' | b':' | b'\\' | b'"' | b'/' | b'[' | b']' | b'?' | b'{' | b'}')
+            || matches!(
+                b,
+                b'(' | b')' | b'<' | b'>' | b':' | b'\\' | b'"' | b'/' | b'[' | b']' | b'?' | b'{' | b'}'
+            )
         {
             table[byte] |= WORD;
         }
@@ -232,7 +236,9 @@ fn has_scheme(uri: &[u8]) -> bool {
     match uri.iter().position(|byte| *byte == b':') {
         Some(at) => uri.get(..at).is_some_and(|scheme| {
             scheme.first().is_some_and(u8::is_ascii_alphabetic)
-                && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+                && scheme
+                    .iter()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
         }),
         None => false,
     }

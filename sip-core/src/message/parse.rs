@@ -86,9 +86,9 @@ fn start_line(bytes: &[u8], line: &[u8]) -> Result<(Start, Option<Error>), Error
 /// `SIP/` and two numbers, of whatever version.
 fn is_version(text: &[u8]) -> bool {
     text.get(..4).is_some_and(|name| name.eq_ignore_ascii_case(b"SIP/"))
-        && text
-            .get(4..)
-            .is_some_and(|rest| complete(rest, separated_pair(lex::digits, lex::byte(b'.'), lex::digits)).is_ok())
+        && text.get(4..).is_some_and(|rest| {
+            complete(rest, separated_pair(lex::digits, lex::byte(b'.'), lex::digits)).is_ok()
+        })
 }
 
 /// A line that begins with a token is meant as SIP; anything else is some other protocol.
@@ -192,7 +192,9 @@ fn core_fields(bytes: &[u8], index: &mut Index, limits: &Limits) -> Result<(), E
         if name == Name::Via {
             vias += 1;
             top_via.get_or_insert(*line);
-        } else if let Some(slot) = SINGLE.iter().position(|single| *single == name).and_then(|at| found.get_mut(at)) {
+        } else if let Some(slot) =
+            SINGLE.iter().position(|single| *single == name).and_then(|at| found.get_mut(at))
+        {
             if slot.is_some() {
                 fault = fault.and(Err(Error::new(line.start(), ErrorKind::Repeated(name))));
             } else {
@@ -216,7 +218,8 @@ fn core_fields(bytes: &[u8], index: &mut Index, limits: &Limits) -> Result<(), E
     let [from, to, call_id, cseq, max_forwards, content_length, _] = found;
     let via = top_via.map(|line| Via::parse(line.value(bytes)).map(|(via, _)| index.via = via.spans(bytes)));
     check(Name::Via, top_via, via);
-    let parsed = from.map(|line| Address::whole(line.value(bytes)).map(|from| index.from = from.spans(bytes)));
+    let parsed =
+        from.map(|line| Address::whole(line.value(bytes)).map(|from| index.from = from.spans(bytes)));
     check(Name::From, from, parsed);
     let parsed = to.map(|line| Address::whole(line.value(bytes)).map(|to| index.to = to.spans(bytes)));
     check(Name::To, to, parsed);
@@ -235,12 +238,21 @@ fn core_fields(bytes: &[u8], index: &mut Index, limits: &Limits) -> Result<(), E
     });
     check(Name::CSeq, cseq, parsed);
     if let Some(line) = max_forwards {
-        let parsed = complete(line.value(bytes), lex::number::<u8>).map(|hops| index.max_forwards = Some(hops));
-        check(Name::MaxForwards, max_forwards, Some(parsed.map_err(|offset| Error::new(offset, ErrorKind::Syntax))));
+        let parsed =
+            complete(line.value(bytes), lex::number::<u8>).map(|hops| index.max_forwards = Some(hops));
+        check(
+            Name::MaxForwards,
+            max_forwards,
+            Some(parsed.map_err(|offset| Error::new(offset, ErrorKind::Syntax))),
+        );
     }
     if let Some(line) = content_length {
         let parsed = complete(line.value(bytes), lex::number::<u32>).map(|_| ());
-        check(Name::ContentLength, content_length, Some(parsed.map_err(|at| Error::new(at, ErrorKind::Syntax))));
+        check(
+            Name::ContentLength,
+            content_length,
+            Some(parsed.map_err(|at| Error::new(at, ErrorKind::Syntax))),
+        );
     }
     fault?;
     if let Start::Request { method, .. } = index.start {

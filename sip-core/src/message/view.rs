@@ -1,6 +1,7 @@
 //! Views of a parsed message: bytes, borrowed or owned, and the index beside them.
 
-use super::{Error, Index, Method, Start, Status};
+use super::{Error, ErrorKind, Index, Method, Start, Status};
+use crate::config::Limits;
 use crate::headers::{Address, CSeq, Header, Name, Params, Via};
 use crate::uri::Uri;
 use alloc::borrow::Cow;
@@ -183,7 +184,17 @@ impl<'b> Message<'b> {
 #[derive(Clone)]
 pub struct Request<'b>(Message<'b>);
 
-impl Request<'_> {
+impl<'b> Request<'b> {
+    /// Parses a datagram that holds a request, within the default limits. A machine does this by itself.
+    ///
+    /// # Errors
+    /// What is wrong with the message, and where; [`ErrorKind::StartLine`] if it is a response.
+    pub fn parse(datagram: &'b [u8]) -> Result<Self, Error> {
+        let message =
+            crate::framing::datagram(datagram, &Limits::DEFAULT).map_err(|malformed| malformed.error)?;
+        message.classify().map_err(|_| Error::new(0, ErrorKind::StartLine))
+    }
+
     /// The method of the Request-Line.
     pub fn method(&self) -> Method<'_> {
         self.0.method()
@@ -209,7 +220,20 @@ impl Request<'_> {
 #[derive(Clone)]
 pub struct Response<'b>(Message<'b>);
 
-impl Response<'_> {
+impl<'b> Response<'b> {
+    /// Parses a datagram that holds a response, within the default limits. A machine does this by itself.
+    ///
+    /// # Errors
+    /// What is wrong with the message, and where; [`ErrorKind::StartLine`] if it is a request.
+    pub fn parse(datagram: &'b [u8]) -> Result<Self, Error> {
+        let message =
+            crate::framing::datagram(datagram, &Limits::DEFAULT).map_err(|malformed| malformed.error)?;
+        match message.classify() {
+            Ok(_) => Err(Error::new(0, ErrorKind::StartLine)),
+            Err(response) => Ok(response),
+        }
+    }
+
     /// The status code.
     pub fn status(&self) -> Status {
         Status::new(self.0.status_code()).unwrap_or(Status::SERVER_INTERNAL_ERROR)

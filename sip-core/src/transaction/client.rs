@@ -148,7 +148,8 @@ impl Layer {
         };
         // A NICT is for one method; the request that is kept tells which.
         let fits = fits
-            && (method == Method::Invite || self.buffers.message(record.buffer).starts_with(method.as_bytes()));
+            && (method == Method::Invite
+                || self.buffers.message(record.buffer).starts_with(method.as_bytes()));
         fits.then_some(branch.key)
     }
 
@@ -247,7 +248,8 @@ impl Layer {
 
 fn via(writer: &mut Writer<'_>, transport: Transport, sent_by: &str, branch: &[u8]) {
     let protocol = transport.token().as_bytes();
-    writer.field(Name::Via, &[b"SIP/2.0/", protocol, b" ", sent_by.as_bytes(), b";branch=", branch, b";rport"]);
+    writer
+        .field(Name::Via, &[b"SIP/2.0/", protocol, b" ", sent_by.as_bytes(), b";branch=", branch, b";rport"]);
 }
 
 fn derived(out: &mut Vec<u8>, invite: &Message<'_>, method: Method<'_>, to: Option<&[u8]>) {

@@ -63,11 +63,7 @@ pub fn start(_: Reliability) -> Step<State> {
     use Action::{Set, Tell};
     Step::to(
         State::Proceeding { answered: false },
-        [
-            Tell(Report::Request),
-            Set(Timer::Trying, Delay::First),
-            Set(Timer::UnansweredInvite, Delay::First),
-        ],
+        [Tell(Report::Request), Set(Timer::Trying, Delay::First), Set(Timer::UnansweredInvite, Delay::First)],
     )
 }
 

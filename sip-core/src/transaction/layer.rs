@@ -502,7 +502,9 @@ impl Layer {
             Report::TransportError if next.is_terminated() => txn.cause = Cause::TransportError,
             Report::Unanswered if next.is_terminated() => txn.cause = Cause::Unanswered,
             Report::TransportError if silent => {}
-            Report::TransportError => self.told.push_back(Told::TransportError { txn: handle, user: txn.user }),
+            Report::TransportError => {
+                self.told.push_back(Told::TransportError { txn: handle, user: txn.user })
+            }
             Report::Unanswered => {
                 if let Txn::Server(server) = handle {
                     self.told.push_back(Told::Unanswered { txn: server, user: txn.user });

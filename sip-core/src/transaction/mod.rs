@@ -28,7 +28,7 @@ pub use timers::{Timer, Timers};
 
 pub(crate) use buffers::BufferId;
 pub(crate) use client::{ClientRequest, towards};
-pub(crate) use layer::{Heard, Layer, Told};
 pub(crate) use lanes::Lanes;
+pub(crate) use layer::{Heard, Layer, Told};
 pub(crate) use outbox::Item;
 pub(crate) use table::Index;

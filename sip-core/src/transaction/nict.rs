@@ -47,9 +47,10 @@ pub enum Event {
 pub fn start(transport: Reliability) -> Step<State> {
     use Action::{Send as Do, Set};
     match transport {
-        Unreliable => {
-            Step::to(State::Trying, [Do(Send::Request), Set(Timer::E, Delay::First), Set(Timer::F, Delay::First)])
-        }
+        Unreliable => Step::to(
+            State::Trying,
+            [Do(Send::Request), Set(Timer::E, Delay::First), Set(Timer::F, Delay::First)],
+        ),
         Reliability::Reliable => Step::to(State::Trying, [Do(Send::Request), Set(Timer::F, Delay::First)]),
     }
 }

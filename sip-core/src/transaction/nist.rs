@@ -61,11 +61,7 @@ pub fn start(_: Reliability) -> Step<State> {
     use Action::{Set, Tell};
     Step::to(
         State::Trying,
-        [
-            Tell(Report::Request),
-            Set(Timer::LateTrying, Delay::First),
-            Set(Timer::Unanswered, Delay::First),
-        ],
+        [Tell(Report::Request), Set(Timer::LateTrying, Delay::First), Set(Timer::Unanswered, Delay::First)],
     )
 }
 
@@ -75,10 +71,10 @@ pub fn step(state: State, event: Event, transport: Reliability) -> Step<State> {
     use State::{Completed, Proceeding, Terminated, Trying};
     match (state, event) {
         // RFC 4320 §4.1: on an unreliable transport no 100 before the client has slowed down to T2.
-        (Trying, Event::Trying { due: false }) if transport == Reliability::Unreliable => Step::to(Trying, [Refuse]),
-        (Trying, Event::Trying { .. }) => {
-            Step::to(Proceeding, [Do(Send::Response), Stop(Timer::LateTrying)])
+        (Trying, Event::Trying { due: false }) if transport == Reliability::Unreliable => {
+            Step::to(Trying, [Refuse])
         }
+        (Trying, Event::Trying { .. }) => Step::to(Proceeding, [Do(Send::Response), Stop(Timer::LateTrying)]),
         (Trying, Event::Timer(Timer::LateTrying)) => Step::to(Proceeding, [Do(Send::Trying)]),
         (Proceeding, Event::Trying { .. }) => Step::to(Proceeding, [Do(Send::Response)]),
         (Trying | Proceeding, Event::Provisional | Event::RequestTimeout) => Step::to(state, [Refuse]),

@@ -9,11 +9,24 @@ use alloc::collections::VecDeque;
 /// One output in the queue. An event is only marked here: its owner keeps the events, in the same order.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Item {
-    Transmit { to: Destination, buffer: BufferId, ticket: Ticket, again: bool },
-    Connect { flow: FlowId, target: Target },
+    Transmit {
+        to: Destination,
+        buffer: BufferId,
+        ticket: Ticket,
+        again: bool,
+    },
+    Connect {
+        flow: FlowId,
+        target: Target,
+    },
     Close(FlowId),
     /// The buffer holds the name.
-    Resolve { id: ResolveId, buffer: BufferId, port: u16, transport: Transport },
+    Resolve {
+        id: ResolveId,
+        buffer: BufferId,
+        port: u16,
+        transport: Transport,
+    },
     Event,
 }
 
@@ -34,7 +47,14 @@ impl Outbox {
     }
 
     /// Queues a message and pins its buffer. What is only a repetition is lost when the queue is full.
-    pub(crate) fn transmit(&mut self, buffers: &mut Buffers, to: Destination, buffer: BufferId, ticket: Ticket, again: bool) {
+    pub(crate) fn transmit(
+        &mut self,
+        buffers: &mut Buffers,
+        to: Destination,
+        buffer: BufferId,
+        ticket: Ticket,
+        again: bool,
+    ) {
         if again && self.items.len() >= self.cap {
             self.lost += 1;
             return;

@@ -13,7 +13,12 @@ use crate::uri::Uri;
 use core::time::Duration;
 
 impl Layer {
-    pub(super) fn receive_request(&mut self, source: Source, peer: Target, request: &Message<'_>) -> Option<Heard> {
+    pub(super) fn receive_request(
+        &mut self,
+        source: Source,
+        peer: Target,
+        request: &Message<'_>,
+    ) -> Option<Heard> {
         let method = request.request_method()?;
         let of = if method == Method::Ack { Method::Invite } else { method };
         let key = table::key(&self.hash, request, of);
@@ -51,7 +56,9 @@ impl Layer {
         let record = self.txns.get(key)?;
         let on = record.reliability;
         let step = match record.state {
-            State::Ist(state) if method == Method::Ack => ist::step(state, ist::Event::Ack, on).map(State::Ist),
+            State::Ist(state) if method == Method::Ack => {
+                ist::step(state, ist::Event::Ack, on).map(State::Ist)
+            }
             State::Ist(state) => ist::step(state, ist::Event::Invite, on).map(State::Ist),
             State::Nist(state) => nist::step(state, nist::Event::Request, on).map(State::Nist),
             State::Ict(_) | State::Nict(_) => return None,
@@ -63,7 +70,13 @@ impl Layer {
         applied.report.map(|_| Heard::Ack { txn: Some(ServerTxn(key)) })
     }
 
-    fn receive_new(&mut self, source: Source, peer: Target, request: &Message<'_>, key: u128) -> Option<Heard> {
+    fn receive_new(
+        &mut self,
+        source: Source,
+        peer: Target,
+        request: &Message<'_>,
+        key: u128,
+    ) -> Option<Heard> {
         if self.is_full() || self.draining {
             self.stats.overloaded += 1;
             self.refuse(source, peer, request);
@@ -83,9 +96,17 @@ impl Layer {
     }
 
     /// RFC 3261 §9.2: 200 if there is something to cancel, whether it has an effect or not.
-    fn receive_cancel(&mut self, source: Source, peer: Target, cancel: &Message<'_>, key: u128) -> Option<Heard> {
+    fn receive_cancel(
+        &mut self,
+        source: Source,
+        peer: Target,
+        cancel: &Message<'_>,
+        key: u128,
+    ) -> Option<Heard> {
         let matching = |method| self.matching(table::key(&self.hash, cancel, method), cancel);
-        let Some(found) = Method::KNOWN.into_iter().filter(|method| *method != Method::Cancel).find_map(matching) else {
+        let Some(found) =
+            Method::KNOWN.into_iter().filter(|method| *method != Method::Cancel).find_map(matching)
+        else {
             return self.receive_new(source, peer, cancel, key);
         };
         if self.is_full() {
@@ -112,7 +133,8 @@ impl Layer {
             nist::start(on).map(State::Nist)
         };
         let via = request.via();
-        let target = Target { transport: peer.transport, addr: reply_address(&via, peer.transport, peer.addr) };
+        let target =
+            Target { transport: peer.transport, addr: reply_address(&via, peer.transport, peer.addr) };
         let slot = self.open(step.next, target, 0, None);
         let uri = match table::rule(request) {
             Rule::Branch => b"",
@@ -244,7 +266,8 @@ impl Layer {
     ) {
         let Some(peer) = self.peer(source) else { return };
         let via = request.via();
-        let target = Target { transport: peer.transport, addr: reply_address(&via, peer.transport, peer.addr) };
+        let target =
+            Target { transport: peer.transport, addr: reply_address(&via, peer.transport, peer.addr) };
         // The same tag for the same request.
         let tag = Tag(self.hash.of(&[request.call_id(), request.branch().unwrap_or_default()]) as u64);
         let buffer = self.buffers.take(request.as_bytes().len());

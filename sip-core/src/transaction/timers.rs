@@ -141,7 +141,9 @@ impl Timers {
             Timer::L => self.l.or(t1x64),
             Timer::M => self.m.or(t1x64),
             // RFC 3261 §17.1.1.2: "at least 32 seconds", and no shorter than Timer H of the peer.
-            Timer::D if unreliable => Some(self.d.unwrap_or_else(|| self.t1x64().max(Duration::from_secs(32)))),
+            Timer::D if unreliable => {
+                Some(self.d.unwrap_or_else(|| self.t1x64().max(Duration::from_secs(32))))
+            }
             Timer::I if unreliable => self.i.or(Some(self.t4)),
             Timer::J if unreliable => self.j.or(t1x64),
             Timer::K if unreliable => self.k.or(Some(self.t4)),
@@ -157,7 +159,13 @@ impl Timers {
     }
 
     /// How long a timer runs.
-    pub fn delay(&self, timer: Timer, delay: Delay, before: Duration, transport: Reliability) -> Option<Duration> {
+    pub fn delay(
+        &self,
+        timer: Timer,
+        delay: Delay,
+        before: Duration,
+        transport: Reliability,
+    ) -> Option<Duration> {
         match delay {
             Delay::First => self.first(timer, transport),
             Delay::Doubled => Some(before.saturating_mul(2)),

@@ -1,8 +1,8 @@
 //! Connections: which are open, and what waits for one to open.
 
 use super::Target;
-use crate::handle::{FlowId, Slab};
 use crate::endpoint::Ticket;
+use crate::handle::{FlowId, Slab};
 use crate::transaction::BufferId;
 use alloc::collections::{BTreeMap, VecDeque};
 use core::net::SocketAddr;

@@ -29,9 +29,14 @@ impl Locals {
     }
 
     /// The local address from which `remote` is reached: of its transport and, if it can be, of its family.
-    pub(crate) fn towards(&self, transport: Transport, remote: Option<SocketAddr>) -> Option<(SocketAddr, &str)> {
+    pub(crate) fn towards(
+        &self,
+        transport: Transport,
+        remote: Option<SocketAddr>,
+    ) -> Option<(SocketAddr, &str)> {
         let of_transport = || self.0.iter().filter(|(local, _)| local.transport == transport);
-        let of_family = of_transport().find(|(local, _)| remote.is_none_or(|remote| remote.is_ipv4() == local.addr.is_ipv4()));
+        let of_family = of_transport()
+            .find(|(local, _)| remote.is_none_or(|remote| remote.is_ipv4() == local.addr.is_ipv4()));
         of_family.or_else(|| of_transport().next()).map(|(local, sent_by)| (local.addr, sent_by.as_str()))
     }
 

@@ -42,9 +42,8 @@ mod tests {
     #[test]
     fn transport_port_and_maddr_decide() {
         let hop = |text: &'static str| next_hop(&Uri::parse(text.as_bytes()).unwrap());
-        let address = |transport, addr: &str| {
-            Some(NextHop::Address(Target { transport, addr: addr.parse().unwrap() }))
-        };
+        let address =
+            |transport, addr: &str| Some(NextHop::Address(Target { transport, addr: addr.parse().unwrap() }));
         assert_eq!(hop("sip:a@192.0.2.1"), address(Transport::Udp, "192.0.2.1:5060"));
         assert_eq!(hop("sip:a@[2001:db8::1]:9;transport=TCP"), address(Transport::Tcp, "[2001:db8::1]:9"));
         assert_eq!(hop("sips:192.0.2.1;transport=tcp"), address(Transport::Tls, "192.0.2.1:5061"));

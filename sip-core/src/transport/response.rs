@@ -126,7 +126,12 @@ mod tests {
     #[test]
     fn received_and_rport() {
         for (value, source, stamped, reply) in [
-            ("SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKa", "192.0.2.1:9", "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKa", "192.0.2.1:5060"),
+            (
+                "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKa",
+                "192.0.2.1:9",
+                "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKa",
+                "192.0.2.1:5060",
+            ),
             (
                 "SIP/2.0/UDP a.example:5070;branch=z",
                 "192.0.2.1:9",
@@ -145,14 +150,24 @@ mod tests {
                 "SIP/2.0/UDP 192.0.2.1;x=\"a,b\"",
                 "192.0.2.1:5060",
             ),
-            ("SIP/2.0/UDP 192.0.2.1, SIP/2.0/UDP b", "192.0.2.1:1", "SIP/2.0/UDP 192.0.2.1, SIP/2.0/UDP b", "192.0.2.1:5060"),
+            (
+                "SIP/2.0/UDP 192.0.2.1, SIP/2.0/UDP b",
+                "192.0.2.1:1",
+                "SIP/2.0/UDP 192.0.2.1, SIP/2.0/UDP b",
+                "192.0.2.1:5060",
+            ),
             (
                 "SIP/2.0/UDP [2001:db8::9:1];rport",
                 "[2001:db8::9:255]:7",
                 "SIP/2.0/UDP [2001:db8::9:1];received=2001:db8::9:255;rport=7",
                 "[2001:db8::9:255]:7",
             ),
-            ("SIP/2.0/UDP h;maddr=192.0.2.9", "192.0.2.1:1", "SIP/2.0/UDP h;maddr=192.0.2.9;received=192.0.2.1", "192.0.2.9:5060"),
+            (
+                "SIP/2.0/UDP h;maddr=192.0.2.9",
+                "192.0.2.1:1",
+                "SIP/2.0/UDP h;maddr=192.0.2.9;received=192.0.2.1",
+                "192.0.2.9:5060",
+            ),
             (
                 "SIP/2.0/UDP 192.0.2.1;maddr=255.255.255.255",
                 "192.0.2.1:1",

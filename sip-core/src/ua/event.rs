@@ -171,9 +171,13 @@ impl Event<'_> {
             Self::Refused { invitation, user, response } => {
                 Event::Refused { invitation, user, response: response.into_owned() }
             }
-            Self::InvitationEnded { invitation, user, cause } => Event::InvitationEnded { invitation, user, cause },
+            Self::InvitationEnded { invitation, user, cause } => {
+                Event::InvitationEnded { invitation, user, cause }
+            }
             Self::Ended { dialog, user, reason } => Event::Ended { dialog, user, reason },
-            Self::Response { txn, user, response } => Event::Response { txn, user, response: response.into_owned() },
+            Self::Response { txn, user, response } => {
+                Event::Response { txn, user, response: response.into_owned() }
+            }
             Self::RequestEnded { txn, user, cause } => Event::RequestEnded { txn, user, cause },
             Self::Rejected(rejected) => Event::Rejected(rejected.into_owned()),
             Self::Declined { request, status } => Event::Declined { request: request.into_owned(), status },

@@ -105,7 +105,9 @@ impl UserAgent {
             }
             // Our own BYE is still to be answered; the two have crossed.
             Phase::Terminating | Phase::Over => {}
-            Phase::Accepted { .. } | Phase::Early | Phase::Confirmed => self.end_session(key, Reason::RemoteBye),
+            Phase::Accepted { .. } | Phase::Early | Phase::Confirmed => {
+                self.end_session(key, Reason::RemoteBye)
+            }
         }
         Some(Meaning::Served(Status::OK))
     }
@@ -144,7 +146,13 @@ impl UserAgent {
     /// # Errors
     /// [`Misuse::Gone`]; [`Misuse::WrongState`] after a final response; [`Misuse::BadStatus`] for anything but 100 to 199;
     /// [`Misuse::BadContent`].
-    pub fn ring(&mut self, now: Instant, dialog: DialogId, status: Status, content: &Content<'_>) -> Result<(), Misuse> {
+    pub fn ring(
+        &mut self,
+        now: Instant,
+        dialog: DialogId,
+        status: Status,
+        content: &Content<'_>,
+    ) -> Result<(), Misuse> {
         if !status.is_provisional() {
             return Err(Misuse::BadStatus);
         }

@@ -40,7 +40,9 @@ impl<'b> Event<'b> {
         };
         match (message.classify(), meaning) {
             (Ok(request), Meaning::Incoming { dialog }) => Self::Incoming { dialog, request, source },
-            (Ok(request), Meaning::Established { dialog, user }) => Self::Established { dialog, user, request },
+            (Ok(request), Meaning::Established { dialog, user }) => {
+                Self::Established { dialog, user, request }
+            }
             (Ok(request), Meaning::Declined(status)) => Self::Declined { request, status },
             (Ok(request), Meaning::Served(status)) => Self::Served { request, status },
             (Ok(request), _) => Self::Stray(Stray::Ack(request)),
@@ -50,7 +52,9 @@ impl<'b> Event<'b> {
             (Err(response), Meaning::Answered { invitation, user, dialog, wants_answer }) => {
                 Self::Answered { invitation, user, dialog, wants_answer, response }
             }
-            (Err(response), Meaning::Refused { invitation, user }) => Self::Refused { invitation, user, response },
+            (Err(response), Meaning::Refused { invitation, user }) => {
+                Self::Refused { invitation, user, response }
+            }
             (Err(response), Meaning::Response { txn, user }) => Self::Response { txn, user, response },
             (Err(response), _) => Self::Stray(Stray::Response(response)),
         }
@@ -130,7 +134,9 @@ impl UserAgent {
 
     fn hear(&mut self, source: Source, message: Result<&Message<'_>, &Malformed<'_>>) -> Option<Meaning> {
         let meaning = match message {
-            Ok(message) => self.layer.receive(source, message).and_then(|heard| self.on_heard(heard, source, message)),
+            Ok(message) => {
+                self.layer.receive(source, message).and_then(|heard| self.on_heard(heard, source, message))
+            }
             Err(malformed) => Some(Meaning::Rejected(self.layer.reject(source, malformed))),
         };
         self.leave();

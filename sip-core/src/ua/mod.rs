@@ -157,7 +157,12 @@ impl UserAgent {
     }
 
     /// Answers a request that needs no decision.
-    fn answer(&mut self, txn: ServerTxn, status: crate::message::Status, headers: impl FnOnce(&mut Writer<'_>)) {
+    fn answer(
+        &mut self,
+        txn: ServerTxn,
+        status: crate::message::Status,
+        headers: impl FnOnce(&mut Writer<'_>),
+    ) {
         let product = &self.config.product;
         // It was just received: nothing can stand against a first final response.
         let _ = self.layer.respond(txn, status, &crate::message::Content::NONE, |writer| {

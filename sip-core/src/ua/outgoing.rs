@@ -53,7 +53,9 @@ impl UserAgent {
         let towards = towards(invite.uri.as_bytes(), invite.route.first().map(|route| route.as_bytes()));
         let (tag, call_id) = (token(self.layer.random.u64()), token(self.layer.random.u64()));
         let (transport, addr) = match (invite.target, Uri::parse(towards).ok().as_ref().and_then(next_hop)) {
-            (Some(target), _) | (None, Some(NextHop::Address(target))) => (target.transport, Some(target.addr)),
+            (Some(target), _) | (None, Some(NextHop::Address(target))) => {
+                (target.transport, Some(target.addr))
+            }
             (None, Some(NextHop::Name { transport, .. })) => (transport, None),
             (None, None) => return Err(Misuse::BadUri),
         };
@@ -128,7 +130,8 @@ impl UserAgent {
         answer.check().map_err(|_| Misuse::BadContent)?;
         self.enter(now);
         let session = self.session(dialog)?;
-        let waits = session.phase == Phase::Confirmed && session.invitation.is_some() && session.ack.is_none();
+        let waits =
+            session.phase == Phase::Confirmed && session.invitation.is_some() && session.ack.is_none();
         if !waits {
             return Err(Misuse::WrongState);
         }
@@ -156,7 +159,11 @@ impl UserAgent {
         }
     }
 
-    pub(super) fn on_invite_response(&mut self, invitation: Invitation, response: &Message<'_>) -> Option<Meaning> {
+    pub(super) fn on_invite_response(
+        &mut self,
+        invitation: Invitation,
+        response: &Message<'_>,
+    ) -> Option<Meaning> {
         let user = self.calls.get(invitation.0)?.user;
         match response.status_code() {
             ..=199 => {
@@ -297,9 +304,14 @@ impl UserAgent {
 
     /// A response that no transaction wants: a 2xx that comes late still gets its ACK if the dialog lives.
     pub(super) fn on_stray(&mut self, response: &Message<'_>) -> Option<Meaning> {
-        let success = (200..300).contains(&response.status_code()) && response.cseq().method == Method::Invite;
+        let success =
+            (200..300).contains(&response.status_code()) && response.cseq().method == Method::Invite;
         let session = self.find(response, Side::Caller).filter(|key| {
-            success && self.sessions.get(*key).is_some_and(|session| session.invite_cseq == response.cseq().number)
+            success
+                && self
+                    .sessions
+                    .get(*key)
+                    .is_some_and(|session| session.invite_cseq == response.cseq().number)
         });
         match session {
             Some(key) => {

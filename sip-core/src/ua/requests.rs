@@ -83,7 +83,12 @@ impl UserAgent {
         Ok(txn)
     }
 
-    pub(super) fn on_response(&mut self, txn: ClientTxn, token: u64, response: &Message<'_>) -> Option<Meaning> {
+    pub(super) fn on_response(
+        &mut self,
+        txn: ClientTxn,
+        token: u64,
+        response: &Message<'_>,
+    ) -> Option<Meaning> {
         // RFC 3261 §8.1.3.3: a response with more than one Via is not for this side.
         if response.values(Name::Via).count() > 1 {
             return None;

@@ -90,7 +90,12 @@ impl UserAgent {
     /// # Errors
     /// [`Misuse::Gone`]; [`Misuse::WrongState`] for a call that comes in and is not accepted (reject it), and after another
     /// BYE; [`Misuse::BadContent`].
-    pub fn bye(&mut self, now: crate::Instant, dialog: DialogId, content: &Content<'_>) -> Result<(), Misuse> {
+    pub fn bye(
+        &mut self,
+        now: crate::Instant,
+        dialog: DialogId,
+        content: &Content<'_>,
+    ) -> Result<(), Misuse> {
         content.check().map_err(|_| Misuse::BadContent)?;
         self.enter(now);
         let done = self.hang_up(dialog, content);

@@ -56,7 +56,9 @@ pub(super) fn outside<'a>(request: &'a Message<'_>) -> Result<(), Refusal<'a>> {
     let refuse = |status| Err(Refusal::status(status));
     let content_type = request.get::<ContentType<'_>>();
     // RFC 2046 §5.1.1: parts that nothing parts.
-    let unparted = |of: &ContentType<'_>| of.kind.eq_ignore_ascii_case(b"multipart") && of.params.get("boundary").is_none();
+    let unparted = |of: &ContentType<'_>| {
+        of.kind.eq_ignore_ascii_case(b"multipart") && of.params.get("boundary").is_none()
+    };
     if content_type.is_err() || content_type.is_ok_and(|of| of.is_some_and(|of| unparted(&of))) {
         return refuse(Status::BAD_REQUEST);
     }
@@ -109,7 +111,8 @@ fn invite(request: &Message<'_>) -> Result<(), Refusal<'static>> {
         return Err(Refusal::status(Status::NO_SUCH_TRANSACTION));
     }
     // §13.3.1: the answer will be SDP.
-    let mut accepted = request.values(Name::Accept).flat_map(ContentType::list).filter_map(Result::ok).peekable();
+    let mut accepted =
+        request.values(Name::Accept).flat_map(ContentType::list).filter_map(Result::ok).peekable();
     let any = |of: &ContentType<'_>| {
         of.is("application", "sdp") || of.is("application", "*") || of.is("*", "*") || of.kind == b"multipart"
     };

@@ -40,7 +40,9 @@ impl<'a> SipUri<'a> {
                     None => (Some(userinfo), None),
                 };
                 let user = user.filter(|user| !user.is_empty() && user.iter().all(|byte| is_user(*byte)));
-                if user.is_none() || password.is_some_and(|password| !password.iter().all(|byte| is_user(*byte))) {
+                if user.is_none()
+                    || password.is_some_and(|password| !password.iter().all(|byte| is_user(*byte)))
+                {
                     return Err(Error::new(0, ErrorKind::Syntax));
                 }
                 (user, password, rest)
@@ -48,9 +50,12 @@ impl<'a> SipUri<'a> {
         };
         let fault = |offset| Error::new(text.len() - rest.len() + offset, ErrorKind::Syntax);
         let hostport = pair(lex::host, opt(preceded(lex::byte(b':'), lex::port)));
-        let (host, port, params, headers) =
-            lex::complete(rest, (hostport, UriParams::lex, headers).map(|((host, port), params, headers)| (host, port, params, headers)))
-                .map_err(fault)?;
+        let (host, port, params, headers) = lex::complete(
+            rest,
+            (hostport, UriParams::lex, headers)
+                .map(|((host, port), params, headers)| (host, port, params, headers)),
+        )
+        .map_err(fault)?;
         Ok(Self { secure, user, password, host, port: port.and_then(NonZero::new), params, headers })
     }
 
@@ -66,8 +71,27 @@ fn is_user(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,
-            b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')' | b'%' | b'&' | b'=' | b'+' | b'$' | b',' | b';'
-                | b'?' | b'/' | b':' | b'#' | b'[' | b']'
+            b'-' | b'_'
+                | b'.'
+                | b'!'
+                | b'~'
+                | b'*'
+                | b'\''
+                | b'('
+                | b')'
+                | b'%'
+                | b'&'
+                | b'='
+                | b'+'
+                | b'$'
+                | b','
+                | b';'
+                | b'?'
+                | b'/'
+                | b':'
+                | b'#'
+                | b'['
+                | b']'
         )
 }
 
@@ -76,8 +100,23 @@ fn is_param(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,
-            b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')' | b'%' | b'[' | b']' | b'/' | b':' | b'&' | b'+'
-                | b'$' | b','
+            b'-' | b'_'
+                | b'.'
+                | b'!'
+                | b'~'
+                | b'*'
+                | b'\''
+                | b'('
+                | b')'
+                | b'%'
+                | b'['
+                | b']'
+                | b'/'
+                | b':'
+                | b'&'
+                | b'+'
+                | b'$'
+                | b','
         )
 }
 

@@ -22,11 +22,15 @@ impl<'a> TelUri<'a> {
         let params = lex::complete(rest, UriParams::lex).map_err(|offset| fault(end + offset))?;
         let uri = Self { number, params };
         let sound = match number {
-            [b'+', digits @ ..] => digits.iter().any(u8::is_ascii_digit) && digits.iter().all(|byte| is_phone_digit(*byte)),
+            [b'+', digits @ ..] => {
+                digits.iter().any(u8::is_ascii_digit) && digits.iter().all(|byte| is_phone_digit(*byte))
+            }
             // §5.1.5: a local number means something only within its context.
             local => {
                 !local.is_empty()
-                    && local.iter().all(|byte| is_phone_digit(*byte) || byte.is_ascii_hexdigit() || matches!(byte, b'*' | b'#'))
+                    && local.iter().all(|byte| {
+                        is_phone_digit(*byte) || byte.is_ascii_hexdigit() || matches!(byte, b'*' | b'#')
+                    })
                     && params.get("phone-context").is_some_and(|context| !context.is_empty())
             }
         };

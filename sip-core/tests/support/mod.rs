@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 /// A folder of the data that lies outside the project: `SIP_SHARED`, by default `../shared` beside it. Without it a test is
 /// skipped, and says so; under `CI` that is an error.
 #[expect(clippy::disallowed_methods, reason = "a test may look at its environment")]
-pub fn shared(folder: &str) -> Option<PathBuf> {
-    let root = std::env::var("SIP_SHARED").unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared").into());
+pub(crate) fn shared(folder: &str) -> Option<PathBuf> {
+    let root = std::env::var("SIP_SHARED")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared").into());
     let path = Path::new(&root).join(folder);
     if path.is_dir() {
         return Some(path);
@@ -20,7 +21,7 @@ pub fn shared(folder: &str) -> Option<PathBuf> {
 }
 
 /// The rows of a tab-separated file, by the names in its first line.
-pub fn table(path: &Path) -> Vec<BTreeMap<String, String>> {
+pub(crate) fn table(path: &Path) -> Vec<BTreeMap<String, String>> {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut lines = text.lines();
     let names: Vec<_> = lines.next().unwrap_or_default().split('\t').map(str::to_owned).collect();
@@ -28,7 +29,7 @@ pub fn table(path: &Path) -> Vec<BTreeMap<String, String>> {
 }
 
 /// Names and contents of the files of a folder with this ending, in order.
-pub fn files(folder: &Path, ending: &str) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn files(folder: &Path, ending: &str) -> Vec<(String, Vec<u8>)> {
     let mut found: Vec<_> = std::fs::read_dir(folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
         .map(|entry| entry.unwrap().path())
@@ -40,7 +41,7 @@ pub fn files(folder: &Path, ending: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 /// The contents of all files below a folder.
-pub fn tree(folder: &Path) -> Vec<Vec<u8>> {
+pub(crate) fn tree(folder: &Path) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -53,22 +54,22 @@ pub fn tree(folder: &Path) -> Vec<Vec<u8>> {
     found
 }
 
-pub const US: &str = "192.0.2.1:5060";
-pub const PEER: &str = "192.0.2.2:5060";
+pub(crate) const US: &str = "192.0.2.1:5060";
+pub(crate) const PEER: &str = "192.0.2.2:5060";
 
-pub fn ms(millis: u64) -> Instant {
+pub(crate) fn ms(millis: u64) -> Instant {
     Instant::from_millis(millis)
 }
 
 /// A machine with a UDP and a TCP address, and what came out of it.
-pub struct Rig<M: Machine> {
-    pub machine: M,
-    pub now: Instant,
+pub(crate) struct Rig<M: Machine> {
+    pub(crate) machine: M,
+    pub(crate) now: Instant,
 }
 
 /// What came out of a machine, as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Out {
+pub(crate) enum Out {
     Sent { at: Instant, to: String, bytes: String, again: bool },
     Event { at: Instant, event: String },
     Other(String),
@@ -76,7 +77,7 @@ pub enum Out {
 
 impl Out {
     /// The start line of what was sent; of an event its text.
-    pub fn line(&self) -> &str {
+    pub(crate) fn line(&self) -> &str {
         match self {
             Self::Sent { bytes, .. } => bytes.lines().next().unwrap_or_default(),
             Self::Event { event, .. } => event,
@@ -84,13 +85,13 @@ impl Out {
         }
     }
 
-    pub fn bytes(&self) -> &str {
+    pub(crate) fn bytes(&self) -> &str {
         if let Self::Sent { bytes, .. } = self { bytes } else { "" }
     }
 }
 
 impl<M: Machine> Rig<M> {
-    pub fn new(mut machine: M) -> Self {
+    pub(crate) fn new(mut machine: M) -> Self {
         for transport in [Transport::Udp, Transport::Tcp] {
             let addr = US.parse().unwrap();
             machine.listen(Instant::ZERO, Local { transport, addr, advertised: None });
@@ -98,18 +99,18 @@ impl<M: Machine> Rig<M> {
         Self { machine, now: Instant::ZERO }
     }
 
-    pub fn source() -> Source {
+    pub(crate) fn source() -> Source {
         Source::Datagram { local: US.parse().unwrap(), remote: PEER.parse().unwrap() }
     }
 
     /// A datagram from the peer; the event that it caused, as text.
-    pub fn hear(&mut self, bytes: &str) -> Option<String> {
+    pub(crate) fn hear(&mut self, bytes: &str) -> Option<String> {
         let event = self.machine.datagram(self.now, Self::source(), bytes.as_bytes());
         event.map(|event| format!("{event:?}"))
     }
 
     /// All outputs that are there now.
-    pub fn drain(&mut self) -> Vec<Out> {
+    pub(crate) fn drain(&mut self) -> Vec<Out> {
         let at = self.now;
         let mut all = Vec::new();
         while let Some(output) = self.machine.poll() {
@@ -136,7 +137,7 @@ impl<M: Machine> Rig<M> {
     }
 
     /// Lets time pass up to `until`, stopping at every deadline; all outputs on the way.
-    pub fn run_until(&mut self, until: Instant) -> Vec<Out> {
+    pub(crate) fn run_until(&mut self, until: Instant) -> Vec<Out> {
         let mut all = self.drain();
         while let Some(deadline) = self.machine.deadline().filter(|deadline| *deadline <= until) {
             self.now = self.now.max(deadline);
@@ -155,14 +156,14 @@ impl<M: Machine> Rig<M> {
     }
 
     /// A connection that the peer opened.
-    pub fn accept(&mut self) -> sip_core::FlowId {
+    pub(crate) fn accept(&mut self) -> sip_core::FlowId {
         let target = Target { transport: Transport::Tcp, addr: PEER.parse().unwrap() };
         self.machine.flow_accepted(self.now, target, US.parse().unwrap()).unwrap()
     }
 }
 
 /// When messages were sent whose start line begins so.
-pub fn sends(outputs: &[Out], start: &str) -> Vec<u64> {
+pub(crate) fn sends(outputs: &[Out], start: &str) -> Vec<u64> {
     outputs
         .iter()
         .filter_map(|output| match output {
@@ -173,17 +174,20 @@ pub fn sends(outputs: &[Out], start: &str) -> Vec<u64> {
 }
 
 /// The value of a header in a message.
-pub fn header<'a>(message: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a>(message: &'a str, name: &str) -> Option<&'a str> {
     message.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
 /// A response to a request that was sent: its Via, From, Call-ID and CSeq, its To with a tag.
-pub fn response(request: &str, status: &str, tag: &str, extra: &str) -> String {
+pub(crate) fn response(request: &str, status: &str, tag: &str, extra: &str) -> String {
     let mut text = format!("SIP/2.0 {status}\r\n");
     for name in ["Via", "From", "Call-ID", "CSeq"] {
         text += &format!("{name}: {}\r\n", header(request, name).unwrap());
     }
     let to = header(request, "To").unwrap();
-    text += &format!("To: {to}{}\r\n", if tag.is_empty() || to.contains(";tag=") { "".into() } else { format!(";tag={tag}") });
+    text += &format!(
+        "To: {to}{}\r\n",
+        if tag.is_empty() || to.contains(";tag=") { "".into() } else { format!(";tag={tag}") }
+    );
     text + extra + if extra.contains("\r\n\r\n") { "" } else { "Content-Length: 0\r\n\r\n" }
 }

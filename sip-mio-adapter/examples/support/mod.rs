@@ -1,17 +1,17 @@
 //! What the examples share. Their command lines are those of the tokio adapter.
 
 #[path = "../../../sip-tokio-adapter/examples/support/cli.rs"]
-pub mod cli;
+pub(crate) mod cli;
 
+use core::sync::atomic::AtomicBool;
 use mio::{Poll, Token};
 use sip_core::{Target, TransactionUser, ua::UserAgent};
 use sip_mio_adapter::Driver;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 /// Runs an agent on mio.
-pub fn run<U: TransactionUser<UserAgent>>(
+pub(crate) fn run<U: TransactionUser<UserAgent>>(
     machine: UserAgent,
     agent: U,
     listen: &[Target],

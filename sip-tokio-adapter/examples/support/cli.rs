@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 /// What an adapter does with an agent: opens the sockets, drives the machine until the agent is done or a signal comes, and
 /// gives both back.
-pub type Run<U> = fn(UserAgent, U, &[Target]) -> io::Result<(UserAgent, U)>;
+pub(crate) type Run<U> = fn(UserAgent, U, &[Target]) -> io::Result<(UserAgent, U)>;
 
 /// Answers calls, OPTIONS and requests inside dialogs, until SIGINT or SIGTERM.
 #[derive(Parser)]
@@ -125,7 +125,7 @@ fn machine(seed: sip_core::Seed, user: &str, host: &str) -> UserAgent {
 
 /// The command `uas`.
 #[allow(dead_code, reason = "each example uses one of these")]
-pub fn uas(seed: sip_core::Seed, run: Run<Uas>) -> ExitCode {
+pub(crate) fn uas(seed: sip_core::Seed, run: Run<Uas>) -> ExitCode {
     let args = UasArgs::parse();
     exit((|| {
         args.later.check()?;
@@ -143,7 +143,7 @@ pub fn uas(seed: sip_core::Seed, run: Run<Uas>) -> ExitCode {
 
 /// The command `uac`.
 #[allow(dead_code, reason = "each example uses one of these")]
-pub fn uac(seed: sip_core::Seed, run: Run<Watched>) -> ExitCode {
+pub(crate) fn uac(seed: sip_core::Seed, run: Run<Watched>) -> ExitCode {
     let args = UacArgs::parse();
     exit((|| {
         args.later.check()?;
@@ -176,7 +176,7 @@ pub fn uac(seed: sip_core::Seed, run: Run<Watched>) -> ExitCode {
 
 /// The command `ping`.
 #[allow(dead_code, reason = "each example uses one of these")]
-pub fn ping(seed: sip_core::Seed, run: Run<Ping>) -> ExitCode {
+pub(crate) fn ping(seed: sip_core::Seed, run: Run<Ping>) -> ExitCode {
     let args = PingArgs::parse();
     exit((|| {
         let (uri, local) = towards(&args.uri, None)?;
@@ -216,7 +216,9 @@ fn towards(uri: &str, transport: Option<Transport>) -> Result<(String, Target), 
     });
     let (uri, transport) = match (named.transpose()?, transport) {
         (Some(named), _) => (uri.into(), named),
-        (None, Some(Transport::Udp) | None) => (uri.into(), if sip.secure { Transport::Tls } else { Transport::Udp }),
+        (None, Some(Transport::Udp) | None) => {
+            (uri.into(), if sip.secure { Transport::Tls } else { Transport::Udp })
+        }
         (None, Some(transport)) => (format!("{uri};transport={transport}"), transport),
     };
     built([transport].into_iter())?;
@@ -237,7 +239,7 @@ fn towards(uri: &str, transport: Option<Transport>) -> Result<(String, Target), 
 }
 
 /// A [`Uac`] whose progress is shown on stderr, if that is a terminal.
-pub struct Watched {
+pub(crate) struct Watched {
     agent: Uac,
     progress: ProgressBar,
 }
@@ -245,7 +247,8 @@ pub struct Watched {
 impl Watched {
     fn new(agent: Uac, calls: u64) -> Self {
         let style = ProgressStyle::with_template("{pos}/{len} calls {wide_bar} {elapsed}");
-        let progress = ProgressBar::new(calls).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let progress =
+            ProgressBar::new(calls).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         Self { agent, progress }
     }
 }

@@ -1,6 +1,6 @@
 //! What the examples share.
 
-pub mod cli;
+pub(crate) mod cli;
 
 use sip_core::{Target, TransactionUser, ua::UserAgent};
 use sip_tokio_adapter::Driver;
@@ -8,7 +8,7 @@ use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs an agent on tokio.
-pub fn run<U: TransactionUser<UserAgent>>(
+pub(crate) fn run<U: TransactionUser<UserAgent>>(
     machine: UserAgent,
     agent: U,
     listen: &[Target],
@@ -17,9 +17,13 @@ pub fn run<U: TransactionUser<UserAgent>>(
     runtime.block_on(async {
         let mut driver = Driver::new(machine, agent);
         for target in listen {
-            driver.bind(*target).await.map_err(|error| io::Error::new(error.kind(), format!("{target}: {error}")))?;
+            driver
+                .bind(*target)
+                .await
+                .map_err(|error| io::Error::new(error.kind(), format!("{target}: {error}")))?;
         }
-        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let stop = async {
             tokio::select! {
                 _ = interrupt.recv() => {}
