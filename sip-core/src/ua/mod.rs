@@ -2,8 +2,8 @@
 //!
 //! A user agent places calls with [`invite`](UserAgent::invite), is told of calls with [`Event::Incoming`], and does by
 //! itself what no application should have to know: the ACK, the repetition of the 2xx, the 487 after a CANCEL, the route
-//! set, the numbers, the 481 for a dialog that is none. A call is named by its [`DialogId`](crate::DialogId); an INVITE
-//! of this side, which may be answered by several, by its [`Invitation`](crate::Invitation).
+//! set, the numbers, the 481 for a dialog that is none. A call is named by its [`DialogId`]; an INVITE
+//! of this side, which may be answered by several, by its [`Invitation`].
 
 mod event;
 mod incoming;
