@@ -8,8 +8,7 @@
 //! use sip_tokio_adapter::{Driver, seed};
 //!
 //! let alice = ua::UserAgent::new(ua::Config::new(Config::new(seed()), "alice"));
-//! let (driver, handle, mut events) = Driver::with_mailbox(alice, 64);
-//! let mut driver = driver;
+//! let (mut driver, handle, mut events) = Driver::with_mailbox(alice, 64);
 //! driver.bind("udp:127.0.0.1:5060".parse().unwrap()).await?;
 //! tokio::spawn(driver.run());
 //!
@@ -50,3 +49,8 @@ pub fn seed() -> sip_core::Seed {
     getrandom::fill(&mut seed).expect("the system has entropy");
     seed
 }
+
+/// The snippets of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}

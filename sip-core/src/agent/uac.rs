@@ -56,9 +56,11 @@ pub struct Uac {
     setup: Vec<Duration>,
     /// Until when copies of a final response are still acknowledged.
     linger: Instant,
+    /// What was sent again when that was last looked at.
+    repeated: u64,
 }
 
-/// How long after the last refusal the agent stays: its peer may not have had the ACK. Timer D would be 32 s.
+/// How long the agent stays after the last ACK for a refusal: a peer that has not had it sends its refusal again within T2.
 const LINGER: Duration = Duration::from_secs(5);
 /// How long it stays in any case: a connection that closes with the last answer looks as if it were lost in mid-call.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -93,6 +95,7 @@ impl Uac {
             failed: 0,
             setup: Vec::new(),
             linger: Instant::ZERO,
+            repeated: 0,
         }
     }
 
@@ -200,6 +203,7 @@ impl TransactionUser<UserAgent> for Uac {
                 self.on_final(now, user, response.status(), false);
                 if machine.awaits_copies(invitation) {
                     self.linger = self.linger.max(now + LINGER);
+                    self.repeated = machine.stats().retransmissions_out;
                 }
             }
             Event::InvitationEnded { user, cause, .. } => match cause {
@@ -234,6 +238,12 @@ impl TransactionUser<UserAgent> for Uac {
             && self.due(self.calls.len()).is_some_and(|due| due <= now)
         {
             self.place(now, machine);
+        }
+        if self.done() >= self.options.calls && now >= self.linger {
+            let repeated = machine.stats().retransmissions_out;
+            if core::mem::replace(&mut self.repeated, repeated) != repeated {
+                self.linger = now + LINGER;
+            }
         }
         while let Some(task) = self.agenda.take(now) {
             // Whom it concerns may be gone by now; then there is nothing to do.
