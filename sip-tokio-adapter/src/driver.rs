@@ -33,6 +33,8 @@ pub struct Driver<M: Machine, U> {
     happenings: mpsc::Receiver<Happening>,
     resolved: mpsc::Receiver<(ResolveId, Vec<SocketAddr>)>,
     commands: Option<mpsc::Receiver<Command<M>>>,
+    /// Nobody can give commands any more.
+    abandoned: bool,
     buf: Box<[u8]>,
 }
 
@@ -87,6 +89,7 @@ impl<M: Machine + 'static, U: TransactionUser<M>> Driver<M, U> {
             happenings,
             resolved,
             commands: None,
+            abandoned: false,
             buf: vec![0; 1 << 16].into(),
         }
     }
@@ -141,7 +144,7 @@ impl<M: Machine + 'static, U: TransactionUser<M>> Driver<M, U> {
         let mut stop = core::pin::pin!(stop);
         loop {
             self.settle();
-            if self.user.is_done() || self.is_abandoned() {
+            if self.user.is_done() || self.abandoned && self.machine.is_idle() {
                 return;
             }
             let deadline = self.machine.deadline().into_iter().chain(self.user.deadline()).min();
@@ -164,17 +167,12 @@ impl<M: Machine + 'static, U: TransactionUser<M>> Driver<M, U> {
                 Wake::Command(Some(command)) => command(&mut self.machine, now),
                 Wake::Command(None) => {
                     self.commands = None;
+                    self.abandoned = true;
                     self.machine.drain(now);
                 }
                 Wake::Time => {}
             }
         }
-    }
-
-    /// Whether nobody can give commands any more, and nothing is left to do.
-    fn is_abandoned(&self) -> bool {
-        self.commands.as_ref().is_some_and(|commands| commands.is_closed() && commands.is_empty())
-            && self.machine.is_idle()
     }
 
     /// Does all that is due, and drains all outputs.

@@ -150,7 +150,10 @@ impl Name {
         let Some(candidates) = BY_LENGTH.get(name.len()) else { return Self::Other };
         for at in candidates {
             let Some((found, long, _)) = Self::ALL.get(*at as usize) else { break };
-            if long.as_bytes().eq_ignore_ascii_case(name) {
+            // The first letter tells most of them apart.
+            let same_start =
+                long.as_bytes().first().zip(name.first()).is_some_and(|(a, b)| (a ^ b) & !0x20 == 0);
+            if same_start && long.as_bytes().eq_ignore_ascii_case(name) {
                 return *found;
             }
         }

@@ -283,6 +283,10 @@ impl Machine for UserAgent {
             Event::Incoming { dialog, .. } => {
                 let after = alloc::format!("{}", self.config.core.limits.retry_after.as_secs());
                 let headers = [("Retry-After", &*after)];
+                // Who was not told of the call is not told of its end.
+                if let Some(session) = self.sessions.get_mut(dialog.0) {
+                    session.announced = false;
+                }
                 let _ = self.reject(now, dialog, Status::SERVICE_UNAVAILABLE, &Content::headers(&headers));
                 None
             }
