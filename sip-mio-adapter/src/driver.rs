@@ -198,7 +198,12 @@ impl<M: Machine, U: TransactionUser<M>> Driver<M, U> {
                     self.user.event(now, &mut self.machine, event);
                     continue;
                 }
-                Some(output) => self.net.carry_out(output),
+                Some(output) => {
+                    if let Output::Close { flow } = output {
+                        self.streams.remove(&flow);
+                    }
+                    self.net.carry_out(output)
+                }
             };
             match failed {
                 Ok(()) => {}

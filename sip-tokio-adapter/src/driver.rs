@@ -193,7 +193,12 @@ impl<M: Machine + 'static, U: TransactionUser<M>> Driver<M, U> {
                     self.user.event(now, &mut self.machine, event);
                     continue;
                 }
-                Some(output) => self.net.carry_out(output),
+                Some(output) => {
+                    if let Output::Close { flow } = output {
+                        self.streams.remove(&flow);
+                    }
+                    self.net.carry_out(output)
+                }
             };
             match failed {
                 Ok(()) => {}
@@ -238,6 +243,8 @@ impl<M: Machine + 'static, U: TransactionUser<M>> Driver<M, U> {
                 Err(_) => self.machine.flow_closed(now, flow),
             },
             Happening::Connected(flow, Err(_)) => self.machine.flow_closed(now, flow),
+            // It may have been closed from this side since.
+            Happening::Read(flow, _) if !self.net.connections.contains_key(&flow) => {}
             Happening::Read(flow, bytes) => {
                 let buf = self.streams.entry(flow).or_default();
                 buf.extend(&bytes);
