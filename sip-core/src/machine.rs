@@ -52,8 +52,8 @@ pub trait Machine {
     /// [`Misuse::Full`]: close it.
     fn flow_accepted(&mut self, now: Instant, target: Target, local: SocketAddr) -> Result<FlowId, Misuse>;
 
-    /// States that a connection asked for with [`Output::Connect`] is open.
-    fn flow_opened(&mut self, now: Instant, flow: FlowId, local: SocketAddr);
+    /// States that a connection asked for with [`Output::Connect`] is open. False: it is not wanted any more, close it.
+    fn flow_opened(&mut self, now: Instant, flow: FlowId, local: SocketAddr) -> bool;
 
     /// States that a connection is closed, or could not be opened.
     fn flow_closed(&mut self, now: Instant, flow: FlowId);
@@ -83,8 +83,8 @@ pub trait Machine {
     /// The event with a copy of its bytes, for another task.
     fn into_owned(event: Self::Event<'_>) -> Self::Event<'static>;
 
-    /// What a driver does with an event that its user has no room for: a new request is answered with 503, a provisional
-    /// response is dropped, and what the user must not miss is given back.
+    /// What a driver does with an event that its user has no room for: a new request is answered with 503; a provisional
+    /// response, an ACK and what belongs to nothing are dropped; what the user must not miss is given back.
     fn refuse<'b>(&mut self, now: Instant, event: Self::Event<'b>) -> Option<Self::Event<'b>>;
 }
 
@@ -198,7 +198,9 @@ impl Streams {
             Input::FlowAccepted { target, local } => {
                 return machine.flow_accepted(now, target, local).map(|_| ());
             }
-            Input::FlowOpened { flow, local } => machine.flow_opened(now, flow, local),
+            Input::FlowOpened { flow, local } => {
+                machine.flow_opened(now, flow, local);
+            }
             Input::FlowClosed(flow) => {
                 self.0.remove(&flow);
                 machine.flow_closed(now, flow);

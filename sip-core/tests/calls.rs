@@ -308,7 +308,7 @@ fn a_2xx_is_sent_until_the_ack_comes() {
     let mut rig = rig();
     let dialog =
         incoming(&mut rig, "Record-Route: <sip:192.0.2.31;lr>\r\nRecord-Route: <sip:192.0.2.30;lr>\r\n");
-    rig.machine.set_user(dialog, 77).unwrap();
+    rig.machine.set_user(rig.now, dialog, 77).unwrap();
     let tag = accept(&mut rig, dialog);
     let outputs = rig.run_until(ms(8_000));
     assert_eq!(sends(&outputs, "SIP/2.0 200"), [500, 1_500, 3_500, 7_500]);
@@ -520,6 +520,168 @@ fn beyond_the_cap_of_dialogs_calls_get_503() {
     assert!(rig.drain()[0].line().starts_with("SIP/2.0 503"));
     let uri = format!("sip:bob@{PEER}");
     assert_eq!(rig.machine.invite(rig.now, &NewInvite::new(&uri)), Err(Misuse::Full));
+}
+
+// What a review found, and what must stay mended.
+
+#[test]
+fn a_peer_hangs_up_while_this_side_drains() {
+    let mut rig = rig();
+    let dialog = incoming(&mut rig, "");
+    let tag = accept(&mut rig, dialog);
+    rig.hear(&request("ACK", 1, &tag, ""));
+    rig.machine.drain(rig.now);
+    rig.hear(&request("BYE", 2, &tag, ""));
+    assert!(text(&rig.drain(), "SIP/2.0").starts_with("SIP/2.0 200"));
+    rig.run_until(ms(100_000));
+    assert!(rig.machine.is_idle());
+}
+
+#[test]
+fn a_call_that_can_not_be_sent_is_told_to_have_ended() {
+    let mut config = Config::new(sip_core::Config::new([3; 32]), "alice");
+    config.core.limits.waiting_for_flow = 2;
+    let mut rig = Rig::new(UserAgent::new(config));
+    let uri = format!("sip:bob@{PEER};transport=tcp");
+    for _ in 0..4 {
+        rig.machine.invite(rig.now, &NewInvite { content: OFFER, ..NewInvite::new(&uri) }).unwrap();
+    }
+    let outputs = rig.run_until(ms(100_000));
+    assert_eq!(outputs.iter().filter(|out| out.line().starts_with("InvitationEnded")).count(), 4);
+    assert!(rig.machine.is_idle());
+}
+
+/// A peer that wants requests where none can be sent has no call.
+#[test]
+fn a_contact_that_can_not_be_reached_ends_the_call() {
+    let mut rig = rig();
+    let (_, invite) = call(&mut rig);
+    answered(&mut rig, &response(&invite, "200 OK", "b1", "Contact: <sip:bob@192.0.2.2;transport=tls>\r\n"));
+    assert!(ended(&rig.drain(), "Unreachable"));
+    rig.run_until(ms(100_000));
+    assert!(rig.machine.is_idle());
+}
+
+#[test]
+fn the_contact_of_an_answer_outlives_its_connection() {
+    let mut rig = rig();
+    let flow = rig.accept();
+    let mut buf = sip_core::framing::StreamBuf::new();
+    buf.extend(request("INVITE", 1, "", "").replace("UDP", "TCP").as_bytes());
+    let Some(Event::Incoming { dialog, .. }) = rig.machine.stream(rig.now, flow, &mut buf) else {
+        panic!("no call")
+    };
+    rig.machine.flow_closed(rig.now, flow);
+    rig.machine.accept(rig.now, dialog, &OFFER).unwrap();
+    rig.drain();
+    rig.machine.flow_opened(rig.now, sip_core::FlowId::from_bits(1 << 32), US.parse().unwrap());
+    let ok = text(&rig.drain(), "SIP/2.0 200");
+    assert_eq!(header(&ok, "Contact"), Some("<sip:alice@192.0.2.1:5060;transport=tcp>"));
+}
+
+#[test]
+fn a_caller_notices_that_its_connection_is_lost() {
+    let mut rig = rig();
+    let uri = format!("sip:bob@{PEER};transport=tcp");
+    rig.machine.invite(rig.now, &NewInvite { content: OFFER, ..NewInvite::new(&uri) }).unwrap();
+    let flow = sip_core::FlowId::from_bits(0);
+    rig.machine.flow_opened(rig.now, flow, US.parse().unwrap());
+    let invite = text(&rig.drain(), "INVITE");
+    let mut buf = sip_core::framing::StreamBuf::new();
+    buf.extend(response(&invite, "180 Ringing", "b1", CONTACT).as_bytes());
+    assert!(rig.machine.stream(rig.now, flow, &mut buf).is_some());
+    rig.machine.flow_closed(rig.now, flow);
+    let outputs = rig.drain();
+    assert!(
+        outputs
+            .iter()
+            .any(|out| out.line().contains("InvitationEnded") && out.line().contains("TransportError"))
+    );
+    assert!(ended(&outputs, "NotChosen"));
+}
+
+/// RFC 3261 §8.1.3.3
+#[test]
+fn a_response_with_two_vias_is_nobodys() {
+    let mut rig = rig();
+    let (_, invite) = call(&mut rig);
+    let ok = response(&invite, "200 OK", "b1", CONTACT);
+    for extra in ["Via: SIP/2.0/UDP other\r\n", ""] {
+        let two = if extra.is_empty() {
+            ok.replace(";rport\r\n", ";rport, SIP/2.0/UDP other\r\n")
+        } else {
+            ok.replace("From:", &format!("{extra}From:"))
+        };
+        assert_ne!(two, ok);
+        assert!(rig.hear(&two).unwrap().starts_with("Stray"));
+    }
+    assert!(rig.hear(&response(&invite, "486 Busy Here", "b1", "")).unwrap().starts_with("Refused"));
+}
+
+/// RFC 3261 §13.2.2.4: every 2xx is acknowledged; a call that nobody wants any more is hung up.
+#[test]
+fn a_2xx_of_an_early_dialog_that_is_over_is_hung_up() {
+    let mut rig = rig();
+    let (_, invite) = call(&mut rig);
+    rig.hear(&response(&invite, "180 Ringing", "b1", CONTACT));
+    rig.hear(&response(&invite, "199 Early Dialog Terminated", "b1", ""));
+    assert!(ended(&rig.drain(), "NotChosen"));
+    assert_eq!(rig.hear(&response(&invite, "200 OK", "b1", CONTACT)), None);
+    let outputs = rig.drain();
+    assert_eq!((sends(&outputs, "ACK").len(), sends(&outputs, "BYE").len()), (1, 1));
+    let bye = text(&outputs, "BYE");
+    rig.hear(&response(&bye, "200 OK", "", ""));
+    assert!(!ended(&rig.run_until(ms(100_000)), ""), "it was told once");
+    assert!(rig.machine.is_idle());
+}
+
+#[test]
+fn a_timeout_inside_ends_what_a_408_would() {
+    for (method, ends) in [(Method::Info, true), (Method::Options, false)] {
+        let mut rig = rig();
+        let (_, invite) = call(&mut rig);
+        let dialog = answered(&mut rig, &response(&invite, "200 OK", "b1", CONTACT));
+        rig.machine.request_in(rig.now, dialog, method, 0, &Content::NONE).unwrap();
+        assert_eq!(ended(&rig.run_until(ms(40_000)), "Lost"), ends, "{method}");
+    }
+}
+
+#[test]
+fn a_cancel_with_a_to_tag_that_matches_nothing_gets_481() {
+    let mut rig = rig();
+    let dialog = incoming(&mut rig, "");
+    let tag = accept(&mut rig, dialog);
+    rig.hear(&request("CANCEL", 1, &tag, ""));
+    assert!(rig.drain()[0].line().starts_with("SIP/2.0 481"));
+}
+
+#[test]
+fn headers_of_the_configuration_can_not_inject_others() {
+    let mut config = Config::new(sip_core::Config::new([3; 32]), "al\r\nice");
+    config.product = "x\r\nEvil: yes".into();
+    config.identity = "\"x\r\nEvil: yes\" <sip:a@x>".into();
+    let mut rig = Rig::new(UserAgent::new(config));
+    let uri = format!("sip:{PEER}");
+    assert_eq!(rig.machine.invite(rig.now, &NewInvite::new(&uri)), Err(Misuse::BadContent));
+    assert_eq!(
+        rig.machine.request(rig.now, &NewRequest::new(Method::Options, &uri)),
+        Err(Misuse::BadContent)
+    );
+    rig.hear(&request("OPTIONS", 1, "", ""));
+    assert!(!text(&rig.drain(), "SIP/2.0 200").contains("Evil"));
+}
+
+/// Copies of a 2xx whose Contact is a name ask for its address once.
+#[test]
+fn copies_of_a_2xx_do_not_multiply_questions() {
+    let mut rig = rig();
+    let (_, invite) = call(&mut rig);
+    let ok = response(&invite, "200 OK", "b1", "Contact: <sip:bob@peer.example>\r\n");
+    answered(&mut rig, &ok);
+    for _ in 0..100 {
+        assert_eq!(rig.hear(&ok), None);
+    }
+    assert_eq!(rig.drain().iter().filter(|out| out.line().starts_with("resolve")).count(), 1);
 }
 
 // Two user agents and a wire between them.

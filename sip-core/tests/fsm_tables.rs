@@ -308,6 +308,8 @@ impl Table for Ict {
             ict::Event::Failure => name == "net.3xx-6xx",
             ict::Event::Cancel => name.starts_with("tu.cancel") && name != "tu.cancel_guard",
             ict::Event::TransportError => name == "transport.error",
+            // In parentheses in the table; it has a test of its own below.
+            ict::Event::ConnectionLost => false,
             ict::Event::Timer(timer) => timer_named(timer, name),
         }
     }
@@ -534,6 +536,21 @@ impl Table for Nist {
             text if text.starts_with("TU never answers") || text.starts_with("reliable:") => true,
             _ => return None,
         })
+    }
+}
+
+/// The row of Proceeding and transport.error says it in parentheses: on a closed connection as in Calling.
+#[test]
+fn a_lost_connection_ends_an_ict_that_waits() {
+    for state in Ict::STATES {
+        let step = ict::step(*state, ict::Event::ConnectionLost, Reliable);
+        let waits = matches!(state, ict::State::Calling { .. } | ict::State::Proceeding { .. });
+        assert_eq!(
+            step.next == ict::State::Terminated,
+            waits || *state == ict::State::Terminated,
+            "{state:?}"
+        );
+        assert_eq!(step.actions.contains(&Action::Tell(Report::TransportError)), waits, "{state:?}");
     }
 }
 

@@ -556,6 +556,7 @@ fn responses_go_to_the_source_or_where_via_says() {
         ("host.example:7777;branch=z9hG4bKc".into(), "192.0.2.2:7777".into()),
         ("10.0.0.1:7777;branch=z9hG4bKd;rport".into(), PEER.into()),
         ("10.0.0.1;branch=z9hG4bKe;maddr=192.0.2.44".into(), "192.0.2.44:5060".into()),
+        ("10.0.0.1;branch=z9hG4bKe;maddr=239.1.2.3".into(), "192.0.2.2:5060".into()),
     ] {
         let mut rig = rig();
         let text = incoming("OPTIONS", "x", "").replace(&format!("{PEER};branch=x"), &via);
@@ -616,6 +617,86 @@ fn a_response_opens_a_connection_where_the_old_one_is_gone() {
     rig.machine.respond(rig.now, txn, Status::OK, &Content::NONE).unwrap();
     let outputs = rig.drain();
     assert!(outputs[0].line().ends_with("tcp:192.0.2.2:5090"), "{outputs:?}");
+    // Its transaction is over by then (Timer J is 0); the response goes out all the same.
+    assert!(rig.machine.flow_opened(rig.now, sip_core::FlowId::from_bits(1 << 32), US.parse().unwrap()));
+    assert!(rig.drain()[0].line().starts_with("SIP/2.0 200"));
+    assert_eq!(rig.machine.stats().retained_bytes, 0);
+}
+
+#[test]
+fn a_transaction_can_end_as_it_begins() {
+    let mut config = Config::new([1; 32]);
+    config.limits.flows = 1;
+    let mut rig = Rig::new(Endpoint::new(config));
+    rig.accept();
+    let uri = target("tcp").replace("192.0.2.2", "192.0.2.3");
+    let txn =
+        rig.machine.request(rig.now, &NewRequest { user: 6, ..request(Method::Options, &uri) }).unwrap();
+    let outputs = rig.drain();
+    let ended = Event::Terminated { txn: Txn::Client(txn), user: 6, cause: Cause::TransportError };
+    assert_eq!(outputs[0].line(), format!("{ended:?}"));
+}
+
+#[test]
+fn intervals_of_zero_do_not_stop_the_clock() {
+    let zero = Duration::ZERO;
+    for timers in [
+        Timers { a: Some(zero), e: Some(zero), ..Timers::DEFAULT },
+        Timers { t2: zero, ..Timers::DEFAULT },
+        Timers { t1: zero, t2: zero, t4: zero, ..Timers::DEFAULT },
+        Timers { b: Some(zero), f: Some(zero), ..Timers::DEFAULT },
+    ] {
+        for method in [Method::Invite, Method::Options] {
+            let mut rig = rig();
+            let uri = target("udp");
+            rig.machine
+                .request(rig.now, &NewRequest { timers: Some(timers), ..request(method, &uri) })
+                .unwrap();
+            rig.run_until(ms(100));
+            assert!(rig.machine.deadline().is_none_or(|deadline| deadline > rig.now));
+        }
+    }
+}
+
+/// A URI that a peer picks is compared in a time that its length bounds.
+#[test]
+fn long_uris_are_compared_by_their_bytes() {
+    let mut rig = rig();
+    let params: String = (0..6_000).map(|number| format!(";p{number}=1")).collect();
+    let text =
+        incoming("OPTIONS", "1", "").replacen(&format!("sip:us@{US}"), &format!("sip:us@{US}{params}"), 1);
+    assert!(rig.hear(&text).is_some());
+    assert_eq!(rig.hear(&text), None);
+    let other = text.replacen("sip:us@", "sip:%75s@", 1).replacen("p7=1", "p7=2", 1);
+    assert!(rig.hear(&other).is_some());
+}
+
+/// What is inside a dialog ends work and begins none; a CANCEL has room beyond the cap.
+#[test]
+fn a_bye_gets_through_while_draining_and_at_the_cap() {
+    let bye = incoming("BYE", "z9hG4bKb", "").replace("<sip:us@x>", "<sip:us@x>;tag=u");
+    let mut config = Config::new([1; 32]);
+    config.limits.transactions = 1;
+    let mut rig = Rig::new(Endpoint::new(config));
+    server(&mut rig, &incoming("INVITE", "z9hG4bKi1", ""));
+    assert!(rig.hear(&bye).unwrap().starts_with("Request"));
+    let mut rig = self::rig();
+    rig.machine.drain(rig.now);
+    assert!(rig.hear(&bye).unwrap().starts_with("Request"));
+    let mut config = Config::new([1; 32]);
+    config.limits.transactions = 1;
+    let mut rig = Rig::new(Endpoint::new(config));
+    server(&mut rig, &incoming("INVITE", "z9hG4bKi1", ""));
+    assert!(rig.hear(&incoming("CANCEL", "z9hG4bKi1", "")).unwrap().starts_with("Cancelled"));
+}
+
+/// Edge case: a serial fork sends the INVITE again when the first branch was refused.
+#[test]
+fn a_refused_invite_is_no_original_of_the_next_one() {
+    let mut rig = rig();
+    let txn = server(&mut rig, &incoming("INVITE", "z9hG4bKfirst", ""));
+    rig.machine.respond(rig.now, txn, Status::BUSY_HERE, &Content::NONE).unwrap();
+    assert!(rig.hear(&incoming("INVITE", "z9hG4bKsecond", "")).unwrap().contains("merged: false"));
 }
 
 #[test]
@@ -702,6 +783,8 @@ fn misuse_is_told_from_what_peers_do() {
         (NewRequest { uri: "mailto:bob@example.com", ..good }, Misuse::BadUri),
         (NewRequest { uri: "sips:bob@192.0.2.2", ..good }, Misuse::NoLocal(Transport::Tls)),
         (NewRequest { from: "<sip:a@x>\r\nEvil: yes", ..good }, Misuse::BadContent),
+        (NewRequest { from: "\"x\r\nEvil: yes\" <sip:a@x>", ..good }, Misuse::BadContent),
+        (NewRequest { route: &["\"x\r\nEvil: yes\" <sip:a@x;lr>"], ..good }, Misuse::BadContent),
         (NewRequest { call_id: "a b", ..good }, Misuse::BadContent),
         (NewRequest { content: Content::headers(&[("Via", "x")]), ..good }, Misuse::BadContent),
     ] {

@@ -1,7 +1,8 @@
 //! The driver: one machine, its user, its sockets.
 
 use crate::clock::Clock;
-use crate::sockets::{Connection, Udp};
+use crate::resolver::Resolver;
+use crate::sockets::{Connection, Udp, outward};
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
@@ -10,16 +11,18 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry, Token};
 use sip_core::framing::StreamBuf;
 use sip_core::{
-    Destination, FlowId, Instant, Local, Machine, Output, ResolveId, SendError, Source, Target, Ticket,
-    TransactionUser, Transport,
+    Destination, FlowId, Instant, Local, Machine, Output, SendError, Source, Target, Ticket, TransactionUser,
+    Transport,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::ToSocketAddrs;
-use std::sync::mpsc;
 
 /// While a name is being resolved, the loop looks this often whether it is.
 const RESOLVING: Duration = Duration::from_millis(5);
+/// Datagrams, reads or connections taken from one socket before anything else gets its turn.
+const BATCH: usize = 64;
+/// How long a listener rests that could not accept: others must close first.
+const REST: Duration = Duration::from_millis(50);
 /// How long [`Driver::run`] goes on writing what is queued when it ends.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -30,6 +33,10 @@ pub struct Driver<M: Machine, U> {
     clock: Clock,
     net: Net,
     streams: BTreeMap<FlowId, StreamBuf>,
+    /// Sockets that have more to read than one turn took: readiness is told once.
+    unread: VecDeque<Token>,
+    /// Listeners that rest, and until when.
+    resting: Option<(Instant, Vec<Token>)>,
     buf: Box<[u8]>,
 }
 
@@ -41,8 +48,8 @@ struct Net {
     first: usize,
     sockets: BTreeMap<Token, Socket>,
     flows: BTreeMap<FlowId, Token>,
-    answers: mpsc::Receiver<(ResolveId, Vec<SocketAddr>)>,
-    answer: mpsc::Sender<(ResolveId, Vec<SocketAddr>)>,
+    resolver: Option<Resolver>,
+    /// Questions that the resolver has not answered.
     asked: usize,
 }
 
@@ -61,7 +68,6 @@ enum Failed {
 impl<M: Machine, U: TransactionUser<M>> Driver<M, U> {
     /// A driver without sockets. It registers them with `registry` under tokens from `first` on.
     pub fn new(machine: M, user: U, registry: Registry, first: Token) -> Self {
-        let (answer, answers) = mpsc::channel();
         Self {
             machine,
             user,
@@ -72,16 +78,18 @@ impl<M: Machine, U: TransactionUser<M>> Driver<M, U> {
                 first: first.0,
                 sockets: BTreeMap::new(),
                 flows: BTreeMap::new(),
-                answers,
-                answer,
+                resolver: None,
                 asked: 0,
             },
             streams: BTreeMap::new(),
+            unread: VecDeque::new(),
+            resting: None,
             buf: vec![0; 1 << 16].into(),
         }
     }
 
-    /// Opens a socket and states its address to the machine. Port 0 takes any; the address returned has it.
+    /// Opens a socket and states its address to the machine. Port 0 takes any; the address returned has it. Of an address that
+    /// stands for all of the host's, peers are told the one that the system would send from.
     ///
     /// # Errors
     /// The address can't be bound, or the transport is neither UDP nor TCP.
@@ -102,7 +110,8 @@ impl<M: Machine, U: TransactionUser<M>> Driver<M, U> {
             }
         };
         self.net.sockets.insert(token, socket);
-        let local = Local { transport: target.transport, addr, advertised: None };
+        let advertised = addr.ip().is_unspecified().then(|| outward(addr).to_string());
+        let local = Local { transport: target.transport, addr, advertised };
         self.machine.listen(self.clock.now(), local);
         Ok(Target { addr, ..target })
     }
@@ -127,15 +136,27 @@ impl<M: Machine, U: TransactionUser<M>> Driver<M, U> {
         let next = self.machine.deadline().into_iter().chain(self.user.deadline()).min();
         let timer = next.map(|at| self.clock.until(at));
         let resolver = (self.net.asked > 0).then_some(RESOLVING);
-        timer.into_iter().chain(resolver).min()
+        let unread = (!self.unread.is_empty()).then_some(Duration::ZERO);
+        let resting = self.resting.as_ref().map(|(until, _)| self.clock.until(*until));
+        [timer, resolver, unread, resting].into_iter().flatten().min()
     }
 
     /// Does all that is due, and drains all outputs. To be called before every poll.
     pub fn settle(&mut self) {
         let now = self.clock.now();
-        while let Ok((id, addrs)) = self.net.answers.try_recv() {
+        while let Some((id, addrs)) = self.net.resolver.as_ref().and_then(Resolver::answer) {
             self.net.asked -= 1;
             self.machine.resolved(now, id, &addrs);
+        }
+        for _ in 0..self.unread.len() {
+            if let Some(token) = self.unread.pop_front() {
+                self.read_more(now, token);
+            }
+        }
+        if let Some((_, listeners)) = self.resting.take_if(|(until, _)| *until <= now) {
+            for token in listeners {
+                self.accept(now, token);
+            }
         }
         self.machine.advance(now);
         if self.user.deadline().is_some_and(|at| at <= now) {
@@ -220,8 +241,27 @@ impl<M: Machine, U: TransactionUser<M>> Driver<M, U> {
                 self.machine.send_failed(now, ticket, error);
             }
         }
-        // Readiness is told once: all that is there must be read.
-        while let Some(Socket::Udp(udp)) = self.net.sockets.get(&token) {
+        self.read_datagrams(now, token);
+    }
+
+    /// Goes on where the last turn stopped.
+    fn read_more(&mut self, now: Instant, token: Token) {
+        match self.net.sockets.get(&token) {
+            Some(Socket::Udp(_)) => self.read_datagrams(now, token),
+            Some(Socket::Listener(_)) => self.accept(now, token),
+            Some(Socket::Connection(connection)) => {
+                let flow = connection.flow;
+                if !self.read(now, token, flow) {
+                    self.lose(now, token, flow);
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn read_datagrams(&mut self, now: Instant, token: Token) {
+        for _ in 0..BATCH {
+            let Some(Socket::Udp(udp)) = self.net.sockets.get(&token) else { return };
             let local = udp.local;
             match udp.socket.recv_from(&mut self.buf) {
                 Ok((length, remote)) => {
@@ -237,11 +277,21 @@ impl<M: Machine, U: TransactionUser<M>> Driver<M, U> {
                 Err(_) => {}
             }
         }
+        self.unread.push_back(token);
     }
 
     fn accept(&mut self, now: Instant, token: Token) {
-        while let Some(Socket::Listener(listener)) = self.net.sockets.get(&token) {
-            let Ok((stream, remote)) = listener.accept() else { return };
+        for _ in 0..BATCH {
+            let Some(Socket::Listener(listener)) = self.net.sockets.get(&token) else { return };
+            let (stream, remote) = match listener.accept() {
+                Ok(accepted) => accepted,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                Err(_) => {
+                    let (_, resting) = self.resting.get_or_insert_with(|| (now + REST, Vec::new()));
+                    return resting.push(token);
+                }
+            };
             let Ok(local) = stream.local_addr() else { continue };
             let target = Target { transport: Transport::Tcp, addr: remote };
             if let Ok(flow) = self.machine.flow_accepted(now, target, local) {
@@ -250,6 +300,7 @@ impl<M: Machine, U: TransactionUser<M>> Driver<M, U> {
                 }
             }
         }
+        self.unread.push_back(token);
     }
 
     fn connection_ready(&mut self, now: Instant, token: Token, event: &Event) {
@@ -259,7 +310,9 @@ impl<M: Machine, U: TransactionUser<M>> Driver<M, U> {
             match connected(&connection.stream) {
                 Ok(Some(local)) => {
                     connection.open = true;
-                    self.machine.flow_opened(now, flow, local);
+                    if !self.machine.flow_opened(now, flow, local) {
+                        return self.lose(now, token, flow);
+                    }
                     self.drain(now);
                 }
                 Ok(None) => return,
@@ -279,7 +332,8 @@ impl<M: Machine, U: TransactionUser<M>> Driver<M, U> {
 
     /// Reads all that is there; false when the connection is at its end.
     fn read(&mut self, now: Instant, token: Token, flow: FlowId) -> bool {
-        while let Some(Socket::Connection(connection)) = self.net.sockets.get_mut(&token) {
+        for _ in 0..BATCH {
+            let Some(Socket::Connection(connection)) = self.net.sockets.get_mut(&token) else { return true };
             match connection.read(&mut self.buf) {
                 Ok(None) => return true,
                 Err(_) => return false,
@@ -294,6 +348,7 @@ impl<M: Machine, U: TransactionUser<M>> Driver<M, U> {
                 }
             }
         }
+        self.unread.push_back(token);
         true
     }
 
@@ -358,14 +413,8 @@ impl Net {
                 Ok(())
             }
             Output::Resolve { id, host, port, .. } => {
-                let (host, answer) = (host.to_owned(), self.answer.clone());
                 self.asked += 1;
-                // The system's resolver blocks.
-                std::thread::spawn(move || {
-                    let addrs =
-                        (host.as_str(), port).to_socket_addrs().map(Iterator::collect).unwrap_or_default();
-                    let _ = answer.send((id, addrs));
-                });
+                self.resolver.get_or_insert_with(Resolver::start).ask(id, host, port);
                 Ok(())
             }
             _ => Ok(()),

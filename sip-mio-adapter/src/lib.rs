@@ -43,6 +43,7 @@
 
 mod clock;
 mod driver;
+mod resolver;
 mod sockets;
 
 pub use driver::Driver;

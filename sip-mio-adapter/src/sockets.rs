@@ -134,3 +134,22 @@ impl Connection {
         }
     }
 }
+
+/// The address from which the system would reach others, with the port of `addr`; the loopback address if it reaches nobody.
+pub(crate) fn outward(addr: SocketAddr) -> SocketAddr {
+    // An address of documentation (RFC 5737, RFC 3849); connecting a datagram socket sends nothing.
+    let far: SocketAddr = if addr.is_ipv4() {
+        ([192, 0, 2, 1], 9).into()
+    } else {
+        ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 9).into()
+    };
+    let found = std::net::UdpSocket::bind(SocketAddr::new(addr.ip(), 0)).and_then(|socket| {
+        socket.connect(far)?;
+        socket.local_addr()
+    });
+    match found {
+        Ok(found) => SocketAddr::new(found.ip(), addr.port()),
+        Err(_) if addr.is_ipv4() => SocketAddr::new(core::net::Ipv4Addr::LOCALHOST.into(), addr.port()),
+        Err(_) => SocketAddr::new(core::net::Ipv6Addr::LOCALHOST.into(), addr.port()),
+    }
+}

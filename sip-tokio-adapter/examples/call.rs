@@ -99,8 +99,8 @@ impl Machine for Shown {
     fn flow_accepted(&mut self, now: Instant, target: Target, local: SocketAddr) -> Result<FlowId, Misuse> {
         self.0.flow_accepted(now, target, local)
     }
-    fn flow_opened(&mut self, now: Instant, flow: FlowId, local: SocketAddr) {
-        self.0.flow_opened(now, flow, local);
+    fn flow_opened(&mut self, now: Instant, flow: FlowId, local: SocketAddr) -> bool {
+        self.0.flow_opened(now, flow, local)
     }
     fn flow_closed(&mut self, now: Instant, flow: FlowId) {
         self.0.flow_closed(now, flow);

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 /// Happenings on connections that wait for the driver.
 const HAPPENINGS: usize = 256;
-/// Datagrams taken in one go before anything else gets its turn.
+/// Datagrams taken from one socket before anything else gets its turn.
 const BATCH: usize = 64;
 
 /// Owns a machine and its transaction user, and runs them on sockets.
@@ -41,6 +41,7 @@ pub struct Driver<M: Machine, U> {
 /// The sockets, apart from the machine, so that one can be lent while the other is used.
 struct Net {
     udp: Vec<Udp>,
+    turn: usize,
     listeners: Vec<JoinHandle<()>>,
     connections: BTreeMap<FlowId, Connection>,
     happenings: mpsc::Sender<Happening>,
@@ -80,6 +81,7 @@ impl<M: Machine + 'static, U: TransactionUser<M>> Driver<M, U> {
             clock: Clock::start(),
             net: Net {
                 udp: Vec::new(),
+                turn: 0,
                 listeners: Vec::new(),
                 connections: BTreeMap::new(),
                 happenings: happening,
@@ -94,7 +96,8 @@ impl<M: Machine + 'static, U: TransactionUser<M>> Driver<M, U> {
         }
     }
 
-    /// Opens a socket and states its address to the machine. Port 0 takes any; the address returned has it.
+    /// Opens a socket and states its address to the machine. Port 0 takes any; the address returned has it. Of an address that
+    /// stands for all of the host's, peers are told the one that the system would send from.
     ///
     /// # Errors
     /// The address can't be bound, or the transport is neither UDP nor TCP.
@@ -116,7 +119,8 @@ impl<M: Machine + 'static, U: TransactionUser<M>> Driver<M, U> {
                 return Err(io::Error::new(io::ErrorKind::Unsupported, format!("{other} is not built yet")));
             }
         };
-        let local = Local { transport: target.transport, addr, advertised: None };
+        let advertised = addr.ip().is_unspecified().then(|| crate::udp::outward(addr).to_string());
+        let local = Local { transport: target.transport, addr, advertised };
         self.machine.listen(self.clock.now(), local);
         Ok(Target { addr, ..target })
     }
@@ -134,9 +138,8 @@ impl<M: Machine + 'static, U: TransactionUser<M>> Driver<M, U> {
     /// Runs as [`run`](Self::run), but no longer than until `stop` is ready. What is queued for connections is still written.
     pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> (M, U) {
         self.turn_until(stop).await;
-        for connection in core::mem::take(&mut self.net.connections).into_values() {
-            connection.close().await;
-        }
+        let connections = core::mem::take(&mut self.net.connections).into_values();
+        tcp::close(connections.collect()).await;
         (self.machine, self.user)
     }
 
@@ -149,7 +152,6 @@ impl<M: Machine + 'static, U: TransactionUser<M>> Driver<M, U> {
             }
             let deadline = self.machine.deadline().into_iter().chain(self.user.deadline()).min();
             let wake = tokio::select! {
-                biased;
                 () = &mut stop => Wake::Stop,
                 wake = self.net.udp_event(&mut self.buf) => wake,
                 Some(happening) = self.happenings.recv() => Wake::Happening(happening),
@@ -236,9 +238,11 @@ impl<M: Machine + 'static, U: TransactionUser<M>> Driver<M, U> {
                 }
             }
             Happening::Connected(flow, Ok(stream)) => match stream.local_addr() {
+                // It may have been given up while it was being opened.
                 Ok(local) => {
-                    self.net.open(flow, stream);
-                    self.machine.flow_opened(now, flow, local);
+                    if self.machine.flow_opened(now, flow, local) {
+                        self.net.open(flow, stream);
+                    }
                 }
                 Err(_) => self.machine.flow_closed(now, flow),
             },
@@ -272,7 +276,11 @@ impl Net {
     /// The next thing that happens on any UDP socket.
     async fn udp_event<M>(&mut self, buf: &mut [u8]) -> Wake<M> {
         poll_fn(|cx| {
-            for (at, udp) in self.udp.iter_mut().enumerate() {
+            // Begun at another socket each time, so that none keeps the others waiting.
+            let count = self.udp.len();
+            self.turn = self.turn.wrapping_add(1);
+            for at in (0..count).map(|at| (at + self.turn) % count) {
+                let Some(udp) = self.udp.get_mut(at) else { continue };
                 if let Poll::Ready((ticket, error)) = udp.poll_flush(cx) {
                     return Poll::Ready(Wake::Undeliverable(ticket, error));
                 }

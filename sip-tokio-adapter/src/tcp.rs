@@ -29,7 +29,7 @@ pub(crate) enum Happening {
 
 /// An open connection.
 pub(crate) struct Connection {
-    queue: Option<mpsc::Sender<Vec<u8>>>,
+    queue: mpsc::Sender<Vec<u8>>,
     reader: JoinHandle<()>,
     writer: Option<JoinHandle<()>>,
 }
@@ -42,21 +42,25 @@ impl Connection {
         let (queue, messages) = mpsc::channel(QUEUE);
         let reader = tokio::spawn(reader(read, flow, happenings.clone()));
         let writer = tokio::spawn(writer(write, flow, messages, happenings));
-        Self { queue: Some(queue), reader, writer: Some(writer) }
+        Self { queue, reader, writer: Some(writer) }
     }
 
     /// Queues a message; false if the queue is full or the connection is gone.
     pub(crate) fn send(&self, bytes: &[u8]) -> bool {
-        self.queue.as_ref().is_some_and(|queue| queue.try_send(bytes.to_vec()).is_ok())
+        self.queue.try_send(bytes.to_vec()).is_ok()
     }
+}
 
-    /// Closes it when what is queued is written.
-    pub(crate) async fn close(mut self) {
-        self.queue = None;
-        if let Some(writer) = self.writer.take() {
-            let _ = tokio::time::timeout(PATIENCE, writer).await;
+/// Closes connections when what is queued on them is written; all of them in [`PATIENCE`].
+pub(crate) async fn close(mut connections: Vec<Connection>) {
+    let writers: Vec<_> = connections.iter_mut().filter_map(|connection| connection.writer.take()).collect();
+    drop(connections);
+    let all = async {
+        for writer in writers {
+            let _ = writer.await;
         }
-    }
+    };
+    let _ = tokio::time::timeout(PATIENCE, all).await;
 }
 
 /// What was queued is still written; nothing more is read.

@@ -3,7 +3,9 @@
 use super::{Cause, Meaning, Misuse, Source, Txn};
 use crate::handle::{ClientTxn, ServerTxn};
 use crate::headers::Name;
-use crate::message::{Content, Error, Malformed, Message, Method, Request, Response, Status, Writer};
+use crate::message::{
+    Content, Error, Malformed, Message, Method, Request, Response, Status, Writer, is_text,
+};
 use crate::transaction::{Heard, Timers, towards};
 use crate::transport::Target;
 use core::fmt;
@@ -219,8 +221,9 @@ impl<'a> NewRequest<'a> {
         let sound = crate::message::lex::is_token(self.method.as_bytes())
             && Address::whole(self.from.as_bytes()).is_ok()
             && Address::whole(self.to.as_bytes()).is_ok()
-            && self.route.iter().all(|route| Route::whole(route.as_bytes()).is_ok())
-            && [self.from, self.to].iter().all(|text| !text.contains(['\r', '\n']))
+            && self.route.iter().all(|route| is_text(route) && Route::whole(route.as_bytes()).is_ok())
+            && is_text(self.from)
+            && is_text(self.to)
             && !self.call_id.contains(|c: char| c.is_ascii_control() || c == ' ');
         if !sound {
             return Err(Misuse::BadContent);

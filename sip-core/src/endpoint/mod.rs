@@ -141,7 +141,8 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`Misuse::Gone`]
-    pub fn set_user(&mut self, txn: Txn, user: u64) -> Result<(), Misuse> {
+    pub fn set_user(&mut self, now: Instant, txn: Txn, user: u64) -> Result<(), Misuse> {
+        self.enter(now);
         self.layer.user(txn).ok_or(Misuse::Gone)?;
         self.layer.set_user(txn, user);
         Ok(())
@@ -270,10 +271,11 @@ impl Machine for Endpoint {
         self.layer.flow_accepted(target, local).ok_or(Misuse::Full)
     }
 
-    fn flow_opened(&mut self, now: Instant, flow: FlowId, local: SocketAddr) {
+    fn flow_opened(&mut self, now: Instant, flow: FlowId, local: SocketAddr) -> bool {
         self.enter(now);
-        self.layer.flow_opened(flow, local);
+        let wanted = self.layer.flow_opened(flow, local);
         self.leave();
+        wanted
     }
 
     fn flow_closed(&mut self, now: Instant, flow: FlowId) {
@@ -334,7 +336,8 @@ impl Machine for Endpoint {
                 None
             }
             Event::Response { response, .. } if response.status().is_provisional() => None,
-            Event::Stray(_) | Event::Rejected(_) => None,
+            // The peer sends an ACK again with each copy of the 2xx.
+            Event::Ack { .. } | Event::Stray(_) | Event::Rejected(_) => None,
             kept => Some(kept),
         }
     }

@@ -57,6 +57,8 @@ impl Error {
         matches!(
             self.kind,
             ErrorKind::NotSip
+                | ErrorKind::StartLine
+                | ErrorKind::LineEnd
                 | ErrorKind::NoContentLength
                 | ErrorKind::TooLarge
                 | ErrorKind::Truncated

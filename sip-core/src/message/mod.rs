@@ -26,5 +26,5 @@ pub use view::{Field, Message, Request, Response};
 pub use write::{Content, Writer};
 
 pub(crate) use index::{AddressSpans, Index, Span, Start, ViaSpans};
-pub(crate) use parse::{Malformed, parse};
-pub(crate) use write::{hex, push_hex, push_number};
+pub(crate) use parse::{Malformed, line_end, parse};
+pub(crate) use write::{hex, is_text, push_hex, push_number};

@@ -26,6 +26,9 @@ pub(crate) fn parse<'b>(bytes: &'b [u8], limits: &Limits) -> Result<Message<'b>,
         return Err(fail(MAX_MESSAGE, ErrorKind::TooLarge));
     }
     let Some((first, mut at)) = first_line(bytes) else { return Err(fail(0, ErrorKind::NotSip)) };
+    if first.len() > limits.line {
+        return Err(fail(limits.line, ErrorKind::TooLarge));
+    }
     let (start, mut fault) = start_line(bytes, first).map_err(|kind| fail(0, kind))?;
     let mut index = Index {
         start,
@@ -145,7 +148,7 @@ fn header_lines(bytes: &[u8], at: &mut usize, limits: &Limits, index: &mut Index
 }
 
 /// The offset behind the CRLF that ends the field at `start`, folded lines included (RFC 3261 §7.3.1).
-fn line_end(bytes: &[u8], start: usize) -> Option<usize> {
+pub(crate) fn line_end(bytes: &[u8], start: usize) -> Option<usize> {
     let mut at = start;
     loop {
         at += memchr::memchr(b'\n', bytes.get(at..)?)? + 1;

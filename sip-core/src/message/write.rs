@@ -145,7 +145,7 @@ impl<'a> Content<'a> {
 }
 
 /// Whether a value can stand on one header line.
-fn is_text(value: &str) -> bool {
+pub(crate) fn is_text(value: &str) -> bool {
     !value.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0))
 }
 

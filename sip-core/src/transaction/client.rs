@@ -4,7 +4,7 @@ use super::layer::{Applied, Heard, Layer, branch_key};
 use super::{BufferId, State, Timers, ict, nict};
 use crate::endpoint::{Misuse, Txn};
 use crate::handle::{ClientTxn, Key};
-use crate::headers::{Header, Name, Route};
+use crate::headers::{Header, Name, Route, Via};
 use crate::message::{Content, Message, Method, Writer, hex, parse};
 use crate::transport::{NextHop, Target, Transport, next_hop};
 use crate::uri::Uri;
@@ -36,7 +36,7 @@ impl Layer {
         if self.draining && !matches!(request.method, Method::Bye) {
             return Err(Misuse::Draining);
         }
-        if self.is_full() {
+        if self.is_full(request.method) {
             return Err(Misuse::Full);
         }
         let hop = match request.target {
@@ -100,7 +100,8 @@ impl Layer {
     }
 
     pub(super) fn receive_response(&mut self, response: &Message<'_>) -> Option<Heard> {
-        let Some(key) = self.match_response(response) else {
+        let surplus = self.one_via && response.all::<Via<'_>>().take(2).count() > 1;
+        let Some(key) = self.match_response(response).filter(|_| !surplus) else {
             self.stats.strays += 1;
             return Some(Heard::Stray);
         };
@@ -219,28 +220,28 @@ impl Layer {
             NextHop::Name { transport, .. } => (transport, None),
         };
         let branch = hex(self.random.u64());
-        let buffer = self.buffers.take(0);
         let (_, sent_by) = self.locals.towards(transport, addr).ok_or(Misuse::NoLocal(transport))?;
+        let buffer = self.buffers.take(0);
         self.buffers.write(buffer, |out| {
             let mut writer = Writer::request(out, method, uri);
             via(&mut writer, transport, sent_by, &[COOKIE, &branch].concat());
             write(&mut writer);
             0
         });
-        self.send_hop(buffer, hop);
+        self.send_hop(buffer, hop, false);
         Ok(buffer)
     }
 
     /// Sends such a request again, to the next hop that follows from `towards`.
     pub(crate) fn repeat_stateless(&mut self, buffer: BufferId, towards: &[u8]) {
         if let Some(hop) = Uri::parse(towards).ok().as_ref().and_then(next_hop) {
-            self.send_hop(buffer, hop);
+            self.send_hop(buffer, hop, true);
         }
     }
 
-    fn send_hop(&mut self, buffer: BufferId, hop: NextHop<'_>) {
+    fn send_hop(&mut self, buffer: BufferId, hop: NextHop<'_>, again: bool) {
         match hop {
-            NextHop::Address(target) => self.send_to(target, buffer),
+            NextHop::Address(target) => self.send_to(target, buffer, again),
             NextHop::Name { transport, host, port } => self.send_to_name(host, port, transport, buffer),
         }
     }

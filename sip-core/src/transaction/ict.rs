@@ -54,6 +54,8 @@ pub enum Event {
     Cancel,
     /// The request or the ACK could not be sent.
     TransportError,
+    /// The connection is gone that the response would come by (RFC 3261 §17.1.4).
+    ConnectionLost,
     /// A timer's time has come.
     Timer(Timer),
 }
@@ -84,7 +86,8 @@ pub fn step(state: State, event: Event, transport: Reliability) -> Step<State> {
         (Calling { .. }, Event::Timer(Timer::B)) => {
             Step::to(Terminated, [Tell(Report::Timeout), Stop(Timer::A)])
         }
-        (Calling { .. }, Event::TransportError) => {
+        (Calling { .. } | Proceeding { .. }, Event::ConnectionLost)
+        | (Calling { .. }, Event::TransportError) => {
             Step::to(Terminated, [Tell(Report::TransportError), stop[0], stop[1]])
         }
         (Calling { cancel: false }, Event::Cancel) => Step::to(Calling { cancel: true }, []),
@@ -124,7 +127,7 @@ pub fn step(state: State, event: Event, transport: Reliability) -> Step<State> {
         (Proceeding { .. }, Event::Timer(Timer::Rport)) if transport == Unreliable => {
             Step::to(state, [Do(Send::Request), Set(Timer::Rport, Delay::First)])
         }
-        // Nothing is being sent here: the report is late, or it is the connection that the response would come by.
+        // Nothing is being sent here: the report is late.
         (Proceeding { .. }, Event::TransportError) => Step::to(state, [Tell(Report::TransportError)]),
 
         (Completed, Event::Failure) => Step::to(Completed, [Do(Send::Ack)]),

@@ -13,7 +13,7 @@ use super::{Action, Report, Send, State, Step, Timer, Timers};
 use crate::config::{Config, Limits};
 use crate::endpoint::{Cause, Destination, SendError, Source, Stats, Ticket, Txn};
 use crate::handle::{ClientTxn, FlowId, Key, ResolveId, ServerTxn, Slab};
-use crate::message::{Message, Status};
+use crate::message::{Message, Method, Status};
 use crate::random::{KeyedHash, Random};
 use crate::time::{Instant, micros};
 use crate::transport::{Flow, Flows, Local, Locals, Reliability, Target, Transport};
@@ -75,6 +75,8 @@ pub(crate) struct Layer {
     owed: Lanes,
     pub(super) scratch: Vec<u8>,
     pub(crate) draining: bool,
+    /// RFC 3261 §8.1.3.3: a user agent takes no response with more than one Via.
+    pub(crate) one_via: bool,
     pub(crate) stats: Stats,
 }
 
@@ -145,6 +147,7 @@ impl Layer {
             owed: Lanes::default(),
             scratch: Vec::new(),
             draining: false,
+            one_via: false,
             stats: Stats::default(),
             limits: config.limits,
         }
@@ -199,8 +202,8 @@ impl Layer {
         self.flows.add(target, Some(local), true)
     }
 
-    pub(crate) fn flow_opened(&mut self, id: FlowId, local: SocketAddr) {
-        let Some(flow) = self.flows.get_mut(id) else { return };
+    pub(crate) fn flow_opened(&mut self, id: FlowId, local: SocketAddr) -> bool {
+        let Some(flow) = self.flows.get_mut(id) else { return false };
         self.owed.disarm(id.0.index * 2);
         flow.open = true;
         flow.local = Some(local);
@@ -212,6 +215,7 @@ impl Layer {
             }
             self.buffers.unpin(buffer);
         }
+        true
     }
 
     /// RFC 3261 §17.1.4: the loss of a connection fails every client transaction on it, each once.
@@ -227,7 +231,8 @@ impl Layer {
             next = txn.next;
             (txn.prev, txn.next) = (NOBODY, NOBODY);
             if txn.state.is_client() {
-                self.failed.push_back(key);
+                let step = txn.state.on_connection_lost(txn.reliability);
+                self.apply(key, &step, None, false);
             }
         }
         self.report_failures();
@@ -265,7 +270,7 @@ impl Layer {
             (Waits::Txn(key), None) => self.failed.push_back(key),
             (Waits::Message(buffer), target) => {
                 if let Some(target) = target {
-                    self.send_to(target, buffer);
+                    self.send_to(target, buffer, false);
                 }
                 self.buffers.unpin(buffer);
             }
@@ -275,6 +280,9 @@ impl Layer {
 
     /// Asks for the address of a name.
     pub(super) fn resolve_for_txn(&mut self, key: Key, host: &[u8], port: u16, transport: Transport) {
+        if self.questions.len() >= self.limits.transactions {
+            return self.failed.push_back(key);
+        }
         self.resolve(host, port, transport, Waits::Txn(key));
     }
 
@@ -379,8 +387,13 @@ impl Layer {
 
     // The life of a transaction.
 
-    pub(super) fn is_full(&self) -> bool {
-        self.txns.len() >= self.limits.transactions
+    /// Whether there is no room for a transaction of this method. What ends something has a quarter more than others.
+    pub(super) fn is_full(&self, method: Method<'_>) -> bool {
+        let reserve = match method {
+            Method::Bye | Method::Cancel => self.limits.transactions / 4 + 1,
+            _ => 0,
+        };
+        self.txns.len() >= self.limits.transactions.saturating_add(reserve)
     }
 
     /// A transaction in the table, before its first step.
@@ -465,7 +478,7 @@ impl Layer {
                     let before = Duration::from_micros(txn.interval);
                     let node = node_of(key, timer);
                     match timers.delay(timer, delay, before, txn.reliability) {
-                        Some(Duration::ZERO) => at_once = Some(timer),
+                        Some(Duration::ZERO) if timer.ends() => at_once = Some(timer),
                         Some(delay) => {
                             if node % 2 == 0 {
                                 txn.interval = micros(delay);
@@ -552,18 +565,21 @@ impl Layer {
     pub(super) fn send(&mut self, key: Key, buffer: BufferId, again: bool) {
         let Some(txn) = self.txns.get(key) else { return };
         let ticket = Ticket(Some(key));
+        // A request that waits for its connection is not sent when nobody waits for it any more. A response or an ACK is:
+        // on a reliable transport their transactions end at once.
+        let waits = Ticket(Some(key).filter(|_| txn.state.is_client() && buffer == txn.buffer));
         match txn.to {
             // A name that is still being resolved: it is sent when the answer comes.
             None => {}
             Some(to @ Destination::Datagram { .. }) => self.transmit(to, buffer, ticket, again),
             Some(Destination::Flow(id)) => match self.flows.get_mut(id) {
                 Some(flow) if flow.open => self.transmit(Destination::Flow(id), buffer, ticket, again),
-                Some(_) => self.wait_for(id, buffer, ticket),
+                Some(_) => self.wait_for(id, buffer, waits),
                 None => {
                     // RFC 3261 §18.2.2: the connection is gone, another is opened.
                     self.direct(key);
                     match self.txns.get(key).and_then(|txn| txn.to) {
-                        Some(Destination::Flow(id)) => self.wait_for(id, buffer, ticket),
+                        Some(Destination::Flow(id)) => self.wait_for(id, buffer, waits),
                         _ => self.failed.push_back(key),
                     }
                 }
@@ -626,16 +642,23 @@ impl Layer {
     }
 
     /// Sends a message outside any transaction to an address.
-    pub(super) fn send_to(&mut self, target: Target, buffer: BufferId) {
+    pub(super) fn send_to(&mut self, target: Target, buffer: BufferId, again: bool) {
         match self.way_to(target) {
             Some(Destination::Flow(id)) => self.wait_for(id, buffer, Ticket(None)),
-            Some(to) => self.transmit(to, buffer, Ticket(None), false),
+            Some(to) => self.transmit(to, buffer, Ticket(None), again),
             None => {}
         }
     }
 
     /// Sends a message outside any transaction to a host by name.
     pub(super) fn send_to_name(&mut self, host: &[u8], port: u16, transport: Transport, buffer: BufferId) {
+        // One question for a message is enough, and there are not more than may wait for one connection.
+        let asked =
+            |question: &Question| matches!(question.waits, Waits::Message(waiting) if waiting == buffer);
+        let full = self.questions.len() >= self.limits.waiting_for_flow;
+        if full || self.questions.iter().any(|(_, question)| asked(question)) {
+            return;
+        }
         self.buffers.pin(buffer);
         self.resolve(host, port, transport, Waits::Message(buffer));
     }

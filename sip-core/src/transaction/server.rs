@@ -77,7 +77,8 @@ impl Layer {
         request: &Message<'_>,
         key: u128,
     ) -> Option<Heard> {
-        if self.is_full() || self.draining {
+        // What is inside a dialog is no new work: it is what ends it.
+        if self.is_full(request.method()) || self.draining && request.to_tag().is_none() {
             self.stats.overloaded += 1;
             self.refuse(source, peer, request);
             return None;
@@ -109,7 +110,9 @@ impl Layer {
         else {
             return self.receive_new(source, peer, cancel, key);
         };
-        if self.is_full() {
+        if self.is_full(Method::Cancel) {
+            self.stats.overloaded += 1;
+            self.refuse(source, peer, cancel);
             return None;
         }
         let txn = self.open_server(source, peer, cancel, key);
@@ -199,9 +202,19 @@ impl Layer {
             return Err(Misuse::WrongState);
         }
         self.write_response(txn.0, status, headers, content);
+        if status.code() >= 300 {
+            self.unmerge(txn.0);
+        }
         self.apply(txn.0, &step, None, false);
         self.report_failures();
         Ok(())
+    }
+
+    /// A request that is refused is not under way any more: the next one of a serial fork is no copy of it.
+    fn unmerge(&mut self, key: Key) {
+        if let Some(merge_key) = self.txns.get_mut(key).and_then(|record| record.merge_key.take()) {
+            self.merged.remove(merge_key, key.index);
+        }
     }
 
     /// Sends the 2xx of an INVITE again (RFC 3261 §13.3.1.4).

@@ -40,6 +40,14 @@ impl State {
         }
     }
 
+    /// The connection of a client transaction is gone, and with it the way of its response.
+    pub(super) fn on_connection_lost(self, on: Reliability) -> Step<Self> {
+        match self {
+            Self::Ict(state) => ict::step(state, ict::Event::ConnectionLost, on).map(Self::Ict),
+            other => other.on_transport_error(on),
+        }
+    }
+
     pub(super) fn on_transport_error(self, on: Reliability) -> Step<Self> {
         match self {
             Self::Ict(state) => ict::step(state, ict::Event::TransportError, on).map(Self::Ict),

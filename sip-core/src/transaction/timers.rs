@@ -166,12 +166,18 @@ impl Timers {
         before: Duration,
         transport: Reliability,
     ) -> Option<Duration> {
-        match delay {
+        let delay = match delay {
             Delay::First => self.first(timer, transport),
             Delay::Doubled => Some(before.saturating_mul(2)),
             Delay::Capped => Some(before.saturating_mul(2).min(self.t2)),
             Delay::T2 => Some(self.t2),
-        }
+        };
+        if timer.ends() { delay } else { delay.map(Self::interval) }
+    }
+
+    /// What repeats does so after some time: an interval of zero would be no end of work at one instant.
+    pub(crate) fn interval(delay: Duration) -> Duration {
+        delay.max(Duration::from_millis(1))
     }
 
     /// RFC 4320 §4.1: a 100 is due when the client's Timer E is first set to T2.

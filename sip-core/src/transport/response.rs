@@ -91,7 +91,7 @@ impl core::fmt::Write for Text<'_> {
 ///
 /// Over datagrams: to `maddr`, else to the source at `rport`, else to the source at the port of sent-by. Over a
 /// connection this is where a new one leads when the old one is gone: to the source at the port of sent-by.
-/// A `maddr` that is a name, a broadcast or an unspecified address is not followed: one request must not become many.
+/// A `maddr` that is a name, a broadcast, multicast or unspecified address is not followed: one request must not become many.
 pub(crate) fn reply_address(via: &Via<'_>, transport: Transport, source: SocketAddr) -> SocketAddr {
     let port = via.port.map_or(transport.default_port(), NonZero::get);
     if transport.reliability() == Reliability::Reliable {
@@ -105,8 +105,10 @@ pub(crate) fn reply_address(via: &Via<'_>, transport: Transport, source: SocketA
 
 fn is_followed(ip: &IpAddr) -> bool {
     match ip {
-        IpAddr::V4(v4) => !v4.is_broadcast() && !v4.is_unspecified() && v4.octets()[3] != 255,
-        IpAddr::V6(v6) => !v6.is_unspecified(),
+        IpAddr::V4(v4) => {
+            !v4.is_broadcast() && !v4.is_multicast() && !v4.is_unspecified() && v4.octets()[3] != 255
+        }
+        IpAddr::V6(v6) => !v6.is_multicast() && !v6.is_unspecified(),
     }
 }
 

@@ -148,6 +148,8 @@ pub enum Reason {
     NoAck,
     /// The INVITE that this early dialog belongs to failed, or another fork was answered.
     NotChosen,
+    /// No request can be sent to where the peer wants them: a Contact or Route of a transport that this side does not speak.
+    Unreachable,
     /// The peer knows nothing of the dialog any more, or does not answer in it (RFC 5057 §5.1).
     Lost,
 }

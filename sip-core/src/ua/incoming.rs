@@ -23,6 +23,10 @@ impl UserAgent {
         if merged {
             return self.decline(txn, Refusal::status(Status::LOOP_DETECTED));
         }
+        // RFC 3261 §9.2: one that matched an INVITE has been answered already.
+        if request.method() == Method::Cancel {
+            return self.decline(txn, Refusal::status(Status::NO_SUCH_TRANSACTION));
+        }
         // RFC 3261 §12.2.2: a To tag names a dialog, and one that is not there is answered with 481.
         if request.to_tag().is_some() {
             return match self.find(request, Side::Callee) {
@@ -59,18 +63,20 @@ impl UserAgent {
             return Some(Meaning::Declined(Status::SERVICE_UNAVAILABLE));
         }
         let local_tag = self.layer.local_tag(txn)?;
+        let reached_at = self.reached_at(source);
         let dialog = self.open_session(Session {
             dialog: Dialog::of_request(request, local_tag, 0),
             phase: Phase::Ringing { txn },
             user: 0,
             announced: true,
-            source: Some(source),
+            reached_at,
             invitation: None,
             invite_cseq: request.cseq().number,
             ack: None,
             bye_queued: false,
         });
-        self.assign(Txn::Server(txn), Work::Incoming(dialog));
+        let token = self.enlist(Work::Incoming(dialog));
+        self.layer.set_user(Txn::Server(txn), token);
         Some(Meaning::Incoming { dialog })
     }
 
@@ -80,6 +86,9 @@ impl UserAgent {
         let over = matches!(session.phase, Phase::Over | Phase::Terminating);
         if let Err(status) = session.dialog.take_cseq(request) {
             return self.decline(txn, Refusal::status(status));
+        }
+        if let Err(refusal) = validate::extensions(request) {
+            return self.decline(txn, refusal);
         }
         match request.method() {
             Method::Bye => {
@@ -136,7 +145,7 @@ impl UserAgent {
         self.session_timers.disarm(key.index * 2);
         self.session_timers.disarm(key.index * 2 + 1);
         if bye_queued {
-            let _ = self.send_bye(key, &Content::NONE);
+            self.give_up(key);
         }
         Some(Meaning::Established { dialog: DialogId(key), user })
     }
@@ -225,8 +234,7 @@ impl UserAgent {
         status: Status,
         content: &Content<'_>,
     ) -> Result<(), Misuse> {
-        let source = self.session(dialog)?.source.ok_or(Misuse::WrongState)?;
-        let (transport, sent_by) = self.reached_at(source);
+        let (transport, sent_by) = self.session(dialog)?.reached_at.clone().ok_or(Misuse::WrongState)?;
         let (user, product) = (&self.config.user, &self.config.product);
         self.layer.respond(txn, status, content, |writer| {
             // RFC 3261 §8.2.6.1: a 100 makes no dialog.
@@ -243,16 +251,12 @@ impl UserAgent {
     }
 
     /// How the peer at a source reaches this side.
-    fn reached_at(&self, source: Source) -> (crate::Transport, String) {
+    fn reached_at(&self, source: Source) -> Option<(crate::Transport, String)> {
         let local = match source {
             Source::Datagram { local, .. } => Some(local),
             Source::Flow(flow) => self.layer.flow(flow).and_then(|flow| flow.local),
         };
-        match self.layer.peer(source) {
-            Some(peer) => {
-                (peer.transport, String::from(self.layer.locals.contact(peer.transport, local, peer.addr)))
-            }
-            None => (crate::Transport::Tcp, String::new()),
-        }
+        let peer = self.layer.peer(source)?;
+        Some((peer.transport, String::from(self.layer.locals.contact(peer.transport, local, peer.addr))))
     }
 }

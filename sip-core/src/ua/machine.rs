@@ -1,12 +1,11 @@
 //! The verbs of a user agent.
 
 use super::{Command, Config, Event, Reason, Stray, UserAgent, Work};
-use crate::dialog::ends;
 use crate::endpoint::{Cause, Misuse, Output, Rejected, SendError, Source, Stats, Ticket, Txn};
 use crate::framing::{StreamBuf, datagram};
 use crate::handle::{ClientTxn, DialogId, FlowId, Invitation, ResolveId};
 use crate::machine::{Machine, next_heard, next_output};
-use crate::message::{Content, Malformed, Message, Method, Status};
+use crate::message::{Content, Malformed, Message, Status};
 use crate::time::Instant;
 use crate::transaction::{Heard, Told};
 use crate::transport::{Local, Target};
@@ -108,20 +107,17 @@ impl UserAgent {
 
     fn on_told(&mut self, told: Told) {
         match told {
-            Told::Terminated { txn, user, cause } => {
-                match (self.unassign(user), txn) {
-                    (Some(Work::Invite(invitation)), _) => self.on_invite_ended(invitation, cause),
-                    (Some(Work::Bye(dialog)), _) => self.end_session(dialog.0, Reason::LocalBye),
-                    (Some(Work::Request { dialog, user }), Txn::Client(txn)) => {
-                        if let (Some(dialog), Cause::Timeout) = (dialog, cause) {
-                            // RFC 5057 §5.2: a timeout is as a 408; the method was one that ends no more than itself.
-                            self.on_failure(dialog, ends(Method::Options, Status::REQUEST_TIMEOUT));
-                        }
-                        self.push(Event::RequestEnded { txn, user, cause });
+            Told::Terminated { txn, user, cause } => match (self.unassign(user), txn) {
+                (Some(Work::Invite(invitation)), _) => self.on_invite_ended(invitation, cause),
+                (Some(Work::Bye(dialog)), _) => self.end_session(dialog.0, Reason::LocalBye),
+                (Some(Work::Request { dialog, user, on_timeout }), Txn::Client(txn)) => {
+                    if let (Some(dialog), Cause::Timeout) = (dialog, cause) {
+                        self.on_failure(dialog, on_timeout);
                     }
-                    _ => {}
+                    self.push(Event::RequestEnded { txn, user, cause });
                 }
-            }
+                _ => {}
+            },
             Told::Unanswered { user, .. } => {
                 if let Some(Work::Incoming(dialog)) = self.work(user) {
                     self.end_session(dialog.0, Reason::Unanswered);
@@ -221,10 +217,11 @@ impl Machine for UserAgent {
         self.layer.flow_accepted(target, local).ok_or(Misuse::Full)
     }
 
-    fn flow_opened(&mut self, now: Instant, flow: FlowId, local: SocketAddr) {
+    fn flow_opened(&mut self, now: Instant, flow: FlowId, local: SocketAddr) -> bool {
         self.enter(now);
-        self.layer.flow_opened(flow, local);
+        let wanted = self.layer.flow_opened(flow, local);
         self.leave();
+        wanted
     }
 
     fn flow_closed(&mut self, now: Instant, flow: FlowId) {
@@ -290,6 +287,7 @@ impl Machine for UserAgent {
                 let _ = self.reject(now, dialog, Status::SERVICE_UNAVAILABLE, &Content::headers(&headers));
                 None
             }
+            Event::Response { response, .. } if response.status().is_provisional() => None,
             Event::Progress { .. }
             | Event::Rejected(_)
             | Event::Declined { .. }

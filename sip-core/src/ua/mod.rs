@@ -16,11 +16,12 @@ mod validate;
 pub use event::{Command, Event, NewInvite, NewRequest, Reason, Stray};
 
 use crate::config::Config as CoreConfig;
-use crate::dialog::{self, Side};
+use crate::dialog::{self, Ends, Side};
 use crate::endpoint::{Misuse, Txn};
 use crate::handle::{DialogId, Invitation, Key, ServerTxn, Slab};
 use crate::headers::Name;
 use crate::message::{Message, Writer};
+use crate::time::Instant;
 use crate::transaction::{Index, Item, Lanes, Layer, State};
 use crate::transport::Transport;
 use alloc::collections::VecDeque;
@@ -83,15 +84,25 @@ enum Work {
     Incoming(DialogId),
     /// The BYE that ends a session.
     Bye(DialogId),
-    /// A request of the user's, perhaps inside a dialog.
-    Request { dialog: Option<DialogId>, user: u64 },
+    /// A request of the user's, perhaps inside a dialog, and what its timeout ends there.
+    Request { dialog: Option<DialogId>, user: u64, on_timeout: Ends },
 }
 
 impl UserAgent {
     /// A user agent without addresses: state them with [`listen`](crate::Machine::listen).
-    pub fn new(config: Config) -> Self {
+    ///
+    /// A product or user that can't stand in a header is left out.
+    pub fn new(mut config: Config) -> Self {
+        let mut layer = Layer::new(config.core.clone());
+        layer.one_via = true;
+        if !crate::message::is_text(&config.product) {
+            config.product.clear();
+        }
+        if crate::uri::Uri::parse(alloc::format!("sip:{}@h", config.user).as_bytes()).is_err() {
+            config.user.clear();
+        }
         Self {
-            layer: Layer::new(config.core.clone()),
+            layer,
             config,
             events: VecDeque::new(),
             sessions: Slab::new(),
@@ -107,7 +118,8 @@ impl UserAgent {
     ///
     /// # Errors
     /// [`Misuse::Gone`]
-    pub fn set_user(&mut self, dialog: DialogId, user: u64) -> Result<(), Misuse> {
+    pub fn set_user(&mut self, now: Instant, dialog: DialogId, user: u64) -> Result<(), Misuse> {
+        self.enter(now);
         self.session(dialog)?;
         if let Some(session) = self.sessions.get_mut(dialog.0) {
             session.user = user;
@@ -141,10 +153,10 @@ impl UserAgent {
         self.layer.out.push(Item::Event);
     }
 
-    /// Notes what a transaction is for.
-    fn assign(&mut self, txn: Txn, work: Work) {
-        let key = self.work.insert(work);
-        self.layer.set_user(txn, key.to_bits() + 1);
+    /// Notes what a transaction is for; the token that the transaction is to carry. A transaction may end as it begins, so
+    /// this comes first.
+    fn enlist(&mut self, work: Work) -> u64 {
+        self.work.insert(work).to_bits() + 1
     }
 
     /// What the transaction with this token is for; zero is the token of those that are for nothing more.

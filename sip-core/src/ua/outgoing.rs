@@ -5,10 +5,10 @@ use super::session::{Phase, Session};
 use super::{ACCEPT, ALLOW, Event, NewInvite, Reason, UserAgent, Work, contact};
 use crate::Instant;
 use crate::dialog::{Dialog, Side, token};
-use crate::endpoint::{Cause, Misuse, Txn};
+use crate::endpoint::{Cause, Misuse};
 use crate::handle::{ClientTxn, DialogId, Invitation, Key};
 use crate::headers::{Address, Header, Name, Route};
-use crate::message::{Content, Message, Method};
+use crate::message::{Content, Message, Method, is_text};
 use crate::transaction::{ClientRequest, towards};
 use crate::transport::{NextHop, next_hop};
 use crate::uri::Uri;
@@ -41,9 +41,10 @@ impl UserAgent {
 
     fn place(&mut self, invite: &NewInvite<'_>) -> Result<Invitation, Misuse> {
         invite.content.check().map_err(|_| Misuse::BadContent)?;
-        let routes_are_sound = invite.route.iter().all(|route| Route::whole(route.as_bytes()).is_ok());
+        let routes_are_sound =
+            invite.route.iter().all(|route| is_text(route) && Route::whole(route.as_bytes()).is_ok());
         let from = if invite.from.is_empty() { &*self.config.identity } else { invite.from };
-        if !routes_are_sound || Address::whole(from.as_bytes()).is_err() {
+        if !routes_are_sound || !is_text(from) || Address::whole(from.as_bytes()).is_err() {
             return Err(Misuse::BadContent);
         }
         Uri::parse(invite.uri.as_bytes()).map_err(|_| Misuse::BadUri)?;
@@ -61,14 +62,25 @@ impl UserAgent {
         };
         let (_, sent_by) = self.layer.locals.towards(transport, addr).ok_or(Misuse::NoLocal(transport))?;
         let sent_by = alloc::string::String::from(sent_by);
+        let call = Call {
+            txn: None,
+            user: invite.user,
+            offered: !invite.content.body.is_empty(),
+            answered: false,
+            cancelled: false,
+            sessions: Vec::new(),
+        };
+        let invitation = Invitation(self.calls.insert(call));
+        let token = self.enlist(Work::Invite(invitation));
         let request = ClientRequest {
             method: Method::Invite,
             uri: invite.uri.as_bytes(),
             towards,
             target: invite.target,
             timers: invite.timers,
-            user: 0,
+            user: token,
         };
+        let from = if invite.from.is_empty() { &*self.config.identity } else { invite.from };
         let (user, product) = (&self.config.user, &self.config.product);
         let txn = self.layer.request(&request, |writer| {
             for route in invite.route {
@@ -86,18 +98,20 @@ impl UserAgent {
                 writer.field(Name::UserAgent, &[product.as_bytes()]);
             }
             writer.finish(&invite.content);
-        })?;
-        let call = Call {
-            txn: Some(txn),
-            user: invite.user,
-            offered: !invite.content.body.is_empty(),
-            answered: false,
-            cancelled: false,
-            sessions: Vec::new(),
-        };
-        let invitation = Invitation(self.calls.insert(call));
-        self.assign(Txn::Client(txn), Work::Invite(invitation));
-        Ok(invitation)
+        });
+        match txn {
+            Ok(txn) => {
+                if let Some(call) = self.calls.get_mut(invitation.0) {
+                    call.txn = Some(txn);
+                }
+                Ok(invitation)
+            }
+            Err(misuse) => {
+                self.unassign(token);
+                self.calls.remove(invitation.0);
+                Err(misuse)
+            }
+        }
     }
 
     /// Gives up a call that is not answered (RFC 3261 §9.1): the CANCEL goes out when a provisional response has come. A 2xx
@@ -135,21 +149,24 @@ impl UserAgent {
         if !waits {
             return Err(Misuse::WrongState);
         }
-        let done = self.send_ack(dialog.0, answer);
+        self.send_ack(dialog.0, answer);
         self.leave();
-        done
+        Ok(())
     }
 
-    /// RFC 3261 §13.2.2.4: by the route set of the dialog, with the number of the INVITE and a branch of its own.
-    pub(super) fn send_ack(&mut self, key: Key, content: &Content<'_>) -> Result<(), Misuse> {
-        let session = self.sessions.get_mut(key).ok_or(Misuse::Gone)?;
+    /// RFC 3261 §13.2.2.4: by the route set of the dialog, with the number of the INVITE and a branch of its own. Where no ACK can
+    /// be sent there is no call.
+    pub(super) fn send_ack(&mut self, key: Key, content: &Content<'_>) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
         let (uri, towards) = session.dialog.uris();
         let ack = self.layer.send_stateless(Method::Ack, uri, towards, |writer| {
             session.dialog.write(writer, Method::Ack, session.invite_cseq);
             writer.finish(content);
-        })?;
-        session.ack = Some(ack);
-        Ok(())
+        });
+        match ack {
+            Ok(ack) => session.ack = Some(ack),
+            Err(_) => self.end_session(key, Reason::Unreachable),
+        }
     }
 
     /// The same ACK again.
@@ -211,10 +228,15 @@ impl UserAgent {
                         session.dialog.confirm(response);
                         session.phase = Phase::Confirmed;
                     }
-                    // Over before it was answered: acknowledged all the same.
+                    // Over before it was answered: acknowledged all the same, and hung up if that was not done.
                     Phase::Over | Phase::Terminating if session.ack.is_none() => {
+                        let over = session.phase == Phase::Over;
                         session.dialog.confirm(response);
-                        let _ = self.send_ack(key, &Content::NONE);
+                        session.announced &= !over;
+                        self.send_ack(key, &Content::NONE);
+                        if over {
+                            self.give_up(key);
+                        }
                         return None;
                     }
                     _ => {
@@ -235,16 +257,20 @@ impl UserAgent {
             self.call_timers.arm(invitation.0.index, self.layer.clock(), after);
         }
         if !wants_answer {
-            let _ = self.send_ack(key, &Content::NONE);
+            self.send_ack(key, &Content::NONE);
         }
-        if surplus || cancelled {
-            let _ = self.send_bye(key, &Content::NONE);
+        let up = self.sessions.get(key).is_some_and(|session| session.phase == Phase::Confirmed);
+        if up && (surplus || cancelled) {
+            self.give_up(key);
         }
         if surplus {
             return None;
         }
+        // A call that ended as it began is told of with its end, which is queued already.
         let session = self.sessions.get_mut(key)?;
-        session.announced = true;
+        if !core::mem::replace(&mut session.announced, true) && session.phase == Phase::Over {
+            self.push(Event::Ended { dialog: DialogId(key), user, reason: Reason::Unreachable });
+        }
         Some(Meaning::Answered { invitation, user, dialog: DialogId(key), wants_answer })
     }
 
@@ -259,7 +285,7 @@ impl UserAgent {
             phase,
             user: call.user,
             announced: phase == Phase::Early,
-            source: None,
+            reached_at: None,
             invitation: Some(invitation),
             invite_cseq: response.cseq().number,
             ack: None,

@@ -3,11 +3,11 @@
 use super::machine::Meaning;
 use super::{NewRequest, UserAgent, Work};
 use crate::Instant;
-use crate::dialog::{ends, token};
-use crate::endpoint::{Misuse, Txn};
+use crate::dialog::{Ends, ends, token};
+use crate::endpoint::Misuse;
 use crate::handle::{ClientTxn, DialogId};
-use crate::headers::Name;
-use crate::message::{Content, Message, Method, Status, lex};
+use crate::headers::{Address, Name};
+use crate::message::{Content, Message, Method, Status, is_text, lex};
 use crate::transaction::ClientRequest;
 use crate::uri::Uri;
 
@@ -19,11 +19,16 @@ impl UserAgent {
     /// [`Misuse::NoLocal`], [`Misuse::Full`], [`Misuse::Draining`].
     pub fn request(&mut self, now: Instant, request: &NewRequest<'_>) -> Result<ClientTxn, Misuse> {
         check(request.method, &request.content)?;
+        if !is_text(&self.config.identity) || Address::whole(self.config.identity.as_bytes()).is_err() {
+            return Err(Misuse::BadContent);
+        }
         Uri::parse(request.uri.as_bytes()).map_err(|_| Misuse::BadUri)?;
         self.enter(now);
         let (tag, call_id) = (token(self.layer.random.u64()), token(self.layer.random.u64()));
-        let (identity, product) = (&self.config.identity, &self.config.product);
         let uri = request.uri.as_bytes();
+        let token =
+            self.enlist(Work::Request { dialog: None, user: request.user, on_timeout: Ends::Transaction });
+        let (identity, product) = (&self.config.identity, &self.config.product);
         let txn = self.layer.request(
             &ClientRequest {
                 method: request.method,
@@ -31,7 +36,7 @@ impl UserAgent {
                 towards: uri,
                 target: request.target,
                 timers: request.timers,
-                user: 0,
+                user: token,
             },
             |writer| {
                 writer
@@ -45,10 +50,8 @@ impl UserAgent {
                 }
                 writer.finish(&request.content);
             },
-        )?;
-        self.assign(Txn::Client(txn), Work::Request { dialog: None, user: request.user });
-        self.leave();
-        Ok(txn)
+        );
+        self.leave_request(token, txn)
     }
 
     /// Sends a request inside a dialog (RFC 3261 §12.2.1): OPTIONS, INFO …
@@ -66,21 +69,30 @@ impl UserAgent {
         check(method, content)?;
         self.enter(now);
         self.session(dialog)?;
+        // RFC 5057 §5.2: a timeout is as a 408.
+        let on_timeout = ends(method, Status::REQUEST_TIMEOUT);
+        let token = self.enlist(Work::Request { dialog: Some(dialog), user, on_timeout });
         let session = self.sessions.get_mut(dialog.0).ok_or(Misuse::Gone)?;
         let cseq = session.dialog.next_cseq();
         let (uri, towards) = session.dialog.uris();
         let product = &self.config.product;
-        let request = ClientRequest { method, uri, towards, target: None, timers: None, user: 0 };
+        let request = ClientRequest { method, uri, towards, target: None, timers: None, user: token };
         let txn = self.layer.request(&request, |writer| {
             session.dialog.write(writer, method, cseq);
             if !product.is_empty() {
                 writer.field(Name::UserAgent, &[product.as_bytes()]);
             }
             writer.finish(content);
-        })?;
-        self.assign(Txn::Client(txn), Work::Request { dialog: Some(dialog), user });
+        });
+        self.leave_request(token, txn)
+    }
+
+    fn leave_request(&mut self, token: u64, txn: Result<ClientTxn, Misuse>) -> Result<ClientTxn, Misuse> {
+        if txn.is_err() {
+            self.unassign(token);
+        }
         self.leave();
-        Ok(txn)
+        txn
     }
 
     pub(super) fn on_response(
@@ -89,10 +101,6 @@ impl UserAgent {
         token: u64,
         response: &Message<'_>,
     ) -> Option<Meaning> {
-        // RFC 3261 §8.1.3.3: a response with more than one Via is not for this side.
-        if response.values(Name::Via).count() > 1 {
-            return None;
-        }
         match self.work(token)? {
             Work::Invite(invitation) => self.on_invite_response(invitation, response),
             Work::Bye(dialog) => {
@@ -101,7 +109,7 @@ impl UserAgent {
                 }
                 None
             }
-            Work::Request { dialog, user } => {
+            Work::Request { dialog, user, .. } => {
                 if let (Some(dialog), Some(status)) = (dialog, Status::new(response.status_code())) {
                     self.on_failure(dialog, ends(response.cseq().method, status));
                 }

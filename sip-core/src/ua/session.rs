@@ -2,10 +2,12 @@
 
 use super::{Event, Reason, UserAgent, Work};
 use crate::dialog::{self, Dialog};
-use crate::endpoint::{Misuse, Source, Txn};
+use crate::endpoint::Misuse;
 use crate::handle::{DialogId, Invitation, Key, ServerTxn};
 use crate::message::{Content, Method};
-use crate::transaction::{BufferId, ClientRequest};
+use crate::transaction::{BufferId, ClientRequest, Timers};
+use crate::transport::Transport;
+use alloc::string::String;
 use core::time::Duration;
 
 pub(super) struct Session {
@@ -14,8 +16,8 @@ pub(super) struct Session {
     pub(super) user: u64,
     /// Whether the user knows of it, and is to be told of its end.
     pub(super) announced: bool,
-    /// At the callee: where the INVITE came from.
-    pub(super) source: Option<Source>,
+    /// At the callee: over what the INVITE came, and how the caller reaches this side.
+    pub(super) reached_at: Option<(Transport, String)>,
     /// At the caller: the INVITE that it belongs to, while that lives.
     pub(super) invitation: Option<Invitation>,
     /// The number of the INVITE.
@@ -117,19 +119,40 @@ impl UserAgent {
         }
         if session.phase == Phase::Confirmed && session.invitation.is_some() && session.ack.is_none() {
             // The offer of the 2xx was never answered; it must be acknowledged all the same.
-            self.send_ack(dialog.0, &Content::NONE)?;
+            self.send_ack(dialog.0, &Content::NONE);
         }
-        self.send_bye(dialog.0, content)
+        match self.send_bye(dialog.0, content) {
+            Err(Misuse::NoLocal(_) | Misuse::BadUri) => {
+                self.end_session(dialog.0, Reason::Unreachable);
+                Ok(())
+            }
+            done => done,
+        }
     }
 
-    pub(super) fn send_bye(&mut self, key: Key, content: &Content<'_>) -> Result<(), Misuse> {
+    /// Hangs up for a reason of this side's own. A BYE that can't be sent leaves nothing to wait for.
+    pub(super) fn give_up(&mut self, key: Key) {
+        if self.send_bye(key, &Content::NONE).is_err() {
+            self.end_session(key, Reason::Unreachable);
+        }
+    }
+
+    fn send_bye(&mut self, key: Key, content: &Content<'_>) -> Result<(), Misuse> {
+        let token = self.enlist(Work::Bye(DialogId(key)));
+        let sent = self.request_bye(key, token, content);
+        if sent.is_err() {
+            self.unassign(token);
+        }
+        sent
+    }
+
+    fn request_bye(&mut self, key: Key, user: u64, content: &Content<'_>) -> Result<(), Misuse> {
         let session = self.sessions.get_mut(key).ok_or(Misuse::Gone)?;
         let cseq = session.dialog.next_cseq();
         let (uri, towards) = session.dialog.uris();
         let product = &self.config.product;
-        let request =
-            ClientRequest { method: Method::Bye, uri, towards, target: None, timers: None, user: 0 };
-        let txn = self.layer.request(&request, |writer| {
+        let request = ClientRequest { method: Method::Bye, uri, towards, target: None, timers: None, user };
+        self.layer.request(&request, |writer| {
             session.dialog.write(writer, Method::Bye, cseq);
             if !product.is_empty() {
                 writer.field(crate::headers::Name::UserAgent, &[product.as_bytes()]);
@@ -137,7 +160,6 @@ impl UserAgent {
             writer.finish(content);
         })?;
         session.phase = Phase::Terminating;
-        self.assign(Txn::Client(txn), Work::Bye(DialogId(key)));
         Ok(())
     }
 
@@ -148,12 +170,12 @@ impl UserAgent {
         let Phase::Accepted { txn, interval } = &mut session.phase else { return };
         let txn = *txn;
         if timer % 2 == 0 {
-            *interval = interval.saturating_mul(2).min(self.config.core.timers.t2);
+            *interval = Timers::interval(interval.saturating_mul(2).min(self.config.core.timers.t2));
             self.session_timers.arm(timer, self.layer.clock(), *interval);
             self.layer.repeat_success(txn);
         } else {
             // RFC 3261 §13.3.1.4: the dialog is confirmed, but the session ends with a BYE.
-            let _ = self.send_bye(key, &Content::NONE);
+            self.give_up(key);
             self.end_session(key, Reason::NoAck);
         }
     }
@@ -168,7 +190,7 @@ impl UserAgent {
             dialog::Ends::Transaction => {}
             // RFC 3261 §12.2.1.2: the session is ended with a BYE, which the peer may still understand.
             dialog::Ends::Usage => {
-                let _ = self.send_bye(dialog.0, &Content::NONE);
+                self.give_up(dialog.0);
                 self.end_session(dialog.0, Reason::Lost);
             }
             dialog::Ends::Dialog => self.end_session(dialog.0, Reason::Lost),

@@ -79,10 +79,7 @@ pub(super) fn outside<'a>(request: &'a Message<'_>) -> Result<(), Refusal<'a>> {
     if request.method() == Method::Invite {
         invite(request)?;
     }
-    // §8.2.2.3: no extension is known yet.
-    if request.value(Name::Require).is_some() {
-        return Err(Refusal { status: Status::BAD_EXTENSION, wanted: Wanted::Without(request) });
-    }
+    extensions(request)?;
     // §8.2.3
     let unknown_body = !request.body().is_empty()
         && match request.get::<ContentType<'_>>() {
@@ -93,6 +90,14 @@ pub(super) fn outside<'a>(request: &'a Message<'_>) -> Result<(), Refusal<'a>> {
         return Err(Refusal { status: Status::UNSUPPORTED_MEDIA_TYPE, wanted: Wanted::Bodies });
     }
     Ok(())
+}
+
+/// §8.2.2.3: no extension is known yet.
+pub(super) fn extensions<'a>(request: &'a Message<'_>) -> Result<(), Refusal<'a>> {
+    match request.value(Name::Require) {
+        Some(_) => Err(Refusal { status: Status::BAD_EXTENSION, wanted: Wanted::Without(request) }),
+        None => Ok(()),
+    }
 }
 
 /// What an INVITE must have besides.

@@ -67,6 +67,12 @@ pub(crate) fn hosts(left: &[u8], right: &[u8]) -> bool {
 /// `transport` (by the examples of §19.1.4), and `gr` (RFC 5627 §4.3). Others in one alone are ignored.
 fn sip_params(left: &SipUri<'_>, right: &SipUri<'_>) -> bool {
     const BOTH: [&str; 6] = ["user", "ttl", "method", "maddr", "transport", "gr"];
+    if left.params.as_bytes() == right.params.as_bytes() {
+        return true;
+    }
+    if is_long(left.params.as_bytes(), b';') || is_long(right.params.as_bytes(), b';') {
+        return false;
+    }
     let agree = left.params.iter().all(|(name, value)| {
         let name = core::str::from_utf8(name).unwrap_or_default();
         right.params.get(name).is_none_or(|other| unescaped_lower(value).eq(unescaped_lower(other)))
@@ -74,8 +80,20 @@ fn sip_params(left: &SipUri<'_>, right: &SipUri<'_>) -> bool {
     agree && BOTH.iter().all(|name| left.params.get(name).is_some() == right.params.get(name).is_some())
 }
 
+/// Whether there is more than is compared part by part: each with each would be the square of what a peer sends.
+/// Longer lists are the same if their bytes are.
+fn is_long(text: &[u8], separator: u8) -> bool {
+    text.len() > 2_048 || text.iter().filter(|byte| **byte == separator).count() > 64
+}
+
 /// Header components are never ignored; their order does not count.
 fn headers(left: &[u8], right: &[u8]) -> bool {
+    if left == right {
+        return true;
+    }
+    if is_long(left, b'&') || is_long(right, b'&') {
+        return false;
+    }
     let parts = |text: &'_ [u8]| text.split(|byte| *byte == b'&').count();
     let within = |left: &[u8], right: &[u8]| {
         left.split(|byte| *byte == b'&').all(|part| {
@@ -111,6 +129,9 @@ fn tel(left: &TelUri<'_>, right: &TelUri<'_>) -> bool {
             })
         })
     };
+    if is_long(left.params.as_bytes(), b';') || is_long(right.params.as_bytes(), b';') {
+        return left == right;
+    }
     left.is_global() == right.is_global()
         && left.digits().eq(right.digits())
         && within(left, right)
