@@ -23,6 +23,10 @@ fn main() -> ExitCode {
     }
     let stream = files.iter().any(|arg| arg == "--tcp");
     files.retain(|arg| arg != "--tcp");
+    if let Some(flag) = files.iter().find(|arg| arg.starts_with("--")) {
+        eprintln!("error: unknown flag {flag}; see --help");
+        return ExitCode::from(2);
+    }
     if files.is_empty() {
         eprintln!("error: no file given; see --help");
         return ExitCode::FAILURE;

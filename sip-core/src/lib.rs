@@ -57,7 +57,8 @@
 //! 8. **Bounded.** Everything that a peer could make grow has a cap in [`Limits`], and a documented answer at it. At the cap of
 //!    the outbox retransmissions count as lost; what ends something always has room.
 //! 9. **No panic**, on any bytes and any sequence of calls.
-//! 10. **No leak.** Every transaction and dialog ends by itself; a user that forgets one can't keep it alive. A connection or a
+//! 10. **No leak.** Every transaction ends by itself, and every dialog that is not an established call: that lasts until somebody
+//!     hangs up. A user that forgets one can't keep it alive. A connection or a
 //!     name that the adapter never answers for is given up after 64·T1.
 //! 11. **No heap allocation in steady state** (pools warm, messages up to 4 KiB and 64 header lines) on the paths that receive,
 //!     match, repeat and respond in an [`Endpoint`]. Setting up a dialog allocates.

@@ -156,6 +156,8 @@ fn compact_forms_folds_and_unknown_headers() {
     assert_eq!(request.get::<Expires>(), Ok(None));
     let own = request.fields().find(|field| field.spelt == b"X-Own").unwrap();
     assert_eq!(own.value, b"kept");
+    assert_eq!((request.value_of("x-own"), request.value_of("X-Other")), (Some(&b"kept"[..]), None));
+    assert_eq!(request.value(sip_core::headers::Name::lookup(b"X-Other")), None);
     // What is behind the body is no part of the message.
     assert_eq!(
         (request.body(), request.as_bytes()),
@@ -200,6 +202,8 @@ fn a_broken_contact_fails_only_who_asks_for_it() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     /// What is written is read back: addresses of any display name, user, parameters.
     #[test]
     fn written_addresses_are_read_back(
@@ -214,7 +218,7 @@ proptest! {
             text += &format!(";{name}={value}");
         }
         let address = Address::whole(text.as_bytes()).unwrap();
-        prop_assert_eq!(address.display, display.trim_matches(' ').as_bytes());
+        prop_assert_eq!(address.display, display.as_bytes());
         prop_assert_eq!(address.uri_bytes, uri.as_bytes());
         prop_assert!(address.uri().is_ok());
         let mut out = Vec::new();

@@ -16,6 +16,12 @@ use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
+    if let Some(argument) = std::env::args().nth(1) {
+        println!(
+            "call: a whole call between two user agents over loopback, with its ladder; it takes no arguments"
+        );
+        return if matches!(&*argument, "--help" | "-h") { ExitCode::SUCCESS } else { ExitCode::from(2) };
+    }
     match call().await {
         Ok(()) => {
             println!("call ok");

@@ -28,8 +28,8 @@
 //! * **Dropping.** When all [`Handle`]s and the [`Events`] are dropped, the machine is drained: it begins nothing new, and the
 //!   driver ends when all is over. Dropping the driver, or its task, closes the sockets at once.
 //! * **Bounds.** A mailbox takes as many events as it was made for. Then new requests are refused with 503 and provisional
-//!   responses are dropped; what ends something is always delivered, and there can't be more of that than the limits of the
-//!   machine. A connection has a queue of 256 messages; beyond, sending fails.
+//!   responses are dropped; final responses and what ends something are always delivered, so that the peers of live
+//!   transactions decide how many there are. A connection has a queue of 256 messages; beyond, sending fails.
 
 mod clock;
 mod driver;

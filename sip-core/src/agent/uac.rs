@@ -2,8 +2,9 @@
 
 use super::{Agenda, SESSION, Task};
 use crate::message::{Content, Status};
-use crate::ua::{Event, NewInvite, UserAgent};
-use crate::{Cause, Instant, Machine, TransactionUser};
+use crate::ua::{Event, NewInvite, Reason, UserAgent};
+use crate::{Cause, DialogId, Instant, Machine, TransactionUser};
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -54,6 +55,10 @@ pub struct Uac {
     completed: u64,
     failed: u64,
     setup: Vec<Duration>,
+    /// Final statuses that were not the expected one; a timeout counts as 408, a transport error as 503.
+    unexpected: BTreeMap<Status, u64>,
+    /// Whether a refusal may come again, whose ACK was lost.
+    lingering: bool,
     /// Until when copies of a final response are still acknowledged.
     linger: Instant,
     /// What was sent again when that was last looked at.
@@ -76,6 +81,7 @@ enum Outcome {
     Open,
     /// Answered; it is over when it is hung up.
     Up {
+        dialog: DialogId,
         expected: bool,
     },
     Over,
@@ -94,6 +100,8 @@ impl Uac {
             completed: 0,
             failed: 0,
             setup: Vec::new(),
+            unexpected: BTreeMap::new(),
+            lingering: false,
             linger: Instant::ZERO,
             repeated: 0,
         }
@@ -102,6 +110,11 @@ impl Uac {
     /// Whether any call failed.
     pub const fn has_failed(&self) -> bool {
         self.failed > 0
+    }
+
+    /// Final statuses other than the expected one, and how often; a timeout counts as 408, a transport error as 503.
+    pub fn unexpected(&self) -> impl Iterator<Item = (Status, u64)> {
+        self.unexpected.iter().map(|(status, count)| (*status, *count))
     }
 
     /// Calls that ended as they should.
@@ -122,6 +135,7 @@ impl Uac {
             let at = (setup.len() * percent).div_ceil(100).saturating_sub(1);
             setup.get(at).map_or(0.0, |duration| duration.as_secs_f64() * 1_000.0)
         };
+        let end = if self.done() >= self.options.calls { self.last } else { self.now };
         format!(
             "calls={} completed={} failed={} retransmissions_out={} setup_ms_p50={:.3} setup_ms_p99={:.3} \
              wall_seconds={:.3}",
@@ -131,7 +145,7 @@ impl Uac {
             machine.stats().retransmissions_out,
             percentile(50),
             percentile(99),
-            self.last.since(self.start.unwrap_or(self.last)).as_secs_f64(),
+            end.since(self.start.unwrap_or(end)).as_secs_f64(),
         )
     }
 
@@ -161,16 +175,18 @@ impl Uac {
         }
     }
 
-    /// A final status, the first one for this call.
-    fn on_final(&mut self, now: Instant, user: u64, status: Status, up: bool) {
-        let Some(call) = self.calls.get_mut(user as usize).filter(|call| call.outcome == Outcome::Open)
-        else {
-            return;
-        };
-        self.setup.push(now.since(call.at));
+    /// A final status, the first one for this call; `up` if it is answered.
+    fn on_final(&mut self, now: Instant, user: u64, status: Status, up: Option<DialogId>) {
+        let call = self.calls.get_mut(user as usize);
+        let Some(call) = call.filter(|call| call.outcome == Outcome::Open) else { return };
         let expected = status == self.options.expect;
-        if up {
-            call.outcome = Outcome::Up { expected };
+        if expected {
+            self.setup.push(now.since(call.at));
+        } else {
+            *self.unexpected.entry(status).or_default() += 1;
+        }
+        if let Some(dialog) = up {
+            call.outcome = Outcome::Up { dialog, expected };
         } else {
             call.outcome = Outcome::Over;
             self.count(expected);
@@ -196,26 +212,32 @@ impl TransactionUser<UserAgent> for Uac {
                 if wants_answer {
                     let _ = machine.ack(now, dialog, &SESSION);
                 }
-                self.on_final(now, user, response.status(), true);
+                self.on_final(now, user, response.status(), Some(dialog));
                 self.agenda.add(now + self.options.hold, Task::HangUp(dialog));
             }
             Event::Refused { invitation, user, response } => {
-                self.on_final(now, user, response.status(), false);
+                self.on_final(now, user, response.status(), None);
                 if machine.awaits_copies(invitation) {
+                    self.lingering = true;
                     self.linger = self.linger.max(now + LINGER);
                     self.repeated = machine.stats().retransmissions_out;
                 }
             }
             Event::InvitationEnded { user, cause, .. } => match cause {
-                Cause::Timeout => self.on_final(now, user, Status::REQUEST_TIMEOUT, false),
-                Cause::TransportError => self.on_final(now, user, Status::SERVICE_UNAVAILABLE, false),
+                Cause::Timeout => self.on_final(now, user, Status::REQUEST_TIMEOUT, None),
+                Cause::TransportError => self.on_final(now, user, Status::SERVICE_UNAVAILABLE, None),
                 _ => {}
             },
-            Event::Ended { user, .. } => {
+            Event::Ended { user, dialog, reason } => {
                 let Some(call) = self.calls.get_mut(user as usize) else { return };
-                if let Outcome::Up { expected } = call.outcome {
-                    call.outcome = Outcome::Over;
-                    self.count(expected);
+                // Early dialogs of other forks end too.
+                if let Outcome::Up { dialog: up, expected } = call.outcome {
+                    if up == dialog {
+                        call.outcome = Outcome::Over;
+                        let cut =
+                            matches!(reason, Reason::ByeUnanswered | Reason::Unreachable | Reason::Lost);
+                        self.count(expected && !cut);
+                    }
                 }
             }
             _ => {}
@@ -239,7 +261,7 @@ impl TransactionUser<UserAgent> for Uac {
         {
             self.place(now, machine);
         }
-        if self.done() >= self.options.calls && now >= self.linger {
+        if self.lingering && self.done() >= self.options.calls && now >= self.linger {
             let repeated = machine.stats().retransmissions_out;
             if core::mem::replace(&mut self.repeated, repeated) != repeated {
                 self.linger = now + LINGER;

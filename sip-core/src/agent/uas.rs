@@ -79,7 +79,9 @@ impl TransactionUser<UserAgent> for Uas {
                     self.agenda.add(now + self.options.ring, Task::Answer(dialog));
                 }
             }
-            Event::Ended { reason: Reason::NoAck | Reason::Lost, .. } => self.failed += 1,
+            Event::Ended { reason: Reason::NoAck | Reason::Lost | Reason::Unreachable, .. } => {
+                self.failed += 1
+            }
             Event::Declined { .. } | Event::Served { .. } => self.requests += 1,
             _ => {}
         }

@@ -88,9 +88,9 @@ impl<'a> Address<'a> {
 /// `[ display-name ]` before an angle bracket: a quoted string, or tokens with blanks between them.
 fn display_name(input: &[u8]) -> Lexed<'_, &[u8]> {
     let bracket = preceded(lex::lws, peek(lex::byte(b'<')));
-    let (rest, name) = alt((lex::quoted, tokens)).parse(input)?;
+    let (rest, name) = alt((lex::quoted, tokens.map(lex::trim))).parse(input)?;
     let (rest, ()) = terminated(lex::lws, opt(bracket)).parse(rest)?;
-    Ok((rest, lex::trim(name)))
+    Ok((rest, name))
 }
 
 /// `*(token LWS)`, the last blank optional: a fault of the grammar that RFC 4475 §3.1.1.6 names.

@@ -1,8 +1,9 @@
 //! Header fields: their names, and a type for each that transactions, routing and calls need.
 //!
 //! One file holds one header or family, with its parser and its writer as a pair. [`Message::get`] and
-//! [`Message::all`] read them from a message; a header without a type here is read with
-//! [`Message::values`](crate::message::Message::values).
+//! [`Message::all`] read them from a message; a header without a type here is read by its [`Name`] with
+//! [`Message::values`](crate::message::Message::values), one without even a name here with
+//! [`Message::value_of`](crate::message::Message::value_of).
 //!
 //! [`Message::get`]: crate::message::Message::get
 //! [`Message::all`]: crate::message::Message::all

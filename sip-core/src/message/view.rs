@@ -102,9 +102,18 @@ impl<'b> Message<'b> {
         })
     }
 
-    /// The values of all fields of this name, one for each line, comma lists not taken apart.
+    /// The value of the first field of a name that this library does not know; the name is compared without case.
+    pub fn value_of(&self, name: &str) -> Option<&[u8]> {
+        self.fields().find(|field| field.spelt.eq_ignore_ascii_case(name.as_bytes())).map(|field| field.value)
+    }
+
+    /// The values of all fields of this name, one for each line, comma lists not taken apart. [`Name::Other`] names none: see
+    /// [`value_of`](Self::value_of).
     pub fn values(&self, name: Name) -> impl Iterator<Item = &[u8]> {
-        self.index.lines.iter().filter(move |line| line.id() == name.id()).map(|line| line.value(&self.bytes))
+        let lines = self.index.lines.iter();
+        lines
+            .filter(move |line| name != Name::Other && line.id() == name.id())
+            .map(|line| line.value(&self.bytes))
     }
 
     /// The value of the first field of this name.
@@ -116,6 +125,7 @@ impl<'b> Message<'b> {
     ///
     /// # Errors
     /// The value does not follow the grammar of the header. The message itself stays as usable as it was.
+    #[doc(alias = "header")]
     pub fn get<'a, T: Header<'a>>(&'a self) -> Result<Option<T>, Error> {
         self.values(T::NAME).next().map(T::whole).transpose()
     }

@@ -24,7 +24,7 @@ struct Slot {
     pins: u32,
 }
 
-/// 512 bytes, 1 KiB … 16 KiB, and all above.
+/// 512 bytes, 1 KiB … 8 KiB, and all above.
 const CLASSES: usize = 6;
 const SMALLEST: usize = 512;
 

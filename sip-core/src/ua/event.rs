@@ -136,8 +136,10 @@ pub enum Stray<'b> {
 pub enum Reason {
     /// The peer hung up.
     RemoteBye,
-    /// This side hung up, and the BYE is answered or given up.
+    /// This side hung up, and the peer has answered the BYE.
     LocalBye,
+    /// This side hung up, and the BYE was never answered or could not be sent.
+    ByeUnanswered,
     /// The caller cancelled before an answer.
     Cancelled,
     /// This side rejected the call.

@@ -129,7 +129,7 @@ impl UserAgent {
         }
     }
 
-    /// An ACK for a 2xx. It is found by its dialog, whatever its branch; by the transaction only if it has no To tag.
+    /// An ACK for a 2xx. It is found by its dialog, whatever its branch; else by the transaction of its INVITE.
     pub(super) fn on_ack(&mut self, txn: Option<ServerTxn>, ack: &Message<'_>) -> Option<Meaning> {
         let by_txn = || match self.work(self.layer.user(Txn::Server(txn?))?)? {
             Work::Incoming(dialog) => Some(dialog.0),

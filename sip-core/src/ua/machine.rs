@@ -109,7 +109,7 @@ impl UserAgent {
         match told {
             Told::Terminated { txn, user, cause } => match (self.unassign(user), txn) {
                 (Some(Work::Invite(invitation)), _) => self.on_invite_ended(invitation, cause),
-                (Some(Work::Bye(dialog)), _) => self.end_session(dialog.0, Reason::LocalBye),
+                (Some(Work::Bye(dialog)), _) => self.end_session(dialog.0, Reason::ByeUnanswered),
                 (Some(Work::Request { dialog, user, on_timeout }), Txn::Client(txn)) => {
                     if let (Some(dialog), Cause::Timeout) = (dialog, cause) {
                         self.on_failure(dialog, on_timeout);

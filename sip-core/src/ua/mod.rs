@@ -46,7 +46,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// A user agent of this user: `alice` becomes `<sip:alice@invalid>` until [`identity`](Self::identity) is set.
+    /// A user agent of this user. Its From is `<sip:alice@anonymous.invalid>` until [`identity`](Self::identity) is set.
     pub fn new(core: CoreConfig, user: &str) -> Self {
         Self {
             core,

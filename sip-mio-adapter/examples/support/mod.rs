@@ -19,7 +19,10 @@ pub(crate) fn run<U: TransactionUser<UserAgent>>(
     let mut poll = Poll::new()?;
     let mut driver = Driver::new(machine, agent, poll.registry().try_clone()?, Token(0));
     for target in listen {
-        driver.bind(*target).map_err(|error| io::Error::new(error.kind(), format!("{target}: {error}")))?;
+        let bound = driver
+            .bind(*target)
+            .map_err(|error| io::Error::new(error.kind(), format!("{target}: {error}")))?;
+        eprintln!("listening on {bound}");
     }
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {

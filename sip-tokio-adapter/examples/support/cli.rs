@@ -96,6 +96,18 @@ impl Later {
     }
 }
 
+/// The arguments, or one line on stderr that says what is wrong with them.
+fn parse<T: Parser>() -> T {
+    T::try_parse().unwrap_or_else(|error| {
+        if error.use_stderr() {
+            let text = error.to_string();
+            eprintln!("{}; see --help", text.lines().next().unwrap_or_default());
+            std::process::exit(2);
+        }
+        error.exit()
+    })
+}
+
 fn not_built(flag: &str) -> Failure {
     Failure(format!("{flag} is not built yet"), 2)
 }
@@ -126,7 +138,7 @@ fn machine(seed: sip_core::Seed, user: &str, host: &str) -> UserAgent {
 /// The command `uas`.
 #[allow(dead_code, reason = "each example uses one of these")]
 pub(crate) fn uas(seed: sip_core::Seed, run: Run<Uas>) -> ExitCode {
-    let args = UasArgs::parse();
+    let args: UasArgs = parse();
     exit((|| {
         args.later.check()?;
         if args.cores.is_some() {
@@ -144,7 +156,7 @@ pub(crate) fn uas(seed: sip_core::Seed, run: Run<Uas>) -> ExitCode {
 /// The command `uac`.
 #[allow(dead_code, reason = "each example uses one of these")]
 pub(crate) fn uac(seed: sip_core::Seed, run: Run<Watched>) -> ExitCode {
-    let args = UacArgs::parse();
+    let args: UacArgs = parse();
     exit((|| {
         args.later.check()?;
         let (uri, local) = towards(&args.target, args.transport)?;
@@ -168,7 +180,11 @@ pub(crate) fn uac(seed: sip_core::Seed, run: Run<Watched>) -> ExitCode {
         progress.finish_and_clear();
         println!("{}", agent.report(&machine));
         if agent.has_failed() || agent.done() < args.calls {
-            return Err(Failure(format!("{} of {} calls completed", agent.completed(), args.calls), 1));
+            let mut line = format!("{} of {} calls completed", agent.completed(), args.calls);
+            for (status, count) in agent.unexpected() {
+                line += &format!("; {count} ended with {status}");
+            }
+            return Err(Failure(line, 1));
         }
         Ok(ExitCode::SUCCESS)
     })())
@@ -177,7 +193,7 @@ pub(crate) fn uac(seed: sip_core::Seed, run: Run<Watched>) -> ExitCode {
 /// The command `ping`.
 #[allow(dead_code, reason = "each example uses one of these")]
 pub(crate) fn ping(seed: sip_core::Seed, run: Run<Ping>) -> ExitCode {
-    let args = PingArgs::parse();
+    let args: PingArgs = parse();
     exit((|| {
         let (uri, local) = towards(&args.uri, None)?;
         let host = local.addr.ip().to_string();
@@ -210,9 +226,9 @@ fn built(transports: impl Iterator<Item = Transport>) -> Result<(), Failure> {
 fn towards(uri: &str, transport: Option<Transport>) -> Result<(String, Target), Failure> {
     let parsed = sip_core::uri::Uri::parse(uri.as_bytes());
     let sip = parsed.as_ref().ok().and_then(|uri| uri.as_sip());
-    let sip = sip.ok_or_else(|| Failure(format!("not a SIP URI: {uri}"), 1))?;
+    let sip = sip.ok_or_else(|| Failure(format!("not a SIP URI: {uri}"), 2))?;
     let named = sip.params.get("transport").map(|token| {
-        Transport::named(token).ok_or_else(|| Failure("the URI names an unknown transport".into(), 1))
+        Transport::named(token).ok_or_else(|| Failure("the URI names an unknown transport".into(), 2))
     });
     let (uri, transport) = match (named.transpose()?, transport) {
         (Some(named), _) => (uri.into(), named),

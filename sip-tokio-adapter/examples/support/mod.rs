@@ -17,10 +17,11 @@ pub(crate) fn run<U: TransactionUser<UserAgent>>(
     runtime.block_on(async {
         let mut driver = Driver::new(machine, agent);
         for target in listen {
-            driver
+            let bound = driver
                 .bind(*target)
                 .await
                 .map_err(|error| io::Error::new(error.kind(), format!("{target}: {error}")))?;
+            eprintln!("listening on {bound}");
         }
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
