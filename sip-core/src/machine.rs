@@ -216,6 +216,73 @@ impl Streams {
 
 // What the machines share in carrying out the verbs.
 
+/// The facts, which every machine hands to its layer: between its own `enter` and `leave`.
+macro_rules! facts {
+    () => {
+        fn listen(&mut self, now: $crate::time::Instant, local: $crate::transport::Local) {
+            self.enter(now);
+            self.layer.listen(local);
+        }
+
+        fn flow_accepted(
+            &mut self,
+            now: $crate::time::Instant,
+            target: $crate::transport::Target,
+            local: core::net::SocketAddr,
+        ) -> Result<$crate::handle::FlowId, $crate::endpoint::Misuse> {
+            self.enter(now);
+            self.layer.flow_accepted(target, local).ok_or($crate::endpoint::Misuse::Full)
+        }
+
+        fn flow_opened(
+            &mut self,
+            now: $crate::time::Instant,
+            flow: $crate::handle::FlowId,
+            local: core::net::SocketAddr,
+        ) -> bool {
+            self.enter(now);
+            let wanted = self.layer.flow_opened(flow, local);
+            self.leave();
+            wanted
+        }
+
+        fn flow_closed(&mut self, now: $crate::time::Instant, flow: $crate::handle::FlowId) {
+            self.enter(now);
+            self.layer.flow_closed(flow);
+            self.leave();
+        }
+
+        fn send_failed(
+            &mut self,
+            now: $crate::time::Instant,
+            ticket: $crate::endpoint::Ticket,
+            error: $crate::endpoint::SendError,
+        ) {
+            self.enter(now);
+            self.layer.send_failed(ticket, error);
+            self.leave();
+        }
+
+        fn resolved(
+            &mut self,
+            now: $crate::time::Instant,
+            id: $crate::handle::ResolveId,
+            addrs: &[core::net::SocketAddr],
+        ) {
+            self.enter(now);
+            self.layer.resolved(id, addrs);
+            self.leave();
+        }
+
+        fn drain(&mut self, now: $crate::time::Instant) {
+            self.enter(now);
+            self.layer.draining = true;
+        }
+    };
+}
+
+pub(crate) use facts;
+
 /// The next queued output; events come from the owner's own queue, in step with their marks.
 pub(crate) fn next_output<'m, E>(layer: &'m mut Layer, events: &mut VecDeque<E>) -> Option<Output<'m, E>> {
     Some(match layer.out.pop(&mut layer.buffers)? {

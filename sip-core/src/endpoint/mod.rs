@@ -10,15 +10,13 @@ pub use output::{Cause, Destination, Output, SendError, Source, Stats, Ticket, T
 
 use crate::config::Config;
 use crate::framing::{StreamBuf, datagram};
-use crate::handle::{ClientTxn, FlowId, ResolveId, ServerTxn};
+use crate::handle::{ClientTxn, FlowId, ServerTxn};
 use crate::headers::Name;
 use crate::machine::{Machine, next_heard, next_output};
 use crate::message::{Content, Malformed, Message, Method, Status, hex};
 use crate::time::Instant;
 use crate::transaction::{ClientRequest, Heard, Layer, State, Told};
-use crate::transport::{Local, Target};
 use alloc::collections::VecDeque;
-use core::net::SocketAddr;
 
 /// The transaction layer as a machine of its own: for who writes the core of a user agent or a proxy himself.
 ///
@@ -261,40 +259,7 @@ impl Machine for Endpoint {
         if self.layer.out.is_empty() { self.layer.next_due() } else { Some(self.layer.clock()) }
     }
 
-    fn listen(&mut self, now: Instant, local: Local) {
-        self.enter(now);
-        self.layer.listen(local);
-    }
-
-    fn flow_accepted(&mut self, now: Instant, target: Target, local: SocketAddr) -> Result<FlowId, Misuse> {
-        self.enter(now);
-        self.layer.flow_accepted(target, local).ok_or(Misuse::Full)
-    }
-
-    fn flow_opened(&mut self, now: Instant, flow: FlowId, local: SocketAddr) -> bool {
-        self.enter(now);
-        let wanted = self.layer.flow_opened(flow, local);
-        self.leave();
-        wanted
-    }
-
-    fn flow_closed(&mut self, now: Instant, flow: FlowId) {
-        self.enter(now);
-        self.layer.flow_closed(flow);
-        self.leave();
-    }
-
-    fn send_failed(&mut self, now: Instant, ticket: Ticket, error: SendError) {
-        self.enter(now);
-        self.layer.send_failed(ticket, error);
-        self.leave();
-    }
-
-    fn resolved(&mut self, now: Instant, id: ResolveId, addrs: &[SocketAddr]) {
-        self.enter(now);
-        self.layer.resolved(id, addrs);
-        self.leave();
-    }
+    crate::machine::facts!();
 
     fn command(&mut self, now: Instant, command: Command<'_>) -> Result<(), Misuse> {
         match command {
@@ -305,11 +270,6 @@ impl Machine for Endpoint {
             Command::Cancel(txn) => self.cancel(now, txn),
             Command::Abort(txn) => self.abort(now, txn),
         }
-    }
-
-    fn drain(&mut self, now: Instant) {
-        self.enter(now);
-        self.layer.draining = true;
     }
 
     fn is_idle(&self) -> bool {

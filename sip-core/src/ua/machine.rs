@@ -1,15 +1,13 @@
 //! The verbs of a user agent.
 
 use super::{Command, Config, Event, Reason, Stray, UserAgent, Work};
-use crate::endpoint::{Cause, Misuse, Output, Rejected, SendError, Source, Stats, Ticket, Txn};
+use crate::endpoint::{Cause, Misuse, Output, Rejected, Source, Stats, Txn};
 use crate::framing::{StreamBuf, datagram};
-use crate::handle::{ClientTxn, DialogId, FlowId, Invitation, ResolveId};
+use crate::handle::{ClientTxn, DialogId, FlowId, Invitation};
 use crate::machine::{Machine, next_heard, next_output};
 use crate::message::{Content, Malformed, Message, Status};
 use crate::time::Instant;
 use crate::transaction::{Heard, Told};
-use crate::transport::{Local, Target};
-use core::net::SocketAddr;
 
 /// What a message means, without the message.
 #[derive(Clone, Copy)]
@@ -207,40 +205,7 @@ impl Machine for UserAgent {
         if self.layer.out.is_empty() { self.next_due() } else { Some(self.layer.clock()) }
     }
 
-    fn listen(&mut self, now: Instant, local: Local) {
-        self.enter(now);
-        self.layer.listen(local);
-    }
-
-    fn flow_accepted(&mut self, now: Instant, target: Target, local: SocketAddr) -> Result<FlowId, Misuse> {
-        self.enter(now);
-        self.layer.flow_accepted(target, local).ok_or(Misuse::Full)
-    }
-
-    fn flow_opened(&mut self, now: Instant, flow: FlowId, local: SocketAddr) -> bool {
-        self.enter(now);
-        let wanted = self.layer.flow_opened(flow, local);
-        self.leave();
-        wanted
-    }
-
-    fn flow_closed(&mut self, now: Instant, flow: FlowId) {
-        self.enter(now);
-        self.layer.flow_closed(flow);
-        self.leave();
-    }
-
-    fn send_failed(&mut self, now: Instant, ticket: Ticket, error: SendError) {
-        self.enter(now);
-        self.layer.send_failed(ticket, error);
-        self.leave();
-    }
-
-    fn resolved(&mut self, now: Instant, id: ResolveId, addrs: &[SocketAddr]) {
-        self.enter(now);
-        self.layer.resolved(id, addrs);
-        self.leave();
-    }
+    crate::machine::facts!();
 
     fn command(&mut self, now: Instant, command: Command<'_>) -> Result<(), Misuse> {
         match command {
@@ -256,11 +221,6 @@ impl Machine for UserAgent {
                 self.request_in(now, dialog, method, user, &content).map(|_| ())
             }
         }
-    }
-
-    fn drain(&mut self, now: Instant) {
-        self.enter(now);
-        self.layer.draining = true;
     }
 
     fn is_idle(&self) -> bool {
