@@ -15,6 +15,7 @@ pub(crate) fn run<U: TransactionUser<UserAgent>>(
     machine: UserAgent,
     agent: U,
     listen: &[Target],
+    announce: bool,
 ) -> io::Result<(UserAgent, U)> {
     let mut poll = Poll::new()?;
     let mut driver = Driver::new(machine, agent, poll.registry().try_clone()?, Token(0));
@@ -22,7 +23,9 @@ pub(crate) fn run<U: TransactionUser<UserAgent>>(
         let bound = driver
             .bind(*target)
             .map_err(|error| io::Error::new(error.kind(), format!("{target}: {error}")))?;
-        eprintln!("listening on {bound}");
+        if announce {
+            eprintln!("listening on {bound}");
+        }
     }
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {

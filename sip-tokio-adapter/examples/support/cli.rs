@@ -12,8 +12,8 @@ use std::net::{ToSocketAddrs, UdpSocket};
 use std::process::ExitCode;
 
 /// What an adapter does with an agent: opens the sockets, drives the machine until the agent is done or a signal comes, and
-/// gives both back.
-pub(crate) type Run<U> = fn(UserAgent, U, &[Target]) -> io::Result<(UserAgent, U)>;
+/// gives both back. With the flag set it says on stderr where it listens.
+pub(crate) type Run<U> = fn(UserAgent, U, &[Target], bool) -> io::Result<(UserAgent, U)>;
 
 /// Answers calls, OPTIONS and requests inside dialogs, until SIGINT or SIGTERM.
 #[derive(Parser)]
@@ -101,7 +101,8 @@ fn parse<T: Parser>() -> T {
     T::try_parse().unwrap_or_else(|error| {
         if error.use_stderr() {
             let text = error.to_string();
-            eprintln!("{}; see --help", text.lines().next().unwrap_or_default());
+            let line: Vec<_> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+            eprintln!("{}; see --help", line.join(" "));
             std::process::exit(2);
         }
         error.exit()
@@ -146,7 +147,7 @@ pub(crate) fn uas(seed: sip_core::Seed, run: Run<Uas>) -> ExitCode {
         }
         built(args.listen.iter().map(|target| target.transport))?;
         let agent = Uas::new(UasOptions { ring: Duration::from_millis(args.ring), answer: args.answer });
-        let (machine, agent) = run(machine(seed, "uas", "localhost"), agent, &args.listen)
+        let (machine, agent) = run(machine(seed, "uas", "localhost"), agent, &args.listen, true)
             .map_err(|error| Failure(error.to_string(), 1))?;
         println!("{}", agent.report(&machine));
         Ok(ExitCode::SUCCESS)
@@ -175,7 +176,7 @@ pub(crate) fn uac(seed: sip_core::Seed, run: Run<Watched>) -> ExitCode {
         });
         let host = local.addr.ip().to_string();
         let (machine, Watched { agent, progress }) =
-            run(machine(seed, "uac", &host), Watched::new(agent, args.calls), &[local])
+            run(machine(seed, "uac", &host), Watched::new(agent, args.calls), &[local], false)
                 .map_err(|error| Failure(error.to_string(), 1))?;
         progress.finish_and_clear();
         println!("{}", agent.report(&machine));
@@ -197,7 +198,7 @@ pub(crate) fn ping(seed: sip_core::Seed, run: Run<Ping>) -> ExitCode {
     exit((|| {
         let (uri, local) = towards(&args.uri, None)?;
         let host = local.addr.ip().to_string();
-        let (_, agent) = run(machine(seed, "ping", &host), Ping::new(&uri), &[local])
+        let (_, agent) = run(machine(seed, "ping", &host), Ping::new(&uri), &[local], false)
             .map_err(|error| Failure(error.to_string(), 1))?;
         match agent.outcome() {
             Some(Ok(status)) if status.is_success() => {

@@ -12,6 +12,7 @@ pub(crate) fn run<U: TransactionUser<UserAgent>>(
     machine: UserAgent,
     agent: U,
     listen: &[Target],
+    announce: bool,
 ) -> io::Result<(UserAgent, U)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -21,7 +22,9 @@ pub(crate) fn run<U: TransactionUser<UserAgent>>(
                 .bind(*target)
                 .await
                 .map_err(|error| io::Error::new(error.kind(), format!("{target}: {error}")))?;
-            eprintln!("listening on {bound}");
+            if announce {
+                eprintln!("listening on {bound}");
+            }
         }
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
