@@ -480,6 +480,19 @@ fn a_cancel_after_the_final_response_has_no_effect() {
     rig.drain();
     assert_eq!(rig.hear(&incoming("CANCEL", "z9hG4bKi1", "")), None);
     assert!(rig.drain()[0].line().starts_with("SIP/2.0 200"));
+    for confirmed in [false, true] {
+        let mut rig = self::rig();
+        let txn = server(&mut rig, &incoming("INVITE", "z9hG4bKi2", ""));
+        rig.machine.respond(rig.now, txn, Status::BUSY_HERE, &Content::NONE).unwrap();
+        rig.drain();
+        if confirmed {
+            assert_eq!(rig.hear(&incoming("ACK", "z9hG4bKi2", "")), None);
+        }
+        let state = rig.machine.state(Txn::Server(txn));
+        assert_eq!(rig.hear(&incoming("CANCEL", "z9hG4bKi2", "")), None);
+        assert!(rig.drain()[0].line().starts_with("SIP/2.0 200"));
+        assert_eq!(rig.machine.state(Txn::Server(txn)), state);
+    }
     // One that matches nothing is a request like others: a user agent answers 481, a proxy passes it on.
     assert!(rig.hear(&incoming("CANCEL", "z9hG4bKnone", "")).unwrap().starts_with("Request"));
     // Any method can be meant; only an INVITE minds.
@@ -544,6 +557,48 @@ fn the_same_request_by_another_path_is_merged() {
     // Nor is one that comes when the first is over.
     rig.run_until(ms(100_000));
     assert!(rig.hear(&first.replace("path1", "path5")).unwrap().contains("merged: false"));
+}
+
+/// RFC 6026 §8.9, §8.10
+#[test]
+fn what_comes_after_the_end_is_stray_or_new() {
+    for method in [Method::Invite, Method::Options] {
+        let mut rig = rig();
+        let uri = target("udp");
+        rig.machine.request(rig.now, &request(method, &uri)).unwrap();
+        let sent = rig.drain()[0].bytes().to_owned();
+        rig.hear(&response(&sent, "200 OK", "b", ""));
+        rig.run_until(ms(40_000));
+        for status in ["180 Ringing", "200 OK", "486 Busy Here"] {
+            assert!(
+                rig.hear(&response(&sent, status, "b", "")).unwrap().starts_with("Stray"),
+                "{method} {status}"
+            );
+        }
+        assert_eq!(rig.drain(), [], "nothing is sent to it");
+        assert!(rig.machine.is_idle());
+
+        let text = incoming(&method.to_string(), "z9hG4bKagain", "");
+        for _ in 0..2 {
+            let txn = server(&mut rig, &text);
+            rig.machine.respond(rig.now, txn, Status::OK, &Content::NONE).unwrap();
+            assert_eq!(rig.hear(&text), None, "as long as it lives it is the same");
+            rig.run_until(rig.now + Duration::from_secs(40));
+        }
+    }
+}
+
+/// RFC 3261 §13.2.2.4, §17.1: the ACK for a 2xx.
+#[test]
+fn an_ack_is_sent_outside_transactions() {
+    let mut rig = rig();
+    let uri = target("udp");
+    rig.machine.ack(rig.now, &request(Method::Ack, &uri)).unwrap();
+    let outputs = rig.run_until(ms(100_000));
+    assert_eq!(sends(&outputs, "ACK"), [0]);
+    assert_eq!(outputs.len(), 1);
+    assert!(rig.machine.is_idle());
+    assert_eq!(rig.machine.stats().retained_bytes, 0);
 }
 
 // Ways back.
