@@ -177,6 +177,8 @@ fn errors_say_what_and_where() {
         ("l: 2", "l: 200", "body shorter than Content-Length"),
         ("SIP/2.0\r\nv", "SIP/3.0\r\nv", "version is not SIP/2.0"),
         ("X-Own:", "X-Own", "header line without name and colon"),
+        ("branch=z9hG4bKa", "branch=z9hG4bKa:garbage=;;", "malformed Via"),
+        ("branch=z9hG4bKa", "branch:z9hG4bKa", "malformed Via"),
         ("sip:b@x SIP", "sip: SIP", "malformed Request-URI"),
     ] {
         let error = Request::parse(text.replacen(from, to, 1).as_bytes()).unwrap_err();

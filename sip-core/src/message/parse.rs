@@ -219,7 +219,11 @@ fn core_fields(bytes: &[u8], index: &mut Index, limits: &Limits) -> Result<(), E
     };
 
     let [from, to, call_id, cseq, max_forwards, content_length, _] = found;
-    let via = top_via.map(|line| Via::parse(line.value(bytes)).map(|(via, _)| index.via = via.spans(bytes)));
+    // What stands behind the first element is a comma and more, or nothing.
+    let via = top_via.map(|line| match Via::list(line.value(bytes)).next() {
+        Some(via) => via.map(|via| index.via = via.spans(bytes)),
+        None => Err(Error::new(0, ErrorKind::Syntax)),
+    });
     check(Name::Via, top_via, via);
     let parsed =
         from.map(|line| Address::whole(line.value(bytes)).map(|from| index.from = from.spans(bytes)));

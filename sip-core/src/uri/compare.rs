@@ -223,9 +223,14 @@ mod tests {
         ] {
             assert!(Uri::parse(text.as_bytes()).is_err(), "{text}");
         }
-        for text in
-            ["http://example.com/x?y#z", "sip:host", "SIPS:a:b@host:5061;lr;x=y?a=b", "urn:service:sos"]
-        {
+        for text in [
+            "http://example.com/x?y#z",
+            "sip:host",
+            "SIPS:a:b@host:5061;lr;x=y?a=b",
+            "sip:o'neil@host",
+            "x:\\y",
+            "urn:service:sos",
+        ] {
             let uri = Uri::parse(text.as_bytes()).unwrap();
             assert_eq!(std::format!("{uri}").to_lowercase(), text.to_lowercase());
         }

@@ -100,12 +100,17 @@ pub(crate) fn ip(host: &[u8]) -> Option<core::net::IpAddr> {
     core::str::from_utf8(host).ok()?.parse().ok()
 }
 
+/// A part of a URI as text: what was parsed is printable ASCII.
+fn text(part: &[u8]) -> &str {
+    core::str::from_utf8(part).unwrap_or_default()
+}
+
 impl fmt::Display for Uri<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sip(uri) => fmt::Display::fmt(uri, f),
             Self::Tel(uri) => fmt::Display::fmt(uri, f),
-            Self::Other(text) => fmt::Display::fmt(&text.escape_ascii(), f),
+            Self::Other(whole) => f.write_str(text(whole)),
         }
     }
 }

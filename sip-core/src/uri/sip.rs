@@ -1,5 +1,6 @@
 //! SIP and SIPS URIs (RFC 3261 §19.1.1).
 
+use super::text;
 use crate::message::{Error, ErrorKind, lex};
 use core::fmt;
 use core::net::IpAddr;
@@ -188,19 +189,19 @@ impl fmt::Display for SipUri<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.secure { "sips:" } else { "sip:" })?;
         if let Some(user) = self.user {
-            write!(f, "{}", user.escape_ascii())?;
+            f.write_str(text(user))?;
             if let Some(password) = self.password {
-                write!(f, ":{}", password.escape_ascii())?;
+                write!(f, ":{}", text(password))?;
             }
             f.write_str("@")?;
         }
-        write!(f, "{}", self.host.escape_ascii())?;
+        f.write_str(text(self.host))?;
         if let Some(port) = self.port {
             write!(f, ":{port}")?;
         }
-        write!(f, "{}", self.params.0.escape_ascii())?;
+        f.write_str(text(self.params.0))?;
         if !self.headers.is_empty() {
-            write!(f, "?{}", self.headers.escape_ascii())?;
+            write!(f, "?{}", text(self.headers))?;
         }
         Ok(())
     }

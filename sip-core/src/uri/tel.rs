@@ -1,6 +1,6 @@
 //! Telephone numbers as URIs (RFC 3966).
 
-use super::UriParams;
+use super::{UriParams, text};
 use crate::message::{Error, ErrorKind, lex};
 use core::fmt;
 
@@ -58,7 +58,7 @@ const fn is_phone_digit(byte: u8) -> bool {
 
 impl fmt::Display for TelUri<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tel:{}{}", self.number.escape_ascii(), self.params.as_bytes().escape_ascii())
+        write!(f, "tel:{}{}", text(self.number), text(self.params.as_bytes()))
     }
 }
 
