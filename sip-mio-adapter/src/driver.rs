@@ -48,6 +48,8 @@ struct Net {
     first: usize,
     sockets: BTreeMap<Token, Socket>,
     flows: BTreeMap<FlowId, Token>,
+    /// The UDP sockets by their addresses.
+    udp: BTreeMap<SocketAddr, Token>,
     resolver: Option<Resolver>,
     /// Questions that the resolver has not answered.
     asked: usize,
@@ -78,6 +80,7 @@ impl<M: Machine, U: TransactionUser<M>> Driver<M, U> {
                 first: first.0,
                 sockets: BTreeMap::new(),
                 flows: BTreeMap::new(),
+                udp: BTreeMap::new(),
                 resolver: None,
                 asked: 0,
             },
@@ -98,6 +101,7 @@ impl<M: Machine, U: TransactionUser<M>> Driver<M, U> {
         let (addr, socket) = match target.transport {
             Transport::Udp => {
                 let udp = Udp::bind(target.addr, &self.net.registry, token)?;
+                self.net.udp.insert(udp.local, token);
                 (udp.local, Socket::Udp(udp))
             }
             Transport::Tcp => {
@@ -435,11 +439,11 @@ impl Net {
     fn send(&mut self, to: Destination, bytes: &[u8], ticket: Ticket) -> Result<(), SendError> {
         match to {
             Destination::Datagram { local, remote } => {
-                let udp = self.sockets.values_mut().find_map(|socket| match socket {
-                    Socket::Udp(udp) if udp.local == local => Some(udp),
-                    _ => None,
-                });
-                udp.ok_or(SendError::Unreachable)?.send(remote, bytes, ticket)
+                let token = self.udp.get(&local).ok_or(SendError::Unreachable)?;
+                match self.sockets.get_mut(token) {
+                    Some(Socket::Udp(udp)) => udp.send(remote, bytes, ticket),
+                    _ => Err(SendError::Unreachable),
+                }
             }
             Destination::Flow(flow) => {
                 let token = self.flows.get(&flow).ok_or(SendError::Unreachable)?;

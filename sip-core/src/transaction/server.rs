@@ -80,7 +80,7 @@ impl Layer {
         // What is inside a dialog is no new work: it is what ends it.
         if self.is_full(request.method()) || self.draining && request.to_tag().is_none() {
             self.stats.overloaded += 1;
-            self.refuse(source, peer, request);
+            self.refuse(source, request);
             return None;
         }
         // RFC 3261 §8.2.2.2: no To tag, and the rest equal to a request that is under way and that it does not match.
@@ -112,7 +112,7 @@ impl Layer {
         };
         if self.is_full(Method::Cancel) {
             self.stats.overloaded += 1;
-            self.refuse(source, peer, cancel);
+            self.refuse(source, cancel);
             return None;
         }
         let txn = self.open_server(source, peer, cancel, key);
@@ -293,7 +293,7 @@ impl Layer {
     }
 
     /// 503 with Retry-After, for a request beyond a cap.
-    pub(crate) fn refuse(&mut self, source: Source, _: Target, request: &Message<'_>) {
+    fn refuse(&mut self, source: Source, request: &Message<'_>) {
         let after = self.limits.retry_after.as_secs();
         self.respond_stateless(source, request, Status::SERVICE_UNAVAILABLE, |writer| {
             writer.number(Name::RetryAfter, after);
