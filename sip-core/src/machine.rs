@@ -4,7 +4,7 @@ use crate::config::Limits;
 use crate::endpoint::{Misuse, Output, SendError, Source, Stats, Ticket, Transmit};
 use crate::framing::{Framed, StreamBuf, frame};
 use crate::handle::{FlowId, ResolveId};
-use crate::message::{Malformed, Message};
+use crate::message::{Error, Index, Malformed, Message};
 use crate::time::Instant;
 use crate::transaction::{Item, Layer};
 use crate::transport::{Local, Target};
@@ -309,7 +309,7 @@ pub(crate) fn next_heard<'b, T>(
     limits: &Limits,
     mut hear: impl FnMut(Option<Result<&Message<'_>, &Malformed<'_>>>) -> Option<T>,
 ) -> Option<(T, Result<Message<'b>, Malformed<'b>>)> {
-    let (heard, range, fault) = loop {
+    let (heard, range, parsed) = loop {
         let (range, fault) = match buf.next(limits)? {
             Framed::Ping => {
                 hear(None);
@@ -320,8 +320,22 @@ pub(crate) fn next_heard<'b, T>(
         };
         let message = frame(buf.slice(range.clone()), fault, limits);
         if let Some(heard) = hear(Some(message.as_ref())) {
-            break (heard, range, fault);
+            break (heard, range, detach(message));
         }
     };
-    Some((heard, frame(buf.slice(range), fault, limits)))
+    // The loop could not go on while the message borrows the buffer: it is borrowed again, by the same index.
+    let bytes = buf.slice(range);
+    let attach = |index| Message::borrowed(bytes, index);
+    Some((
+        heard,
+        parsed.map(attach).map_err(|(error, index)| Malformed { error, partial: index.map(attach) }),
+    ))
+}
+
+/// The index of a message, or what is wrong with it and what of it was read, without its bytes.
+fn detach(parsed: Result<Message<'_>, Malformed<'_>>) -> Result<Index, (Error, Option<Index>)> {
+    match parsed {
+        Ok(message) => Ok(message.into_index()),
+        Err(malformed) => Err((malformed.error, malformed.partial.map(Message::into_index))),
+    }
 }

@@ -1,7 +1,6 @@
 //! One datagram, at most one message.
 
 use crate::config::Limits;
-use crate::headers::{ContentLength, Header, Name};
 use crate::message::{Error, ErrorKind, Malformed, Message, parse};
 
 /// The message in a datagram. What stands behind the body is dropped; without Content-Length the body ends with the
@@ -12,14 +11,14 @@ pub(crate) fn datagram<'b>(bytes: &'b [u8], limits: &Limits) -> Result<Message<'
     while let [b'\r', b'\n', rest @ ..] = start {
         start = rest;
     }
-    let message = parse(start, limits)?;
-    let Some(value) = message.value(Name::ContentLength) else { return Ok(message) };
-    let length = ContentLength::whole(value).map_or(0, |length| length.0 as usize);
+    let mut parsed = parse(start, limits);
+    let Ok(message) = &mut parsed else { return parsed };
+    let Some(length) = message.content_length() else { return parsed };
     let body = message.body().len();
     if length > body {
         let error = Error::new(start.len(), ErrorKind::Truncated);
-        return Err(Malformed { error, partial: Some(message) });
+        return parsed.and_then(|message| Err(Malformed { error, partial: Some(message) }));
     }
-    let end = start.len() - (body - length);
-    Ok(Message::borrowed(start.get(..end).unwrap_or(start), message.into_index()))
+    message.end_at(start, start.len() - (body - length));
+    parsed
 }

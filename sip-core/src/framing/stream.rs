@@ -2,7 +2,7 @@
 
 use crate::config::Limits;
 use crate::headers::{ContentLength, Header, Name};
-use crate::message::{Error, ErrorKind, Malformed, Message, lex, line_end, parse};
+use crate::message::{Error, ErrorKind, Fields, Malformed, Message, parse};
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -132,29 +132,15 @@ impl StreamBuf {
 /// The value of Content-Length in a header section; nothing if there is none. Two of them, or one that is no number,
 /// leave no way to tell where the message ends.
 fn content_length(head: &[u8]) -> Option<Result<usize, ErrorKind>> {
-    let mut found = None;
-    let mut at = line_end(head, 0)?;
-    while let Some(end) = line_end(head, at) {
-        let line = head.get(at..end).unwrap_or_default();
-        at = end;
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
-        if !line.first().is_some_and(u8::is_ascii_alphabetic) {
-            continue;
-        }
-        let (name, value) = line.split_at_checked(colon)?;
-        if Name::lookup(lex::trim(name)) == Name::ContentLength {
-            if found.is_some() {
-                return Some(Err(ErrorKind::Repeated(Name::ContentLength)));
-            }
-            let value = value.get(1..).unwrap_or_default();
-            found = Some(
-                ContentLength::whole(lex::trim(value))
-                    .map(|length| length.0 as usize)
-                    .map_err(|_| ErrorKind::Field(Name::ContentLength)),
-            );
-        }
-    }
-    found
+    let mut lengths = Fields::of_message(head)
+        .filter_map(Result::ok)
+        .filter(|field| field.name == Name::ContentLength)
+        .map(|field| ContentLength::whole(field.value));
+    let length = lengths.next()?.map(|length| length.0 as usize);
+    Some(match lengths.next() {
+        Some(_) => Err(ErrorKind::Repeated(Name::ContentLength)),
+        None => length.map_err(|_| ErrorKind::Field(Name::ContentLength)),
+    })
 }
 
 /// The message of a frame.

@@ -6,9 +6,7 @@ use crate::message::{AddressSpans, Error, ErrorKind, Span};
 use crate::uri::Uri;
 use alloc::vec::Vec;
 use nom::Parser;
-use nom::branch::alt;
-use nom::combinator::{opt, peek};
-use nom::sequence::{delimited, pair, preceded, terminated};
+use nom::sequence::{pair, terminated};
 
 /// `( name-addr / addr-spec ) *( SEMI generic-param )`
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
@@ -23,11 +21,19 @@ pub struct Address<'a> {
 
 impl<'a> Address<'a> {
     pub(crate) fn lex(input: &'a [u8]) -> Lexed<'a, Self> {
-        let angle = delimited(lex::byte(b'<'), lex::uri, lex::byte(b'>'));
-        let bare = lex::bare_uri.map(|uri| (&b""[..], uri));
-        let (rest, ((display, uri_bytes), params)) =
-            pair(alt((pair(display_name, angle), bare)), Params::lex).parse(input)?;
-        Ok((rest, Self { display, uri_bytes, params }))
+        Self::lex_tagged(input).map(|(rest, (address, _))| (rest, address))
+    }
+
+    /// Parses an address, and finds its tag on the way.
+    pub(crate) fn lex_tagged(input: &'a [u8]) -> Lexed<'a, (Self, Option<&'a [u8]>)> {
+        let (rest, (display, uri_bytes)) = match name_addr(input) {
+            Err(_) if !input.starts_with(b"<") => {
+                lex::bare_uri(input).map(|(rest, uri)| (rest, (&b""[..], uri)))?
+            }
+            name_addr => name_addr?,
+        };
+        let (rest, (params, tag)) = Params::lex_and_get(rest, "tag")?;
+        Ok((rest, (Self { display, uri_bytes, params }, tag)))
     }
 
     /// Parses a value that holds one address.
@@ -67,13 +73,15 @@ impl<'a> Address<'a> {
         out.extend_from_slice(self.params.as_bytes());
     }
 
-    pub(crate) fn spans(&self, whole: &[u8]) -> AddressSpans {
-        AddressSpans {
-            display: Span::of(whole, self.display),
-            uri: Span::of(whole, self.uri_bytes),
-            params: Span::of(whole, self.params.as_bytes()),
-            tag: Span::of(whole, self.tag().unwrap_or_default()),
-        }
+    /// Where the parts of a field that holds one address lie in the message.
+    pub(crate) fn index(value: &'a [u8], whole: &[u8]) -> Result<AddressSpans, usize> {
+        let (address, tag) = lex::complete(value, Self::lex_tagged)?;
+        Ok(AddressSpans {
+            display: Span::of(whole, address.display),
+            uri: Span::of(whole, address.uri_bytes),
+            params: Span::of(whole, address.params.as_bytes()),
+            tag: Span::of(whole, tag.unwrap_or_default()),
+        })
     }
 
     pub(crate) fn from_spans(spans: AddressSpans, whole: &'a [u8]) -> Self {
@@ -85,34 +93,32 @@ impl<'a> Address<'a> {
     }
 }
 
-/// `[ display-name ]` before an angle bracket: a quoted string, or tokens with blanks between them.
+/// `name-addr`: the display name and the text of the URI.
+fn name_addr(input: &[u8]) -> Lexed<'_, (&[u8], &[u8])> {
+    let (rest, display) = display_name(input)?;
+    let (rest, ()) = lex::byte(b'<')(rest)?;
+    let (rest, uri) = lex::uri(rest)?;
+    let (rest, ()) = lex::byte(b'>')(rest)?;
+    Ok((rest, (display, uri)))
+}
+
+/// `[ display-name ]`: a quoted string, or words with blanks between them.
 fn display_name(input: &[u8]) -> Lexed<'_, &[u8]> {
-    let bracket = preceded(lex::lws, peek(lex::byte(b'<')));
-    let (rest, name) = alt((lex::quoted, tokens.map(lex::trim))).parse(input)?;
-    let (rest, ()) = terminated(lex::lws, opt(bracket)).parse(rest)?;
-    Ok((rest, name))
+    match input {
+        [b'<', ..] => Ok((input, b"")),
+        [b'"', ..] => terminated(lex::quoted, lex::lws).parse(input),
+        _ => words(input),
+    }
 }
 
 /// `*(token LWS)`, the last blank optional: a fault of the grammar that RFC 4475 §3.1.1.6 names.
-fn tokens(input: &[u8]) -> Lexed<'_, &[u8]> {
+fn words(input: &[u8]) -> Lexed<'_, &[u8]> {
     let mut rest = input;
-    while let Ok((after, _)) = terminated(word, lex::lws).parse(rest) {
+    while let Ok((after, _)) = terminated(lex::display_word, lex::lws).parse(rest) {
         rest = after;
     }
     let length = input.len() - rest.len();
-    Ok((rest, input.get(..length).unwrap_or_default()))
-}
-
-/// A token; text beyond ASCII is let through, because phones put it here unquoted.
-fn word(input: &[u8]) -> Lexed<'_, &[u8]> {
-    let end = input
-        .iter()
-        .position(|byte| *byte < 0x80 && !lex::is_token(core::slice::from_ref(byte)))
-        .unwrap_or(input.len());
-    match input.split_at_checked(end) {
-        Some((found, rest)) if end > 0 => Ok((rest, found)),
-        _ => lex::fail(input),
-    }
+    Ok((rest, lex::trim(input.get(..length).unwrap_or_default())))
 }
 
 macro_rules! routes {
@@ -144,7 +150,6 @@ routes! {
 
 /// `name-addr *( SEMI rr-param )`: here the angle brackets are a must.
 fn route(input: &[u8]) -> Lexed<'_, Address<'_>> {
-    let angle = delimited(lex::byte(b'<'), lex::uri, lex::byte(b'>'));
-    let (rest, ((display, uri_bytes), params)) = pair(pair(display_name, angle), Params::lex).parse(input)?;
+    let (rest, ((display, uri_bytes), params)) = pair(name_addr, Params::lex).parse(input)?;
     Ok((rest, Address { display, uri_bytes, params }))
 }

@@ -30,10 +30,9 @@ pub use retry_after::RetryAfter;
 pub use token::{Allow, ProxyRequire, Require, Supported, Unsupported};
 pub use via::Via;
 
-use crate::message::lex::{self, Fault, Lexed};
+use crate::message::lex::{self, Lexed};
 use crate::message::{Error, ErrorKind};
 use alloc::vec::Vec;
-use nom::Err;
 
 /// A header with a type: how one value is parsed and how it is written.
 pub trait Header<'a>: Sized {
@@ -94,11 +93,9 @@ impl<'a, T: Header<'a>> Iterator for List<'a, T> {
 
 /// Runs a parser of the grammar as one of a header: blanks around the value are no part of it.
 fn value<'a, T>(input: &'a [u8], parser: impl Fn(&'a [u8]) -> Lexed<'a, T>) -> Result<(T, &'a [u8]), Error> {
-    let fault = |left: u32| Error::new(input.len().saturating_sub(left as usize), ErrorKind::Syntax);
     let start = lex::lws(input).map_or(input, |(rest, ())| rest);
     match parser(start) {
         Ok((rest, found)) => Ok((found, lex::lws(rest).map_or(rest, |(rest, ())| rest))),
-        Err(Err::Error(Fault { left, .. }) | Err::Failure(Fault { left, .. })) => Err(fault(left)),
-        Err(Err::Incomplete(_)) => Err(fault(0)),
+        Err(fault) => Err(Error::new(input.len().saturating_sub(lex::left(fault)), ErrorKind::Syntax)),
     }
 }

@@ -104,23 +104,49 @@ names! {
     WwwAuthenticate "WWW-Authenticate";
 }
 
-/// For each length of a name, the known names of that length: what a look-up has to compare with.
-const LENGTHS: usize = 21;
+/// A perfect hash of the long names, found when compiled: length, first, middle and last letter, spread by one factor.
+const SLOTS: usize = 1 << 10;
+const FACTOR: u32 = factor();
 
-static BY_LENGTH: [[u8; 12]; LENGTHS] = by_length();
+static BY_HASH: [u8; SLOTS] = match by_hash(FACTOR) {
+    Some(table) => table,
+    None => [u8::MAX; SLOTS],
+};
 
+#[inline]
+const fn hash(name: &[u8], factor: u32) -> usize {
+    let ([first, ..], Some((_, from_middle)), Some(last)) =
+        (name, name.split_at_checked(name.len() / 2), name.last())
+    else {
+        return 0;
+    };
+    let [middle, ..] = from_middle else { return 0 };
+    let key = u32::from_le_bytes([*first | 0x20, *middle | 0x20, *last | 0x20, name.len() as u8]);
+    (key.wrapping_mul(factor) >> 22) as usize
+}
+
+const fn factor() -> u32 {
+    let mut factor: u32 = 0x9e37_79b1;
+    while by_hash(factor).is_none() {
+        factor = factor.wrapping_mul(5).wrapping_add(2);
+    }
+    factor
+}
+
+/// The table of this factor; nothing if two names share a slot.
 #[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
-const fn by_length() -> [[u8; 12]; LENGTHS] {
-    let mut table = [[u8::MAX; 12]; LENGTHS];
-    let mut fill = [0; LENGTHS];
+const fn by_hash(factor: u32) -> Option<[u8; SLOTS]> {
+    let mut table = [u8::MAX; SLOTS];
     let mut at = 0;
     while at < Name::ALL.len() {
-        let length = Name::ALL[at].1.len();
-        table[length][fill[length]] = at as u8;
-        fill[length] += 1;
+        let slot = hash(Name::ALL[at].1.as_bytes(), factor);
+        if table[slot] != u8::MAX {
+            return None;
+        }
+        table[slot] = at as u8;
         at += 1;
     }
-    table
+    Some(table)
 }
 
 /// The compact forms by their letter (RFC 3261 §7.3.3).
@@ -140,24 +166,25 @@ const fn compact() -> [u8; 26] {
     table
 }
 
+/// Whether two names are the same; the usual spelling is looked at first.
+#[inline]
+fn same(long: &[u8], name: &[u8]) -> bool {
+    long == name || long.eq_ignore_ascii_case(name)
+}
+
 impl Name {
     /// The name that these bytes spell, in any case, long or compact; [`Name::Other`] if it is not known.
+    #[inline]
     pub fn lookup(name: &[u8]) -> Self {
         if let [letter] = name {
             let letter = letter.to_ascii_lowercase().wrapping_sub(b'a');
             return COMPACT.get(letter as usize).map_or(Self::Other, |at| Self::nth(*at));
         }
-        let Some(candidates) = BY_LENGTH.get(name.len()) else { return Self::Other };
-        for at in candidates {
-            let Some((found, long, _)) = Self::ALL.get(*at as usize) else { break };
-            // The first letter tells most of them apart.
-            let same_start =
-                long.as_bytes().first().zip(name.first()).is_some_and(|(a, b)| (a ^ b) & !0x20 == 0);
-            if same_start && long.as_bytes().eq_ignore_ascii_case(name) {
-                return *found;
-            }
+        let slot = BY_HASH.get(hash(name, FACTOR)).copied().unwrap_or(u8::MAX);
+        match Self::ALL.get(slot as usize) {
+            Some((found, long, _)) if same(long.as_bytes(), name) => *found,
+            _ => Self::Other,
         }
-        Self::Other
     }
 
     fn nth(at: u8) -> Self {

@@ -3,8 +3,7 @@
 use crate::message::lex::{self, Lexed};
 use core::fmt;
 use nom::Parser;
-use nom::combinator::opt;
-use nom::sequence::{pair, preceded};
+use nom::sequence::preceded;
 
 /// Header parameters as they stand, checked when they were parsed.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -17,12 +16,25 @@ impl<'a> Params<'a> {
 
     /// Parses parameters up to what can't be one.
     pub(crate) fn lex(input: &'a [u8]) -> Lexed<'a, Self> {
-        let mut rest = input;
+        Self::lex_and_get(input, "").map(|(rest, (params, _))| (rest, params))
+    }
+
+    /// Parses parameters, and finds the value of one of them on the way.
+    #[inline]
+    pub(crate) fn lex_and_get(input: &'a [u8], name: &str) -> Lexed<'a, (Self, Option<&'a [u8]>)> {
+        let (mut rest, mut wanted) = (input, None);
+        if rest.is_empty() {
+            return Ok((rest, (Self::default(), None)));
+        }
         while let Ok((after, ())) = lex::separator(b';')(rest) {
-            rest = param(after)?.0;
+            let (behind, (found, value)) = param(after)?;
+            if wanted.is_none() && found.eq_ignore_ascii_case(name.as_bytes()) {
+                wanted = Some(value);
+            }
+            rest = behind;
         }
         let length = input.len() - rest.len();
-        Ok((rest, Self(input.get(..length).unwrap_or_default())))
+        Ok((rest, (Self(input.get(..length).unwrap_or_default()), wanted)))
     }
 
     /// Names and values in their order; quotes are taken off, and a parameter without a value has an empty one.
@@ -46,14 +58,13 @@ impl<'a> Params<'a> {
     }
 }
 
-/// `token [ EQUAL gen-value ]`
+/// `token [ EQUAL gen-value ]`; an equal sign with nothing behind it is no value, not an empty one.
+#[inline]
 fn param(input: &[u8]) -> Lexed<'_, (&[u8], &[u8])> {
-    let value = opt(preceded(lex::separator(b'='), lex::parameter_value));
-    let (rest, (name, value)) = pair(lex::token, value).parse(input)?;
-    // An equal sign with nothing behind it is no value, not an empty one.
-    match (value, lex::separator(b'=')(rest)) {
-        (None, Ok(_)) => lex::fail(rest),
-        (value, _) => Ok((rest, (name, value.unwrap_or_default()))),
+    let (rest, name) = lex::token(input)?;
+    match lex::separator(b'=')(rest) {
+        Ok((value, ())) => lex::parameter_value(value).map(|(rest, value)| (rest, (name, value))),
+        Err(_) => Ok((rest, (name, b""))),
     }
 }
 

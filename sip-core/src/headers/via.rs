@@ -6,8 +6,7 @@ use crate::message::{Error, Span, ViaSpans, push_number};
 use alloc::vec::Vec;
 use core::num::NonZero;
 use nom::Parser;
-use nom::combinator::opt;
-use nom::sequence::{preceded, terminated};
+use nom::sequence::{separated_pair, terminated};
 
 /// One Via: who sent the request over what, and how the response finds back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,19 +23,19 @@ pub struct Via<'a> {
 
 impl<'a> Via<'a> {
     fn lex(input: &'a [u8]) -> Lexed<'a, Self> {
-        let slash = lex::separator(b'/');
-        let protocol = (lex::token, &slash, lex::token, &slash, lex::token);
-        let port = opt(preceded(lex::separator(b':'), lex::port));
-        let (rest, ((name, (), _, (), transport), host, port, params)) =
-            (terminated(protocol, lex::lws1), lex::host, port, Params::lex).parse(input)?;
-        if !name.eq_ignore_ascii_case(b"SIP") {
-            return lex::fail(input);
-        }
+        Self::lex_branched(input).map(|(rest, (via, _))| (rest, via))
+    }
+
+    /// Parses a Via, and finds its branch on the way.
+    fn lex_branched(input: &'a [u8]) -> Lexed<'a, (Self, Option<&'a [u8]>)> {
+        let (rest, (transport, host)) = separated_pair(sent_protocol, lex::lws1, lex::host).parse(input)?;
         // A colon that no port follows is a port that is none.
-        if port.is_none() && lex::separator(b':')(rest).is_ok() {
-            return lex::fail(rest);
-        }
-        Ok((rest, Self { transport, host, port: port.and_then(NonZero::new), params }))
+        let (rest, port) = match lex::separator(b':')(rest) {
+            Ok((port, ())) => lex::port(port)?,
+            Err(_) => (rest, 0),
+        };
+        let (rest, (params, branch)) = Params::lex_and_get(rest, "branch")?;
+        Ok((rest, (Self { transport, host, port: NonZero::new(port), params }, branch)))
     }
 
     /// The branch parameter.
@@ -44,15 +43,33 @@ impl<'a> Via<'a> {
         self.params.get("branch")
     }
 
-    pub(crate) fn spans(&self, whole: &[u8]) -> ViaSpans {
-        ViaSpans {
-            transport: Span::of(whole, self.transport),
-            host: Span::of(whole, self.host),
-            port: self.port.map_or(0, NonZero::get),
-            params: Span::of(whole, self.params.as_bytes()),
-            branch: Span::of(whole, self.branch().unwrap_or_default()),
-        }
+    /// Where the parts of the first Via of a field lie in the message. Behind it stands a comma and more, or nothing.
+    pub(crate) fn index(value: &'a [u8], whole: &[u8]) -> Result<ViaSpans, usize> {
+        let behind = |input| match lex::separator(b',')(input) {
+            Ok(_) => Ok((&b""[..], ())),
+            Err(_) => Ok((input, ())),
+        };
+        let (via, branch) = lex::complete(value, terminated(Self::lex_branched, behind))?;
+        Ok(ViaSpans {
+            transport: Span::of(whole, via.transport),
+            host: Span::of(whole, via.host),
+            port: via.port.map_or(0, NonZero::get),
+            params: Span::of(whole, via.params.as_bytes()),
+            branch: Span::of(whole, branch.unwrap_or_default()),
+        })
     }
+}
+
+/// `sent-protocol`: the transport, if the protocol is SIP of some version.
+#[inline]
+fn sent_protocol(input: &[u8]) -> Lexed<'_, &[u8]> {
+    if let Some(transport @ [b'A'..=b'Z', ..]) = input.strip_prefix(b"SIP/2.0/") {
+        return lex::token(transport);
+    }
+    let slash = lex::separator(b'/');
+    let (rest, (name, (), _, (), transport)) =
+        (lex::token, &slash, lex::token, &slash, lex::token).parse(input)?;
+    if name.eq_ignore_ascii_case(b"SIP") { Ok((rest, transport)) } else { lex::fail(input) }
 }
 
 impl<'a> Header<'a> for Via<'a> {

@@ -13,6 +13,7 @@ pub(crate) struct Span {
 
 impl Span {
     /// Where `part`, a slice of `whole`, lies in it; nowhere if it is none.
+    #[inline]
     pub(crate) fn of(whole: &[u8], part: &[u8]) -> Self {
         let at = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
         if at > whole.len() || part.is_empty() {
@@ -125,6 +126,26 @@ pub(crate) struct Index {
     pub(crate) cseq: u32,
     pub(crate) cseq_method: Span,
     pub(crate) max_forwards: Option<u8>,
+    pub(crate) content_length: Option<u32>,
+}
+
+impl Index {
+    /// The index of a message whose start line is known, and no more.
+    pub(crate) fn new(start: Start, length: usize) -> Self {
+        Self {
+            start,
+            lines: SmallVec::new(),
+            body: length as u32,
+            via: ViaSpans::default(),
+            from: AddressSpans::default(),
+            to: AddressSpans::default(),
+            call_id: Span::default(),
+            cseq: 0,
+            cseq_method: Span::default(),
+            max_forwards: None,
+            content_length: None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 //! they came.
 
 mod error;
+mod fields;
 mod index;
 pub(crate) mod lex;
 mod method;
@@ -20,11 +21,12 @@ mod view;
 mod write;
 
 pub use error::{Error, ErrorKind};
+pub use fields::Fields;
 pub use method::Method;
 pub use status::Status;
 pub use view::{Field, Message, Request, Response};
 pub use write::{Content, Writer};
 
 pub(crate) use index::{AddressSpans, Index, Span, Start, ViaSpans};
-pub(crate) use parse::{Malformed, line_end, parse};
+pub(crate) use parse::{Malformed, parse};
 pub(crate) use write::{hex, is_text, push_hex, push_number};

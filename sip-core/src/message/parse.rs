@@ -1,15 +1,15 @@
 //! From bytes to an index: start line, header lines, and the fields that everything else stands on.
 
-use super::index::{AddressSpans, Index, Line, MAX_LINE, MAX_MESSAGE, Span, Start, ViaSpans};
+use super::fields::Lines;
+use super::index::{Index, Line, MAX_LINE, MAX_MESSAGE, Span, Start};
 use super::lex::{self, complete};
 use super::view::Message;
-use super::{Error, ErrorKind, Method};
+use super::{Error, ErrorKind};
 use crate::config::Limits;
-use crate::headers::{Address, CSeq, Header, Name, Via};
+use crate::headers::{Address, Name, Via};
 use crate::uri::Uri;
 use nom::Parser;
-use nom::sequence::{preceded, separated_pair, terminated};
-use smallvec::SmallVec;
+use nom::sequence::{preceded, separated_pair};
 
 /// A message that is wrong, with what could be read of it: enough to answer it by.
 #[derive(Debug)]
@@ -25,33 +25,24 @@ pub(crate) fn parse<'b>(bytes: &'b [u8], limits: &Limits) -> Result<Message<'b>,
     if bytes.len() > MAX_MESSAGE {
         return Err(fail(MAX_MESSAGE, ErrorKind::TooLarge));
     }
-    let Some((first, mut at)) = first_line(bytes) else { return Err(fail(0, ErrorKind::NotSip)) };
+    let Some((first, at)) = first_line(bytes) else { return Err(fail(0, ErrorKind::NotSip)) };
     if first.len() > limits.line {
         return Err(fail(limits.line, ErrorKind::TooLarge));
     }
     let (start, mut fault) = start_line(bytes, first).map_err(|kind| fail(0, kind))?;
-    let mut index = Index {
-        start,
-        lines: SmallVec::new(),
-        body: bytes.len() as u32,
-        via: ViaSpans::default(),
-        from: AddressSpans::default(),
-        to: AddressSpans::default(),
-        call_id: Span::default(),
-        cseq: 0,
-        cseq_method: Span::default(),
-        max_forwards: None,
-    };
-    if let Err(error) = header_lines(bytes, &mut at, limits, &mut index) {
-        fault.get_or_insert(error);
+    let mut parsed = Ok(Message::borrowed(bytes, Index::new(start, bytes.len())));
+    // Filled where it will be returned: an index is too large to be moved about.
+    if let Ok(message) = &mut parsed {
+        let (core, lines) = header_lines(bytes, at, limits, message.index_mut());
+        for error in
+            [lines, core.check(bytes, limits, message.index_mut())].into_iter().filter_map(Result::err)
+        {
+            fault.get_or_insert(error);
+        }
     }
-    if let Err(error) = core_fields(bytes, &mut index, limits) {
-        fault.get_or_insert(error);
-    }
-    let message = Message::borrowed(bytes, index);
     match fault {
-        None => Ok(message),
-        Some(error) => Err(Malformed { error, partial: Some(message) }),
+        None => parsed,
+        Some(error) => parsed.and_then(|message| Err(Malformed { error, partial: Some(message) })),
     }
 }
 
@@ -72,11 +63,12 @@ fn start_line(bytes: &[u8], line: &[u8]) -> Result<(Start, Option<Error>), Error
     let space = memchr::memrchr(b' ', rest).ok_or_else(|| not_sip(line))?;
     let (uri, version) = rest.split_at_checked(space).ok_or(ErrorKind::StartLine)?;
     let version = version.trim_ascii_start();
-    let fault = if !is_version(version) && !version.is_empty() {
+    let current = version.eq_ignore_ascii_case(b"SIP/2.0");
+    let fault = if !current && !is_version(version) && !version.is_empty() {
         return Err(not_sip(line));
     } else if !lex::is_token(method) || version.is_empty() {
         Some(Error::new(0, ErrorKind::StartLine))
-    } else if !version.eq_ignore_ascii_case(b"SIP/2.0") {
+    } else if !current {
         Some(Error::new(line.len() - version.len(), ErrorKind::Version))
     } else if Uri::parse(uri).is_err() {
         Some(Error::new(method.len() + 1, ErrorKind::RequestUri))
@@ -119,162 +111,132 @@ fn status_line(bytes: &[u8], line: &[u8]) -> Result<Start, ErrorKind> {
     Ok(Start::Response { status, reason: Span::of(bytes, reason) })
 }
 
-/// Splits the header section into fields; `at` moves from its first line to the body.
+/// Splits the header section into fields.
 ///
 /// A faulty line is left out and its fault returned, but the lines after it are still read, so that the message
 /// can be answered. Without an end the section reaches to the end of the bytes.
-fn header_lines(bytes: &[u8], at: &mut usize, limits: &Limits, index: &mut Index) -> Result<(), Error> {
-    let section = *at;
+fn header_lines(bytes: &[u8], at: usize, limits: &Limits, index: &mut Index) -> (Core, Result<(), Error>) {
     let max_line = limits.line.min(MAX_LINE);
+    let mut lines = Lines::new(bytes, at);
+    let mut core = Core::default();
     let mut fault = Ok(());
     loop {
-        let start = *at;
-        if let Some([b'\r', b'\n']) = bytes.get(start..start + 2) {
-            index.body = start as u32 + 2;
-            return fault;
+        let start = lines.at();
+        let Some((length, field)) = lines.next() else { break };
+        if index.lines.len() >= limits.header_lines || start - at > limits.header_section {
+            return (core, fault.and(Err(Error::new(start, ErrorKind::TooLarge))));
         }
-        if index.lines.len() >= limits.header_lines || start - section > limits.header_section {
-            return fault.and(Err(Error::new(start, ErrorKind::TooLarge)));
-        }
-        let Some(end) = line_end(bytes, start) else {
-            return fault.and(Err(Error::new(start, ErrorKind::LineEnd)));
-        };
-        *at = end;
-        match field(bytes, start, end, max_line) {
-            Ok(line) => index.lines.push(line),
+        match field {
+            _ if length > max_line.saturating_add(2) => {
+                fault = fault.and(Err(Error::new(start, ErrorKind::TooLarge)));
+            }
+            Ok(field) => {
+                let line = Line::new(field.name, start, offset_in(bytes, field.value), field.value.len());
+                index.lines.push(line);
+                core.note(line);
+            }
             Err(kind) => fault = fault.and(Err(Error::new(start, kind))),
         }
     }
-}
-
-/// The offset behind the CRLF that ends the field at `start`, folded lines included (RFC 3261 §7.3.1).
-pub(crate) fn line_end(bytes: &[u8], start: usize) -> Option<usize> {
-    let mut at = start;
-    loop {
-        at += memchr::memchr(b'\n', bytes.get(at..)?)? + 1;
-        if !matches!(bytes.get(at), Some(b' ' | b'\t')) {
-            return Some(at);
-        }
+    match lines.body() {
+        Some(body) => index.body = body as u32,
+        None => fault = fault.and(Err(Error::new(lines.at(), ErrorKind::LineEnd))),
     }
+    (core, fault)
 }
 
-fn field(bytes: &[u8], start: usize, end: usize, max_line: usize) -> Result<Line, ErrorKind> {
-    let line = bytes.get(start..end).and_then(|line| line.strip_suffix(b"\r\n")).ok_or(ErrorKind::LineEnd)?;
-    if line.len() > max_line {
-        return Err(ErrorKind::TooLarge);
-    }
-    let (value, name) =
-        terminated(lex::token, lex::separator(b':')).parse(line).map_err(|_| ErrorKind::HeaderLine)?;
-    let trimmed = lex::trim(value);
-    let offset = if trimmed.is_empty() { line.len() - value.len() } else { offset_in(line, trimmed) };
-    Ok(Line::new(Name::lookup(name), start, start + offset, trimmed.len()))
-}
-
+#[inline]
 fn offset_in(whole: &[u8], part: &[u8]) -> usize {
     (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize)
 }
 
-/// The fields that are checked at once (RFC 3261 §8.1.1). All are looked at, so that what is sound can be used in
-/// an answer; the first fault counts.
-fn core_fields(bytes: &[u8], index: &mut Index, limits: &Limits) -> Result<(), Error> {
-    const SINGLE: [Name; 7] = [
-        Name::From,
-        Name::To,
-        Name::CallId,
-        Name::CSeq,
-        Name::MaxForwards,
-        Name::ContentLength,
-        Name::ContentType,
-    ];
-    let mut found = [None; SINGLE.len()];
-    let mut top_via = None;
-    let mut vias = 0;
-    let mut fault = Ok(());
-    for line in &index.lines {
-        let name = line.name();
-        if name == Name::Via {
-            vias += 1;
-            top_via.get_or_insert(*line);
-        } else if let Some(slot) =
-            SINGLE.iter().position(|single| *single == name).and_then(|at| found.get_mut(at))
-        {
-            if slot.is_some() {
-                fault = fault.and(Err(Error::new(line.start(), ErrorKind::Repeated(name))));
-            } else {
-                *slot = Some(*line);
-            }
-        }
-    }
-    if vias > limits.vias {
-        fault = fault.and(Err(Error::new(0, ErrorKind::TooLarge)));
-    }
-    let mut check = |name: Name, line: Option<Line>, result: Option<Result<(), Error>>| {
-        let start = line.map_or(0, Line::start);
-        let error = match result {
-            None => Error::new(bytes.len().min(index.body as usize), ErrorKind::Missing(name)),
-            Some(Err(_)) => Error::new(start, ErrorKind::Field(name)),
-            Some(Ok(())) => return,
-        };
-        fault = fault.and(Err(error));
-    };
-
-    let [from, to, call_id, cseq, max_forwards, content_length, _] = found;
-    // What stands behind the first element is a comma and more, or nothing.
-    let via = top_via.map(|line| match Via::list(line.value(bytes)).next() {
-        Some(via) => via.map(|via| index.via = via.spans(bytes)),
-        None => Err(Error::new(0, ErrorKind::Syntax)),
-    });
-    check(Name::Via, top_via, via);
-    let parsed =
-        from.map(|line| Address::whole(line.value(bytes)).map(|from| index.from = from.spans(bytes)));
-    check(Name::From, from, parsed);
-    let parsed = to.map(|line| Address::whole(line.value(bytes)).map(|to| index.to = to.spans(bytes)));
-    check(Name::To, to, parsed);
-    let parsed = call_id.map(|line| {
-        let value = line.value(bytes);
-        complete(value, lex::call_id)
-            .map(|call_id| index.call_id = Span::of(bytes, call_id))
-            .map_err(|offset| Error::new(offset, ErrorKind::Syntax))
-    });
-    check(Name::CallId, call_id, parsed);
-    let parsed = cseq.map(|line| {
-        CSeq::whole(line.value(bytes)).map(|cseq| {
-            index.cseq = cseq.number;
-            index.cseq_method = Span::of(bytes, cseq.method.as_bytes_in(line.value(bytes)));
-        })
-    });
-    check(Name::CSeq, cseq, parsed);
-    if let Some(line) = max_forwards {
-        let parsed =
-            complete(line.value(bytes), lex::number::<u8>).map(|hops| index.max_forwards = Some(hops));
-        check(
-            Name::MaxForwards,
-            max_forwards,
-            Some(parsed.map_err(|offset| Error::new(offset, ErrorKind::Syntax))),
-        );
-    }
-    if let Some(line) = content_length {
-        let parsed = complete(line.value(bytes), lex::number::<u32>).map(|_| ());
-        check(
-            Name::ContentLength,
-            content_length,
-            Some(parsed.map_err(|at| Error::new(at, ErrorKind::Syntax))),
-        );
-    }
-    fault?;
-    if let Start::Request { method, .. } = index.start {
-        if method.get(bytes) != index.cseq_method.get(bytes) {
-            let start = cseq.map_or(0, Line::start);
-            return Err(Error::new(start, ErrorKind::MethodMismatch));
-        }
-    }
-    Ok(())
+/// The lines of the fields that are checked at once (RFC 3261 §8.1.1).
+#[derive(Default)]
+struct Core {
+    vias: usize,
+    via: Option<Line>,
+    from: Option<Line>,
+    to: Option<Line>,
+    call_id: Option<Line>,
+    cseq: Option<Line>,
+    max_forwards: Option<Line>,
+    content_length: Option<Line>,
+    content_type: Option<Line>,
+    repeated: Option<Line>,
 }
 
-impl<'b> Method<'b> {
-    /// The method's token where it stands in `value`.
-    fn as_bytes_in(&self, value: &'b [u8]) -> &'b [u8] {
-        let length = self.as_bytes().len();
-        value.get(value.len() - length.min(value.len())..).unwrap_or_default()
+impl Core {
+    #[inline]
+    fn note(&mut self, line: Line) {
+        let slot = match line.name() {
+            Name::Via => {
+                self.vias += 1;
+                self.via.get_or_insert(line);
+                return;
+            }
+            Name::From => &mut self.from,
+            Name::To => &mut self.to,
+            Name::CallId => &mut self.call_id,
+            Name::CSeq => &mut self.cseq,
+            Name::MaxForwards => &mut self.max_forwards,
+            Name::ContentLength => &mut self.content_length,
+            Name::ContentType => &mut self.content_type,
+            _ => return,
+        };
+        if slot.is_some() {
+            self.repeated.get_or_insert(line);
+        } else {
+            *slot = Some(line);
+        }
+    }
+
+    /// Reads the fields into the index. All are looked at, so that what is sound can be used in an answer; the first
+    /// fault counts.
+    fn check(&self, bytes: &[u8], limits: &Limits, index: &mut Index) -> Result<(), Error> {
+        let mut fault = match self.repeated {
+            Some(line) => Err(Error::new(line.start(), ErrorKind::Repeated(line.name()))),
+            None => Ok(()),
+        };
+        if self.vias > limits.vias {
+            fault = fault.and(Err(Error::new(0, ErrorKind::TooLarge)));
+        }
+        let body = bytes.len().min(index.body as usize);
+        let mut must = |name, line: Option<Line>, read: &mut dyn FnMut(&[u8]) -> Result<(), usize>| {
+            let error = match line.map(|line| (line.start(), read(line.value(bytes)))) {
+                Some((_, Ok(()))) => return,
+                Some((start, Err(_))) => Error::new(start, ErrorKind::Field(name)),
+                None => Error::new(body, ErrorKind::Missing(name)),
+            };
+            fault = fault.and(Err(error));
+        };
+        must(Name::Via, self.via, &mut |value| Via::index(value, bytes).map(|via| index.via = via));
+        must(Name::From, self.from, &mut |value| Address::index(value, bytes).map(|from| index.from = from));
+        must(Name::To, self.to, &mut |value| Address::index(value, bytes).map(|to| index.to = to));
+        must(Name::CallId, self.call_id, &mut |value| {
+            complete(value, lex::call_id).map(|call_id| index.call_id = Span::of(bytes, call_id))
+        });
+        must(Name::CSeq, self.cseq, &mut |value| {
+            complete(value, separated_pair(lex::number, lex::lws1, lex::token)).map(|(number, method)| {
+                index.cseq = number;
+                index.cseq_method = Span::of(bytes, method);
+            })
+        });
+        if self.max_forwards.is_some() {
+            must(Name::MaxForwards, self.max_forwards, &mut |value| {
+                complete(value, lex::number).map(|hops| index.max_forwards = Some(hops))
+            });
+        }
+        if self.content_length.is_some() {
+            must(Name::ContentLength, self.content_length, &mut |value| {
+                complete(value, lex::number).map(|length| index.content_length = Some(length))
+            });
+        }
+        fault?;
+        match index.start {
+            Start::Request { method, .. } if method.get(bytes) != index.cseq_method.get(bytes) => {
+                Err(Error::new(self.cseq.map_or(0, Line::start), ErrorKind::MethodMismatch))
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -35,6 +35,15 @@ impl<'b> Message<'b> {
         self.index
     }
 
+    pub(crate) const fn index_mut(&mut self) -> &mut Index {
+        &mut self.index
+    }
+
+    /// The same message, ending where its body ends: `bytes` begin with its own.
+    pub(crate) fn end_at(&mut self, bytes: &'b [u8], end: usize) {
+        self.bytes = Cow::Borrowed(bytes.get(..end).unwrap_or(bytes));
+    }
+
     /// The message with a copy of its bytes, for another task or a later time.
     pub fn into_owned(self) -> Message<'static> {
         Message { bytes: Cow::Owned(self.bytes.into_owned()), index: self.index }
@@ -48,6 +57,10 @@ impl<'b> Message<'b> {
     /// The body: what stands behind the empty line, as far as Content-Length says.
     pub fn body(&self) -> &[u8] {
         self.bytes.get(self.index.body as usize..).unwrap_or_default()
+    }
+
+    pub(crate) fn content_length(&self) -> Option<usize> {
+        self.index.content_length.map(|length| length as usize)
     }
 
     pub(crate) const fn is_request(&self) -> bool {
@@ -100,6 +113,17 @@ impl<'b> Message<'b> {
             spelt: line.spelt(&self.bytes),
             value: line.value(&self.bytes),
         })
+    }
+
+    /// The header lines as they stand, folds and line ends included.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (Name, &[u8])> {
+        let ends = self.index.lines.iter().skip(1).map(|next| next.start());
+        let ends = ends.chain([(self.index.body as usize).saturating_sub(2)]);
+        self.index
+            .lines
+            .iter()
+            .zip(ends)
+            .map(|(line, end)| (line.name(), self.bytes.get(line.start()..end).unwrap_or_default()))
     }
 
     /// The value of the first field of a name that this library does not know; the name is compared without case.
@@ -200,9 +224,11 @@ impl<'b> Request<'b> {
     /// # Errors
     /// What is wrong with the message, and where; [`ErrorKind::StartLine`] if it is a response.
     pub fn parse(datagram: &'b [u8]) -> Result<Self, Error> {
-        let message =
-            crate::framing::datagram(datagram, &Limits::DEFAULT).map_err(|malformed| malformed.error)?;
-        message.classify().map_err(|_| Error::new(0, ErrorKind::StartLine))
+        match crate::framing::datagram(datagram, &Limits::DEFAULT) {
+            Ok(message) if message.is_request() => Ok(Self(message)),
+            Ok(_) => Err(Error::new(0, ErrorKind::StartLine)),
+            Err(malformed) => Err(malformed.error),
+        }
     }
 
     /// The method of the Request-Line.
@@ -236,11 +262,10 @@ impl<'b> Response<'b> {
     /// # Errors
     /// What is wrong with the message, and where; [`ErrorKind::StartLine`] if it is a request.
     pub fn parse(datagram: &'b [u8]) -> Result<Self, Error> {
-        let message =
-            crate::framing::datagram(datagram, &Limits::DEFAULT).map_err(|malformed| malformed.error)?;
-        match message.classify() {
+        match crate::framing::datagram(datagram, &Limits::DEFAULT) {
+            Ok(message) if !message.is_request() => Ok(Self(message)),
             Ok(_) => Err(Error::new(0, ErrorKind::StartLine)),
-            Err(response) => Ok(response),
+            Err(malformed) => Err(malformed.error),
         }
     }
 

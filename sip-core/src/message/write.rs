@@ -1,6 +1,6 @@
 //! Writing messages: everything appends to one buffer, the caller's or a pooled one.
 
-use super::{Error, ErrorKind, Method, Status, lex};
+use super::{Error, ErrorKind, Method, Request, Status, lex};
 use crate::headers::Name;
 use alloc::vec::Vec;
 
@@ -31,6 +31,31 @@ impl<'o> Writer<'o> {
         out.extend_from_slice(status.reason().as_bytes());
         out.extend_from_slice(b"\r\n");
         Self { out }
+    }
+
+    /// Starts the response to a request: the status line, and what a response repeats (RFC 3261 §8.2.6.2, §12.1.1): every Via,
+    /// From, Call-ID, CSeq, To with this tag if it has none yet (a 100 gets none), and Record-Route below 300. The lines are
+    /// copied as they stand.
+    ///
+    /// [`Endpoint::respond`](crate::Endpoint::respond) does more: it fills `received` and `rport`, and repeats the response.
+    pub fn answer(out: &'o mut Vec<u8>, request: &Request<'_>, status: Status, tag: &str) -> Self {
+        let writer = Self::response(out, status);
+        let tagged = request.to_tag().is_some() || status == Status::TRYING || tag.is_empty();
+        for (name, line) in request.lines() {
+            match name {
+                Name::Via | Name::From | Name::CallId | Name::CSeq => writer.out.extend_from_slice(line),
+                Name::RecordRoute if status.code() < 300 => writer.out.extend_from_slice(line),
+                Name::To if tagged => writer.out.extend_from_slice(line),
+                Name::To => {
+                    writer.out.extend_from_slice(lex::trim(line));
+                    writer.out.extend_from_slice(b";tag=");
+                    writer.out.extend_from_slice(tag.as_bytes());
+                    writer.out.extend_from_slice(b"\r\n");
+                }
+                _ => {}
+            }
+        }
+        writer
     }
 
     /// Goes on with a message that `out` ends in the middle of.

@@ -8,7 +8,7 @@ pub(crate) use compare::hosts as same_host;
 pub use sip::{SipUri, UriParams};
 pub use tel::TelUri;
 
-use crate::message::{Error, ErrorKind};
+use crate::message::{Error, ErrorKind, lex};
 use core::fmt;
 use core::net::Ipv6Addr;
 
@@ -32,24 +32,26 @@ impl<'a> Uri<'a> {
     /// # Errors
     /// No scheme, bytes that no URI may hold, or a SIP, SIPS or tel URI that breaks its grammar.
     pub fn parse(text: &'a [u8]) -> Result<Self, Error> {
-        let syntax = |offset| Error::new(offset, ErrorKind::Syntax);
-        crate::message::lex::complete(text, crate::message::lex::uri).map_err(syntax)?;
-        check_escapes(text).map_err(syntax)?;
-        let colon = memchr::memchr(b':', text).ok_or_else(|| syntax(text.len()))?;
-        let (Some(scheme), Some(rest)) = (text.get(..colon), text.get(colon + 1..)) else {
-            return Err(syntax(colon));
-        };
-        let at = |error: Error| syntax(colon + 1 + error.offset as usize);
-        if scheme.eq_ignore_ascii_case(b"sip") {
-            SipUri::parse(false, rest).map(Self::Sip).map_err(at)
-        } else if scheme.eq_ignore_ascii_case(b"sips") {
-            SipUri::parse(true, rest).map(Self::Sip).map_err(at)
-        } else if scheme.eq_ignore_ascii_case(b"tel") {
-            TelUri::parse(rest).map(Self::Tel).map_err(at)
-        } else if rest.is_empty() {
-            Err(syntax(text.len()))
-        } else {
-            Ok(Self::Other(text))
+        Self::lex(text).map_err(|offset| Error::new(offset, ErrorKind::Syntax))
+    }
+
+    fn lex(text: &'a [u8]) -> Result<Self, usize> {
+        match text {
+            [b's' | b'S', b'i' | b'I', b'p' | b'P', b':', rest @ ..] => {
+                SipUri::parse(false, rest).map(Self::Sip).map_err(|offset| 4 + offset)
+            }
+            [b's' | b'S', b'i' | b'I', b'p' | b'P', b's' | b'S', b':', rest @ ..] => {
+                SipUri::parse(true, rest).map(Self::Sip).map_err(|offset| 5 + offset)
+            }
+            [b't' | b'T', b'e' | b'E', b'l' | b'L', b':', rest @ ..] => {
+                TelUri::parse(rest).map(Self::Tel).map_err(|offset| 4 + offset)
+            }
+            _ => match lex::complete(text, lex::uri)? {
+                _ if memchr::memchr(b':', text) == Some(text.len() - 1) || !lex::is_uri_text(text) => {
+                    Err(text.len())
+                }
+                whole => Ok(Self::Other(whole)),
+            },
         }
     }
 
@@ -66,19 +68,6 @@ impl<'a> Uri<'a> {
     pub fn equivalent(&self, other: &Uri<'_>) -> bool {
         compare::uris(self, other)
     }
-}
-
-/// Every `%` stands before two hexadecimal digits (RFC 3261 §25.1, `escaped`).
-fn check_escapes(text: &[u8]) -> Result<(), usize> {
-    let mut at = 0;
-    while let Some(step) = text.get(at..).and_then(|rest| memchr::memchr(b'%', rest)) {
-        at += step;
-        match text.get(at + 1..at + 3) {
-            Some([high, low]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => at += 3,
-            _ => return Err(at),
-        }
-    }
-    Ok(())
 }
 
 /// `[…]` around an IPv6 address (RFC 5954).

@@ -1,13 +1,10 @@
 //! SIP and SIPS URIs (RFC 3261 §19.1.1).
 
 use super::text;
-use crate::message::{Error, ErrorKind, lex};
+use crate::message::lex;
 use core::fmt;
 use core::net::IpAddr;
 use core::num::NonZero;
-use nom::Parser;
-use nom::combinator::opt;
-use nom::sequence::{pair, preceded};
 
 /// A SIP or SIPS URI; every part as it is spelt, escapes included.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,103 +26,36 @@ pub struct SipUri<'a> {
 }
 
 impl<'a> SipUri<'a> {
-    /// `text` is what stands behind the scheme and its colon; its escapes have been checked.
-    pub(super) fn parse(secure: bool, text: &'a [u8]) -> Result<Self, Error> {
-        let (user, password, rest) = match memchr::memchr(b'@', text) {
-            None => (None, None, text),
-            Some(at) => {
-                let userinfo = text.get(..at).unwrap_or_default();
-                let rest = text.get(at + 1..).unwrap_or_default();
-                let (user, password) = match memchr::memchr(b':', userinfo) {
-                    Some(colon) => (userinfo.get(..colon), userinfo.get(colon + 1..)),
-                    None => (Some(userinfo), None),
-                };
-                let user = user.filter(|user| !user.is_empty() && user.iter().all(|byte| is_user(*byte)));
-                if user.is_none()
-                    || password.is_some_and(|password| !password.iter().all(|byte| is_user(*byte)))
-                {
-                    return Err(Error::new(0, ErrorKind::Syntax));
-                }
-                (user, password, rest)
-            }
+    /// `text` is what stands behind the scheme and its colon. The error is an offset.
+    #[inline]
+    pub(super) fn parse(secure: bool, text: &'a [u8]) -> Result<Self, usize> {
+        // What may stand in a user part may stand in the rest too: the user ends at the first `@`.
+        let (user, password, rest) = match lex::user(text) {
+            (userinfo, [b'@', rest @ ..]) => match userinfo.iter().position(|byte| *byte == b':') {
+                None if !userinfo.is_empty() => (Some(userinfo), None, rest),
+                None | Some(0) => return Err(0),
+                Some(colon) => (userinfo.get(..colon), userinfo.get(colon + 1..), rest),
+            },
+            _ => (None, None, text),
         };
-        let fault = |offset| Error::new(text.len() - rest.len() + offset, ErrorKind::Syntax);
-        let hostport = pair(lex::host, opt(preceded(lex::byte(b':'), lex::port)));
-        let (host, port, params, headers) = lex::complete(
-            rest,
-            (hostport, UriParams::lex, headers)
-                .map(|((host, port), params, headers)| (host, port, params, headers)),
-        )
-        .map_err(fault)?;
-        Ok(Self { secure, user, password, host, port: port.and_then(NonZero::new), params, headers })
+        let fault = |fault| text.len() - lex::left(fault);
+        let (rest, host) = lex::host(rest).map_err(fault)?;
+        let (rest, port) = match rest {
+            [b':', rest @ ..] => lex::port(rest).map_err(fault)?,
+            _ => (rest, 0),
+        };
+        let (rest, params) = UriParams::lex(rest).map_err(fault)?;
+        let headers = match rest {
+            [] => rest,
+            [b'?', rest @ ..] if !rest.is_empty() && lex::is_uri_text(rest) && !rest.contains(&b'@') => rest,
+            _ => return Err(text.len() - rest.len()),
+        };
+        Ok(Self { secure, user, password, host, port: NonZero::new(port), params, headers })
     }
 
     /// The address that the host is, if it is no name.
     pub fn host_ip(&self) -> Option<IpAddr> {
         super::ip(self.host)
-    }
-}
-
-/// The user part and the password, without the escapes.
-fn is_user(byte: u8) -> bool {
-    // unreserved, user-unreserved and `%`; the colon of a telephone subscriber too
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'_'
-                | b'.'
-                | b'!'
-                | b'~'
-                | b'*'
-                | b'\''
-                | b'('
-                | b')'
-                | b'%'
-                | b'&'
-                | b'='
-                | b'+'
-                | b'$'
-                | b','
-                | b';'
-                | b'?'
-                | b'/'
-                | b':'
-                | b'#'
-                | b'['
-                | b']'
-        )
-}
-
-/// `paramchar`
-fn is_param(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'_'
-                | b'.'
-                | b'!'
-                | b'~'
-                | b'*'
-                | b'\''
-                | b'('
-                | b')'
-                | b'%'
-                | b'['
-                | b']'
-                | b'/'
-                | b':'
-                | b'&'
-                | b'+'
-                | b'$'
-                | b','
-        )
-}
-
-fn headers(input: &[u8]) -> lex::Lexed<'_, &[u8]> {
-    match input {
-        [] => Ok((input, input)),
-        [b'?', rest @ ..] if !rest.is_empty() && !rest.contains(&b'@') => Ok((&[], rest)),
-        _ => lex::fail(input),
     }
 }
 
@@ -135,6 +65,7 @@ pub struct UriParams<'a>(&'a [u8]);
 
 impl<'a> UriParams<'a> {
     /// `*( ";" pname [ "=" pvalue ] )`
+    #[inline]
     pub(super) fn lex(input: &'a [u8]) -> lex::Lexed<'a, Self> {
         let mut rest = input;
         while let [b';', tail @ ..] = rest {
@@ -172,13 +103,12 @@ impl<'a> UriParams<'a> {
 }
 
 /// The parameter at the start of `input`, and what is behind it.
+#[inline]
 fn split_param(input: &[u8]) -> ((&[u8], &[u8]), &[u8]) {
-    let end = input.iter().position(|byte| !is_param(*byte)).unwrap_or(input.len());
-    let (name, rest) = input.split_at_checked(end).unwrap_or_default();
+    let (name, rest) = lex::uri_param_name(input);
     match rest {
-        [b'=', value @ ..] => {
-            let end = value.iter().position(|byte| !is_param(*byte) && *byte != b'=').unwrap_or(value.len());
-            let (value, rest) = value.split_at_checked(end).unwrap_or_default();
+        [b'=', rest @ ..] => {
+            let (value, rest) = lex::uri_param_value(rest);
             ((name, value), rest)
         }
         _ => ((name, b""), rest),

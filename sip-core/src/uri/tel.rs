@@ -1,7 +1,7 @@
 //! Telephone numbers as URIs (RFC 3966).
 
 use super::{UriParams, text};
-use crate::message::{Error, ErrorKind, lex};
+use crate::message::lex;
 use core::fmt;
 
 /// A tel URI.
@@ -14,12 +14,11 @@ pub struct TelUri<'a> {
 }
 
 impl<'a> TelUri<'a> {
-    /// `text` is what stands behind `tel:`.
-    pub(super) fn parse(text: &'a [u8]) -> Result<Self, Error> {
+    /// `text` is what stands behind `tel:`. The error is an offset.
+    pub(super) fn parse(text: &'a [u8]) -> Result<Self, usize> {
         let end = memchr::memchr(b';', text).unwrap_or(text.len());
         let (number, rest) = text.split_at_checked(end).unwrap_or_default();
-        let fault = |offset| Error::new(offset, ErrorKind::Syntax);
-        let params = lex::complete(rest, UriParams::lex).map_err(|offset| fault(end + offset))?;
+        let params = lex::complete(rest, UriParams::lex).map_err(|offset| end + offset)?;
         let uri = Self { number, params };
         let sound = match number {
             [b'+', digits @ ..] => {
@@ -34,7 +33,7 @@ impl<'a> TelUri<'a> {
                     && params.get("phone-context").is_some_and(|context| !context.is_empty())
             }
         };
-        if sound { Ok(uri) } else { Err(fault(0)) }
+        if sound { Ok(uri) } else { Err(0) }
     }
 
     /// Whether the number is global: written from the country code on.
