@@ -6,7 +6,7 @@ use crate::message::{AddressSpans, Error, ErrorKind, Span};
 use crate::uri::Uri;
 use alloc::vec::Vec;
 use nom::Parser;
-use nom::sequence::{pair, terminated};
+use nom::sequence::terminated;
 
 /// `( name-addr / addr-spec ) *( SEMI generic-param )`
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
@@ -94,6 +94,7 @@ impl<'a> Address<'a> {
 }
 
 /// `name-addr`: the display name and the text of the URI.
+#[inline]
 fn name_addr(input: &[u8]) -> Lexed<'_, (&[u8], &[u8])> {
     let (rest, display) = display_name(input)?;
     let (rest, ()) = lex::byte(b'<')(rest)?;
@@ -150,6 +151,7 @@ routes! {
 
 /// `name-addr *( SEMI rr-param )`: here the angle brackets are a must.
 fn route(input: &[u8]) -> Lexed<'_, Address<'_>> {
-    let (rest, ((display, uri_bytes), params)) = pair(name_addr, Params::lex).parse(input)?;
+    let (rest, (display, uri_bytes)) = name_addr(input)?;
+    let (rest, params) = Params::lex(rest)?;
     Ok((rest, Address { display, uri_bytes, params }))
 }

@@ -78,24 +78,24 @@ impl<'a, T: Header<'a>> Iterator for List<'a, T> {
     fn next(&mut self) -> Option<Self::Item> {
         let input = self.rest.take()?;
         match T::parse(input) {
-            Ok((value, rest)) => match lex::separator(b',')(rest) {
-                Ok((more, ())) => {
-                    self.rest = Some(more);
-                    Some(Ok(value))
+            Ok((value, rest)) => {
+                self.rest = lex::past(b',', rest);
+                if self.rest.is_none() && !rest.is_empty() {
+                    return Some(Err(Error::new(input.len() - rest.len(), ErrorKind::Syntax)));
                 }
-                Err(_) if rest.is_empty() => Some(Ok(value)),
-                Err(_) => Some(Err(Error::new(input.len() - rest.len(), ErrorKind::Syntax))),
-            },
+                Some(Ok(value))
+            }
             Err(error) => Some(Err(error)),
         }
     }
 }
 
 /// Runs a parser of the grammar as one of a header: blanks around the value are no part of it.
+#[inline]
 fn value<'a, T>(input: &'a [u8], parser: impl Fn(&'a [u8]) -> Lexed<'a, T>) -> Result<(T, &'a [u8]), Error> {
-    let start = lex::lws(input).map_or(input, |(rest, ())| rest);
+    let start = lex::skip(input);
     match parser(start) {
-        Ok((rest, found)) => Ok((found, lex::lws(rest).map_or(rest, |(rest, ())| rest))),
+        Ok((rest, found)) => Ok((found, lex::skip(rest))),
         Err(fault) => Err(Error::new(input.len().saturating_sub(lex::left(fault)), ErrorKind::Syntax)),
     }
 }

@@ -2,8 +2,6 @@
 
 use crate::message::lex::{self, Lexed};
 use core::fmt;
-use nom::Parser;
-use nom::sequence::preceded;
 
 /// Header parameters as they stand, checked when they were parsed.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -22,11 +20,11 @@ impl<'a> Params<'a> {
     /// Parses parameters, and finds the value of one of them on the way.
     #[inline]
     pub(crate) fn lex_and_get(input: &'a [u8], name: &str) -> Lexed<'a, (Self, Option<&'a [u8]>)> {
-        let (mut rest, mut wanted) = (input, None);
-        if rest.is_empty() {
-            return Ok((rest, (Self::default(), None)));
+        if let [] | [b',', ..] = input {
+            return Ok((input, (Self::default(), None)));
         }
-        while let Ok((after, ())) = lex::separator(b';')(rest) {
+        let (mut rest, mut wanted) = (input, None);
+        while let Some(after) = lex::past(b';', rest) {
             let (behind, (found, value)) = param(after)?;
             if wanted.is_none() && found.eq_ignore_ascii_case(name.as_bytes()) {
                 wanted = Some(value);
@@ -41,7 +39,7 @@ impl<'a> Params<'a> {
     pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         let mut rest = self.0;
         core::iter::from_fn(move || {
-            let (after, found) = preceded(lex::separator(b';'), param).parse(rest).ok()?;
+            let (after, found) = param(lex::past(b';', rest)?).ok()?;
             rest = after;
             Some(found)
         })
@@ -61,10 +59,13 @@ impl<'a> Params<'a> {
 /// `token [ EQUAL gen-value ]`; an equal sign with nothing behind it is no value, not an empty one.
 #[inline]
 fn param(input: &[u8]) -> Lexed<'_, (&[u8], &[u8])> {
-    let (rest, name) = lex::token(input)?;
-    match lex::separator(b'=')(rest) {
-        Ok((value, ())) => lex::parameter_value(value).map(|(rest, value)| (rest, (name, value))),
-        Err(_) => Ok((rest, (name, b""))),
+    let (name, rest) = lex::token_or_none(input);
+    if name.is_empty() {
+        return lex::fail(input);
+    }
+    match lex::past(b'=', rest) {
+        Some(value) => lex::parameter_value(value).map(|(rest, value)| (rest, (name, value))),
+        None => Ok((rest, (name, b""))),
     }
 }
 

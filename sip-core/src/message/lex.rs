@@ -298,14 +298,19 @@ pub(crate) fn port(input: &[u8]) -> Lexed<'_, u16> {
 /// `[LWS]`, folded lines included: what separates, or nothing.
 #[inline]
 pub(crate) fn lws(input: &[u8]) -> Lexed<'_, ()> {
+    Ok((skip(input), ()))
+}
+
+/// What stands behind blanks and folds, if there are any.
+#[inline]
+pub(crate) fn skip(input: &[u8]) -> &[u8] {
     match input {
-        [b' ', rest @ ..] if rest.first().is_some_and(|next| *next > b' ') => Ok((rest, ())),
-        [b'\t' | b'\r' | b' ', ..] => Ok((blanks(input), ())),
-        _ => Ok((input, ())),
+        [first, ..] if *first > b' ' => input,
+        [] => input,
+        _ => blanks(input),
     }
 }
 
-/// What stands behind blanks and folds.
 fn blanks(input: &[u8]) -> &[u8] {
     let mut rest = input;
     loop {
@@ -319,17 +324,28 @@ fn blanks(input: &[u8]) -> &[u8] {
 
 /// `LWS`, at least one blank.
 pub(crate) fn lws1(input: &[u8]) -> Lexed<'_, ()> {
-    let (rest, ()) = lws(input)?;
+    let rest = skip(input);
     if rest.len() == input.len() { fail(input) } else { Ok((rest, ())) }
+}
+
+/// What stands behind one byte with optional blanks around it, if that is what is next.
+#[inline]
+pub(crate) fn past(byte: u8, input: &[u8]) -> Option<&[u8]> {
+    match input {
+        [first, rest @ ..] if *first == byte && rest.first().is_some_and(|next| *next > b' ') => Some(rest),
+        [first, ..] if *first > b' ' && *first != byte => None,
+        [] => None,
+        _ => separator(byte)(input).ok().map(|(rest, ())| rest),
+    }
 }
 
 /// One byte with optional blanks around it: `SLASH`, `SEMI`, `EQUAL`, `COMMA`, `COLON`
 #[inline]
 pub(crate) fn separator<'b>(byte: u8) -> impl Fn(&'b [u8]) -> Lexed<'b, ()> {
     move |input| {
-        let (rest, ()) = lws(input)?;
+        let rest = skip(input);
         match rest {
-            [first, rest @ ..] if *first == byte => lws(rest),
+            [first, rest @ ..] if *first == byte => Ok((skip(rest), ())),
             _ => fail(rest),
         }
     }

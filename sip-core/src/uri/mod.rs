@@ -35,6 +35,7 @@ impl<'a> Uri<'a> {
         Self::lex(text).map_err(|offset| Error::new(offset, ErrorKind::Syntax))
     }
 
+    #[inline]
     fn lex(text: &'a [u8]) -> Result<Self, usize> {
         match text {
             [b's' | b'S', b'i' | b'I', b'p' | b'P', b':', rest @ ..] => {
