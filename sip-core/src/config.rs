@@ -33,8 +33,13 @@ pub struct Limits {
     pub line: usize,
     /// Bytes of the header section; beyond: 513.
     pub header_section: usize,
-    /// Via lines of a message; beyond: 513.
+    /// Vias of a message; beyond: 513.
     pub vias: usize,
+    /// Routes of a message, and Record-Routes; beyond: 513.
+    pub routes: usize,
+    /// Levels of multipart bodies in each other; beyond: [`Message::parts`](crate::message::Message::parts) and its like give an
+    /// error. The machines look into no body.
+    pub multipart_depth: usize,
     /// Transactions alive at once; beyond: commands return [`Misuse::Full`](crate::Misuse::Full), new requests get
     /// 503 with Retry-After.
     pub transactions: usize,
@@ -62,6 +67,8 @@ impl Limits {
         line: 1 << 16,
         header_section: 128 << 10,
         vias: 256,
+        routes: 64,
+        multipart_depth: 8,
         transactions: 1_000_000,
         dialogs: 1_000_000,
         forks: 32,

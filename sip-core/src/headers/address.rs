@@ -1,15 +1,16 @@
-//! Addresses: From, To, Route, Record-Route, and what Contact is made of (RFC 3261 §20.10, §25.1).
+//! Addresses: what From, To, Route, Contact and many more are made of (RFC 3261 §20.10, §25.1).
 
-use super::{Header, Name, Params, value};
+use super::{Params, value};
 use crate::message::lex::{self, Lexed};
 use crate::message::{AddressSpans, Error, ErrorKind, Span};
 use crate::uri::Uri;
 use alloc::vec::Vec;
+use core::fmt;
 use nom::Parser;
 use nom::sequence::terminated;
 
 /// `( name-addr / addr-spec ) *( SEMI generic-param )`
-#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Address<'a> {
     /// The display name without its quotes, escapes left as they are; empty if there is none.
     pub display: &'a [u8],
@@ -22,6 +23,18 @@ pub struct Address<'a> {
 impl<'a> Address<'a> {
     pub(crate) fn lex(input: &'a [u8]) -> Lexed<'a, Self> {
         Self::lex_tagged(input).map(|(rest, (address, _))| (rest, address))
+    }
+
+    /// `name-addr *( SEMI rr-param )`: here the angle brackets are a must.
+    pub(crate) fn lex_route(input: &'a [u8]) -> Lexed<'a, Self> {
+        let (rest, (display, uri_bytes)) = name_addr(input)?;
+        let (rest, params) = Params::lex(rest)?;
+        Ok((rest, Self { display, uri_bytes, params }))
+    }
+
+    /// `LAQUOT absoluteURI RAQUOT *( SEMI param )`: no display name either.
+    pub(crate) fn lex_angle(input: &'a [u8]) -> Lexed<'a, Self> {
+        if input.starts_with(b"<") { Self::lex_route(input) } else { lex::fail(input) }
     }
 
     /// Parses an address, and finds its tag on the way.
@@ -122,36 +135,10 @@ fn words(input: &[u8]) -> Lexed<'_, &[u8]> {
     Ok((rest, lex::trim(input.get(..length).unwrap_or_default())))
 }
 
-macro_rules! routes {
-    ($($(#[$doc:meta])* $name:ident)*) => {$(
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub struct $name<'a>(pub Address<'a>);
-
-        impl<'a> Header<'a> for $name<'a> {
-            const NAME: Name = Name::$name;
-
-            fn parse(input: &'a [u8]) -> Result<(Self, &'a [u8]), Error> {
-                value(input, route).map(|(address, rest)| (Self(address), rest))
-            }
-
-            fn emit(&self, out: &mut Vec<u8>) {
-                self.0.emit(out);
-            }
-        }
-    )*};
-}
-
-routes! {
-    /// One element of a Route header (RFC 3261 §20.34).
-    Route
-    /// One element of a Record-Route header (RFC 3261 §20.30).
-    RecordRoute
-}
-
-/// `name-addr *( SEMI rr-param )`: here the angle brackets are a must.
-fn route(input: &[u8]) -> Lexed<'_, Address<'_>> {
-    let (rest, (display, uri_bytes)) = name_addr(input)?;
-    let (rest, params) = Params::lex(rest)?;
-    Ok((rest, Address { display, uri_bytes, params }))
+impl fmt::Debug for Address<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = Vec::new();
+        self.emit(&mut out);
+        write!(f, "{}", out.escape_ascii())
+    }
 }

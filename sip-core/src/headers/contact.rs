@@ -1,5 +1,6 @@
 //! Contact (RFC 3261 §20.10).
 
+use super::shapes::debug;
 use super::{Address, Header, Name, value};
 use crate::message::{Error, lex};
 use alloc::vec::Vec;
@@ -7,7 +8,7 @@ use nom::Parser;
 use nom::branch::alt;
 
 /// One value of Contact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Contact<'a> {
     /// `*`: all bindings of an address-of-record, to be removed (§10.2.2).
     All,
@@ -42,3 +43,5 @@ impl<'a> Header<'a> for Contact<'a> {
         }
     }
 }
+
+debug!(Contact<'_>);

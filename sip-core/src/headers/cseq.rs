@@ -1,5 +1,6 @@
 //! CSeq (RFC 3261 §20.16).
 
+use super::shapes::debug;
 use super::{Header, Name, value};
 use crate::message::{Error, Method, lex, push_number};
 use alloc::vec::Vec;
@@ -7,7 +8,7 @@ use nom::Parser;
 use nom::sequence::separated_pair;
 
 /// A sequence number and a method.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct CSeq<'a> {
     /// The number; senders keep it below 2^31.
     pub number: u32,
@@ -32,3 +33,5 @@ impl<'a> Header<'a> for CSeq<'a> {
         out.extend_from_slice(self.method.as_bytes());
     }
 }
+
+debug!(CSeq<'_>);

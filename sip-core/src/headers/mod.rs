@@ -1,4 +1,4 @@
-//! Header fields: their names, and a type for each that transactions, routing and calls need.
+//! Header fields: their names, and a type for each of RFC 3261 §20 and of the common extensions.
 //!
 //! One file holds one header or family, with its parser and its writer as a pair. [`Message::get`] and
 //! [`Message::all`] read them from a message; a header without a type here is read by its [`Name`] with
@@ -9,26 +9,65 @@
 //! [`Message::all`]: crate::message::Message::all
 
 mod address;
+mod auth;
+mod caller;
 mod contact;
 mod content;
 mod cseq;
+mod date;
+mod dialogs;
+mod events;
+mod identity;
+mod info;
 mod name;
 mod number;
 mod params;
+mod reason;
+mod received;
+mod refer;
 mod retry_after;
+mod routing;
+mod security;
+mod session;
+mod shapes;
+mod text;
 mod token;
 mod via;
+mod warning;
 
-pub use address::{Address, RecordRoute, Route};
+pub use address::Address;
+pub use auth::{
+    AuthParams, AuthenticationInfo, Authorization, ProxyAuthenticate, ProxyAuthorization, WwwAuthenticate,
+};
+pub use caller::{AcceptContact, FeatureCaps, RejectContact, RequestDisposition};
 pub use contact::Contact;
-pub use content::ContentType;
+pub use content::{
+    Accept, AcceptEncoding, AcceptLanguage, ContentDisposition, ContentEncoding, ContentLanguage,
+    ContentType, MimeVersion,
+};
 pub use cseq::CSeq;
+pub use date::{Date, Timestamp};
+pub use dialogs::{Join, Replaces, TargetDialog};
+pub use events::{AllowEvents, Event, SipETag, SipIfMatch, SubscriptionState};
+pub use identity::{
+    Diversion, From, HistoryInfo, PAssertedIdentity, PPreferredIdentity, Privacy, ReplyTo, To,
+};
+pub use info::{AlertInfo, CallInfo, ErrorInfo, InfoPackage, RecvInfo};
 pub use name::Name;
-pub use number::{ContentLength, Expires, MaxForwards};
+pub use number::{ContentLength, Expires, FlowTimer, MaxBreadth, MaxForwards, MinExpires, RSeq};
 pub use params::Params;
+pub use reason::Reason;
+pub use refer::{ReferSub, ReferTo, ReferredBy};
 pub use retry_after::RetryAfter;
-pub use token::{Allow, ProxyRequire, Require, Supported, Unsupported};
+pub use routing::{Path, RecordRoute, Route, ServiceRoute};
+pub use security::{SecurityClient, SecurityServer, SecurityVerify};
+pub use session::{MinSe, RAck, Refresher, SessionExpires, SessionId};
+pub use text::{Organization, Server, Subject, UserAgent};
+pub use token::{Allow, CallId, InReplyTo, Priority, ProxyRequire, Require, Supported, Unsupported};
 pub use via::Via;
+pub use warning::Warning;
+
+pub(crate) use received::stamped_via;
 
 use crate::message::lex::{self, Lexed};
 use crate::message::{Error, ErrorKind};
@@ -39,6 +78,9 @@ pub trait Header<'a>: Sized {
     /// Which header field holds it.
     const NAME: Name;
 
+    /// Whether a field without a value is an empty list of them.
+    const EMPTY: bool = false;
+
     /// Parses one value at the start of `input`. Returns it with what is left: nothing, or a comma and more.
     ///
     /// # Errors
@@ -47,6 +89,14 @@ pub trait Header<'a>: Sized {
 
     /// Appends the value; parsing it again gives an equal one.
     fn emit(&self, out: &mut Vec<u8>);
+
+    /// Appends the whole field: name, value, line end.
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(Self::NAME.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        self.emit(out);
+        out.extend_from_slice(b"\r\n");
+    }
 
     /// Parses a value that is the only one of its field.
     ///
@@ -61,7 +111,10 @@ pub trait Header<'a>: Sized {
 
     /// The values of a comma list. After an error it ends.
     fn list(value: &'a [u8]) -> List<'a, Self> {
-        List { rest: Some(value), header: core::marker::PhantomData }
+        List {
+            rest: Some(value).filter(|value| !Self::EMPTY || !value.is_empty()),
+            header: core::marker::PhantomData,
+        }
     }
 }
 

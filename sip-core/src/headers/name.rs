@@ -187,6 +187,11 @@ impl Name {
         }
     }
 
+    /// Every name that is known.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().map(|entry| entry.0)
+    }
+
     fn nth(at: u8) -> Self {
         Self::ALL.get(at as usize).map_or(Self::Other, |entry| entry.0)
     }

@@ -1,6 +1,7 @@
 //! `*( SEMI generic-param )`, the tail of many headers.
 
 use crate::message::lex::{self, Lexed};
+use crate::message::{Error, ErrorKind};
 use core::fmt;
 
 /// Header parameters as they stand, checked when they were parsed.
@@ -10,6 +11,14 @@ pub struct Params<'a>(&'a [u8]);
 impl<'a> Params<'a> {
     pub(crate) const fn new(checked: &'a [u8]) -> Self {
         Self(checked)
+    }
+
+    /// Parses parameters, each with its semicolon: `;refresher=uac`.
+    ///
+    /// # Errors
+    /// Where they break their grammar.
+    pub fn parse(input: &'a [u8]) -> Result<Self, Error> {
+        lex::complete(input, Self::lex).map_err(|offset| Error::new(offset, ErrorKind::Syntax))
     }
 
     /// Parses parameters up to what can't be one.
@@ -48,6 +57,12 @@ impl<'a> Params<'a> {
     /// The value of a parameter, its name compared without case.
     pub fn get(&self, name: &str) -> Option<&'a [u8]> {
         self.iter().find(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+    }
+
+    /// The value of a parameter as a number; nothing if it is none.
+    pub fn number<T: core::str::FromStr>(&self, name: &str) -> Option<T> {
+        let digits = self.get(name).filter(|value| value.iter().all(u8::is_ascii_digit))?;
+        core::str::from_utf8(digits).ok()?.parse().ok()
     }
 
     /// The parameters as they stand, from the first semicolon on.

@@ -1,5 +1,6 @@
 //! Retry-After (RFC 3261 §20.33).
 
+use super::shapes::debug;
 use super::{Header, Name, Params, value};
 use crate::message::lex::{self, Lexed};
 use crate::message::{Error, push_number};
@@ -8,7 +9,7 @@ use nom::Parser;
 use nom::combinator::opt;
 
 /// When to try again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RetryAfter<'a> {
     /// Seconds from now.
     pub seconds: u32,
@@ -65,3 +66,5 @@ fn comment(input: &[u8]) -> Lexed<'_, &[u8]> {
     }
     lex::fail(input)
 }
+
+debug!(RetryAfter<'_>);

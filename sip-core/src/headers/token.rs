@@ -1,55 +1,35 @@
-//! Lists of tokens: Allow, and the option tags of Supported, Require, Proxy-Require and Unsupported
-//! (RFC 3261 §20.5, §20.29, §20.32, §20.37, §20.40).
+//! Lists of tokens: Allow, the option tags of Supported, Require, Proxy-Require and Unsupported; Priority; identifiers of
+//! calls (RFC 3261 §20).
 
+use super::shapes::{debug, words};
 use super::{Header, Name, value};
 use crate::message::{Error, Method, lex};
 use alloc::vec::Vec;
 
-macro_rules! option_tags {
-    ($($(#[$doc:meta])* $name:ident)*) => {$(
-        $(#[$doc])* ///
-        /// Option tags compare without case.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub struct $name<'a>(pub &'a [u8]);
-
-        impl $name<'_> {
-            /// Whether this is the option tag `tag`.
-            pub fn is(&self, tag: &str) -> bool {
-                self.0.eq_ignore_ascii_case(tag.as_bytes())
-            }
-        }
-
-        impl<'a> Header<'a> for $name<'a> {
-            const NAME: Name = Name::$name;
-
-            fn parse(input: &'a [u8]) -> Result<(Self, &'a [u8]), Error> {
-                value(input, lex::token).map(|(tag, rest)| (Self(tag), rest))
-            }
-
-            fn emit(&self, out: &mut Vec<u8>) {
-                out.extend_from_slice(self.0);
-            }
-        }
-    )*};
-}
-
-option_tags! {
+words! {
     /// One extension that the sender understands.
-    Supported
+    Supported(lex::token) EMPTY;
     /// One extension that the receiver must understand.
-    Require
+    Require(lex::token);
     /// One extension that every proxy on the way must understand.
-    ProxyRequire
+    ProxyRequire(lex::token);
     /// One extension that was required and is not understood.
-    Unsupported
+    Unsupported(lex::token);
+    /// How urgent a request is: `emergency`, `urgent`, `normal`, `non-urgent`.
+    Priority(lex::token);
+    /// The identifier of a call or registration. Compared byte by byte, not by [`is`](Self::is).
+    CallId(lex::call_id);
+    /// One call that this one answers.
+    InReplyTo(lex::call_id);
 }
 
 /// One method that the sender takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Allow<'a>(pub Method<'a>);
 
 impl<'a> Header<'a> for Allow<'a> {
     const NAME: Name = Name::Allow;
+    const EMPTY: bool = true;
 
     fn parse(input: &'a [u8]) -> Result<(Self, &'a [u8]), Error> {
         value(input, lex::token).map(|(method, rest)| (Self(Method::new(method)), rest))
@@ -59,3 +39,5 @@ impl<'a> Header<'a> for Allow<'a> {
         out.extend_from_slice(self.0.as_bytes());
     }
 }
+
+debug!(Allow<'_>);

@@ -1,5 +1,6 @@
 //! Via (RFC 3261 §20.42, RFC 3581).
 
+use super::shapes::debug;
 use super::{Header, Name, Params, value};
 use crate::message::lex::{self, Lexed};
 use crate::message::{Error, Span, ViaSpans, push_number};
@@ -9,7 +10,7 @@ use nom::Parser;
 use nom::sequence::{separated_pair, terminated};
 
 /// One Via: who sent the request over what, and how the response finds back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Via<'a> {
     /// The transport token: `UDP`, `TCP`, `TLS`, `WS` …
     pub transport: &'a [u8],
@@ -91,3 +92,5 @@ impl<'a> Header<'a> for Via<'a> {
         out.extend_from_slice(self.params.as_bytes());
     }
 }
+
+debug!(Via<'_>);

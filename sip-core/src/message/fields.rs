@@ -6,8 +6,8 @@ use crate::headers::Name;
 
 /// The header fields of a section in their order, named and cut, not looked into: what a load balancer or a sniffer needs.
 ///
-/// A faulty line is an error, and the lines behind it still come. The last item is an error too if no empty line ends the
-/// section.
+/// A faulty line is an error, and the lines behind it still come. The last item is an error too if the section ends in the
+/// middle of a line, or that of a message without the empty line.
 ///
 /// ```
 /// use sip_core::message::Fields;
@@ -19,19 +19,20 @@ use crate::headers::Name;
 #[derive(Clone, Debug)]
 pub struct Fields<'b> {
     lines: Lines<'b>,
-    ended: bool,
+    /// Whether the end of the input is an end too, or the end was told already.
+    may_end: bool,
 }
 
 impl<'b> Fields<'b> {
     /// The fields of a section that begins with its first field, as in a part of a multipart body.
     pub fn new(section: &'b [u8]) -> Self {
-        Self { lines: Lines::new(section, 0), ended: false }
+        Self { lines: Lines::new(section, 0), may_end: true }
     }
 
     /// The fields of a message: its first line is passed over.
     pub fn of_message(message: &'b [u8]) -> Self {
         let start = memchr::memchr(b'\n', message).map_or(message.len(), |end| end + 1);
-        Self { lines: Lines::new(message, start), ended: false }
+        Self { lines: Lines::new(message, start), may_end: false }
     }
 
     /// What stands behind the fields that were taken, and the empty line if it is next.
@@ -52,9 +53,11 @@ impl<'b> Iterator for Fields<'b> {
             Some((_, Ok(field))) => Some(Ok(field)),
             Some((_, Err(kind))) => fail(kind),
             None => {
-                let torn = !self.ended && self.lines.body().is_none();
-                self.ended = true;
-                if torn { fail(ErrorKind::LineEnd) } else { None }
+                let end = self.lines.bytes.len();
+                let sound = self.lines.body().is_some() || self.may_end && start == end;
+                self.lines.at = if sound { start } else { end };
+                self.may_end = true;
+                if sound { None } else { fail(ErrorKind::LineEnd) }
             }
         }
     }

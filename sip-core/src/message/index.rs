@@ -11,6 +11,12 @@ pub(crate) struct Span {
     len: u32,
 }
 
+/// Where `part`, a slice of `whole`, begins in it.
+#[inline]
+pub(crate) fn offset_in(whole: &[u8], part: &[u8]) -> usize {
+    (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize)
+}
+
 impl Span {
     /// Where `part`, a slice of `whole`, lies in it; nowhere if it is none.
     #[inline]
@@ -29,6 +35,16 @@ impl Span {
 
     pub(crate) const fn is_empty(self) -> bool {
         self.len == 0
+    }
+
+    /// The span once `range`, if it lies in it, is replaced by `new` bytes.
+    pub(crate) fn grown(self, range: &core::ops::Range<usize>, new: usize) -> Self {
+        let (start, end) = (self.at as usize, self.at as usize + self.len as usize);
+        if start <= range.start && range.end <= end {
+            Self { at: self.at, len: (end - start + new - range.len()) as u32 }
+        } else {
+            self
+        }
     }
 }
 
@@ -70,6 +86,15 @@ impl Line {
 
     pub(crate) const fn start(self) -> usize {
         (self.value_and_name >> 8) as usize - self.back as usize
+    }
+
+    pub(crate) const fn len(self) -> usize {
+        self.len as usize
+    }
+
+    /// From the start of the line to its value.
+    pub(crate) const fn back(self) -> usize {
+        self.back as usize
     }
 
     pub(crate) fn value(self, whole: &[u8]) -> &[u8] {

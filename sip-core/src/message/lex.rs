@@ -253,6 +253,61 @@ pub(crate) fn is_uri_text(bytes: &[u8]) -> bool {
         })
 }
 
+/// The elements of a comma list; commas in quotes and angle brackets part none.
+pub(crate) fn elements(value: &[u8]) -> usize {
+    let (mut rest, mut count) = (value, 1);
+    while let Some(found) = memchr::memchr3(b',', b'"', b'<', rest).and_then(|at| rest.get(at..)) {
+        let [first, behind @ ..] = found else { break };
+        rest = match first {
+            b'"' => quoted(found).map_or(behind, |(rest, _)| rest),
+            b'<' => memchr::memchr(b'>', behind).and_then(|end| behind.get(end..)).unwrap_or(behind),
+            _ => {
+                count += 1;
+                behind
+            }
+        };
+    }
+    count
+}
+
+/// `*`
+pub(crate) fn star(input: &[u8]) -> Lexed<'_, &[u8]> {
+    match input.split_at_checked(1) {
+        Some((b"*", rest)) => Ok((rest, b"*")),
+        _ => fail(input),
+    }
+}
+
+/// `sess-uuid`: 32 hexadecimal digits (RFC 7989 §5).
+pub(crate) fn session_id(input: &[u8]) -> Lexed<'_, &[u8]> {
+    match token(input)? {
+        (rest, id) if id.len() == 32 && id.iter().all(u8::is_ascii_hexdigit) => Ok((rest, id)),
+        _ => fail(input),
+    }
+}
+
+/// `warn-agent`: a host with its port, or a token.
+pub(crate) fn agent(input: &[u8]) -> Lexed<'_, &[u8]> {
+    run(input, LOOSE)
+}
+
+/// The rest of a value as text.
+pub(crate) fn text(input: &[u8]) -> Lexed<'_, &[u8]> {
+    Ok((&[], trim(input)))
+}
+
+/// `1*DIGIT [ "." *DIGIT ]`
+pub(crate) fn decimal(input: &[u8]) -> Lexed<'_, &[u8]> {
+    let (rest, whole) = digits(input)?;
+    let fraction = match rest {
+        [b'.', fraction @ ..] => 1 + length(fraction, DIGIT),
+        _ => 0,
+    };
+    input
+        .split_at_checked(whole.len() + fraction)
+        .map_or_else(|| fail(input), |(found, rest)| Ok((rest, found)))
+}
+
 /// The user or the password of a SIP URI, maybe empty, and what is behind.
 #[inline]
 pub(crate) fn user(input: &[u8]) -> (&[u8], &[u8]) {

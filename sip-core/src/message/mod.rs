@@ -10,19 +10,23 @@
 //! or Contact does not keep a message from being answered or relayed. Unknown headers are opaque and kept as
 //! they came.
 
+mod edit;
 mod error;
 mod fields;
 mod index;
 pub(crate) mod lex;
 mod method;
+mod multipart;
 mod parse;
 mod status;
 mod view;
 mod write;
 
+pub use edit::{Edit, UriOf};
 pub use error::{Error, ErrorKind};
 pub use fields::Fields;
 pub use method::Method;
+pub use multipart::{Multipart, Part};
 pub use status::Status;
 pub use view::{Field, Message, Request, Response};
 pub use write::{Content, Writer};

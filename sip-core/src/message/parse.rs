@@ -1,7 +1,7 @@
 //! From bytes to an index: start line, header lines, and the fields that everything else stands on.
 
 use super::fields::Lines;
-use super::index::{Index, Line, MAX_LINE, MAX_MESSAGE, Span, Start};
+use super::index::{Index, Line, MAX_LINE, MAX_MESSAGE, Span, Start, offset_in};
 use super::lex::{self, complete};
 use super::view::Message;
 use super::{Error, ErrorKind};
@@ -145,15 +145,9 @@ fn header_lines(bytes: &[u8], at: usize, limits: &Limits, index: &mut Index) -> 
     (core, fault)
 }
 
-#[inline]
-fn offset_in(whole: &[u8], part: &[u8]) -> usize {
-    (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize)
-}
-
 /// The lines of the fields that are checked at once (RFC 3261 §8.1.1).
 #[derive(Default)]
 struct Core {
-    vias: usize,
     via: Option<Line>,
     from: Option<Line>,
     to: Option<Line>,
@@ -170,7 +164,6 @@ impl Core {
     fn note(&mut self, line: Line) {
         let slot = match line.name() {
             Name::Via => {
-                self.vias += 1;
                 self.via.get_or_insert(line);
                 return;
             }
@@ -197,7 +190,9 @@ impl Core {
             Some(line) => Err(Error::new(line.start(), ErrorKind::Repeated(line.name()))),
             None => Ok(()),
         };
-        if self.vias > limits.vias {
+        let lists =
+            [(Name::Via, limits.vias), (Name::Route, limits.routes), (Name::RecordRoute, limits.routes)];
+        if lists.into_iter().any(|(name, most)| has_more(bytes, &index.lines, name, most)) {
             fault = fault.and(Err(Error::new(0, ErrorKind::TooLarge)));
         }
         let body = bytes.len().min(index.body as usize);
@@ -239,4 +234,12 @@ impl Core {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether the fields of this name hold more than so many elements.
+fn has_more(bytes: &[u8], lines: &[Line], name: Name, most: usize) -> bool {
+    let values = || lines.iter().filter(|line| line.id() == name.id()).map(|line| line.value(bytes));
+    // There are no more elements than commas and lines; only if those are too many they are looked at closer.
+    let commas = values().map(|value| 1 + memchr::memchr_iter(b',', value).count()).sum::<usize>();
+    commas > most && values().map(lex::elements).sum::<usize>() > most
 }

@@ -35,6 +35,10 @@ impl<'b> Message<'b> {
         self.index
     }
 
+    pub(crate) const fn index(&self) -> &Index {
+        &self.index
+    }
+
     pub(crate) const fn index_mut(&mut self) -> &mut Index {
         &mut self.index
     }

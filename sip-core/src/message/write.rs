@@ -1,7 +1,7 @@
 //! Writing messages: everything appends to one buffer, the caller's or a pooled one.
 
 use super::{Error, ErrorKind, Method, Request, Status, lex};
-use crate::headers::Name;
+use crate::headers::{Header, Name};
 use alloc::vec::Vec;
 
 /// Appends a message to a buffer, from the start line to the body.
@@ -76,6 +76,22 @@ impl<'o> Writer<'o> {
             self.out.extend_from_slice(part);
         }
         self.out.extend_from_slice(b"\r\n");
+        self
+    }
+
+    /// One typed header.
+    ///
+    /// ```
+    /// use sip_core::headers::{Params, SessionExpires};
+    /// use sip_core::message::{Content, Status, Writer};
+    /// let mut out = Vec::new();
+    /// let expires = SessionExpires { seconds: 1_800, params: Params::parse(b";refresher=uas")? };
+    /// Writer::response(&mut out, Status::OK).header(&expires).finish(&Content::NONE);
+    /// assert_eq!(out, b"SIP/2.0 200 OK\r\nSession-Expires: 1800;refresher=uas\r\nContent-Length: 0\r\n\r\n");
+    /// # Ok::<(), sip_core::message::Error>(())
+    /// ```
+    pub fn header<'a>(&mut self, header: &impl Header<'a>) -> &mut Self {
+        header.write(self.out);
         self
     }
 

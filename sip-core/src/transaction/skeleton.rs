@@ -59,7 +59,7 @@ impl Skeleton {
         let mut vias = request.values(Name::Via);
         if let Some(top) = vias.next() {
             out.extend_from_slice(b"Via: ");
-            crate::transport::stamped_via(out, top, &request.via(), source);
+            crate::headers::stamped_via(out, top, &request.via(), source);
             out.extend_from_slice(b"\r\n");
         }
         let mut writer = Writer::resume(out);

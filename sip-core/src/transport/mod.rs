@@ -10,7 +10,7 @@ pub use locals::Local;
 pub(crate) use flows::{Flow, Flows};
 pub(crate) use locals::Locals;
 pub(crate) use next_hop::{NextHop, next_hop};
-pub(crate) use response::{reply_address, stamped_via};
+pub(crate) use response::reply_address;
 
 use core::fmt;
 use core::net::SocketAddr;
