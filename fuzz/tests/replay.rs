@@ -2,14 +2,6 @@
 
 use std::path::Path;
 
-type Target = (&'static str, fn(&[u8]));
-const TARGETS: [Target; 4] = [
-    ("datagram", sip_fuzz::datagram),
-    ("stream", sip_fuzz::stream),
-    ("uri", sip_fuzz::uri),
-    ("endpoint", sip_fuzz::calls),
-];
-
 fn files(folder: &Path) -> Vec<Vec<u8>> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     entries
@@ -27,7 +19,7 @@ fn corpus_and_bad_input() {
         inputs.extend(files(&here.join("../sip-core/tests/data").join(set)));
     }
     assert!(inputs.len() > 300, "the project's own sets are there");
-    for (name, target) in TARGETS {
+    for (name, target) in sip_fuzz::TARGETS {
         for input in inputs.iter().chain(&files(&here.join("corpus").join(name))) {
             target(input);
         }

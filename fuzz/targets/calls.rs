@@ -6,5 +6,5 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| sip_fuzz::calls(data));
 
 #[cfg(not(fuzzing))]
 fn main() {
-    eprintln!("run it with: cargo fuzz run endpoint -s none");
+    eprintln!("run it with: cargo fuzz run calls -s none");
 }
