@@ -73,9 +73,13 @@ fn sip_params(left: &SipUri<'_>, right: &SipUri<'_>) -> bool {
     if is_long(left.params.as_bytes(), b';') || is_long(right.params.as_bytes(), b';') {
         return false;
     }
-    let agree = left.params.iter().all(|(name, value)| {
+    // A name that stands twice, which §19.1.1 forbids, is what it is first.
+    let agree = left.params.iter().all(|(name, _)| {
         let name = core::str::from_utf8(name).unwrap_or_default();
-        right.params.get(name).is_none_or(|other| unescaped_lower(value).eq(unescaped_lower(other)))
+        match (left.params.get(name), right.params.get(name)) {
+            (Some(value), Some(other)) => unescaped_lower(value).eq(unescaped_lower(other)),
+            _ => true,
+        }
     });
     agree && BOTH.iter().all(|name| left.params.get(name).is_some() == right.params.get(name).is_some())
 }
@@ -117,16 +121,13 @@ fn split(part: &[u8]) -> (&[u8], &[u8]) {
 
 fn tel(left: &TelUri<'_>, right: &TelUri<'_>) -> bool {
     let within = |left: &TelUri<'_>, right: &TelUri<'_>| {
-        left.params.iter().all(|(name, value)| {
+        left.params.iter().all(|(name, _)| {
             let name = core::str::from_utf8(name).unwrap_or_default();
-            right.params.get(name).is_some_and(|other| {
-                let number = |text: &[u8]| -> bool { text.starts_with(b"+") };
-                if number(value) && number(other) {
-                    digits(value).eq(digits(other))
-                } else {
-                    unescaped_lower(value).eq(unescaped_lower(other))
-                }
-            })
+            match (left.params.get(name), right.params.get(name)) {
+                (Some([b'+', value @ ..]), Some([b'+', other @ ..])) => digits(value).eq(digits(other)),
+                (Some(value), Some(other)) => unescaped_lower(value).eq(unescaped_lower(other)),
+                _ => false,
+            }
         })
     };
     if is_long(left.params.as_bytes(), b';') || is_long(right.params.as_bytes(), b';') {
@@ -191,6 +192,15 @@ mod tests {
         ] {
             assert!(!same(left, right), "{left} {right}");
         }
+    }
+
+    /// RFC 3261 §19.1.1, RFC 3966 §3: a name may stand once. If it stands twice, the first counts, on both sides.
+    #[test]
+    fn parameters_that_stand_twice() {
+        assert!(same("tel:+0;a;a=c", "tel:+0;a;a=d"));
+        assert!(!same("tel:+0;a;a=c", "tel:+0;a=c"));
+        assert!(same("sip:x;a=1;a=2", "sip:x;a=1"));
+        assert!(!same("sip:x;a=1;a=2", "sip:x;a=2"));
     }
 
     #[test]
