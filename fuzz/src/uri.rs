@@ -12,6 +12,7 @@ pub fn uri(data: &[u8]) {
     assert!(left_uri.equivalent(&left_uri) && right_uri.equivalent(&right_uri), "reflexive");
     assert_eq!(left_uri.equivalent(&right_uri), right_uri.equivalent(&left_uri), "symmetric");
     let text = left_uri.to_string();
-    assert_eq!(text.to_ascii_lowercase().into_bytes(), left.to_ascii_lowercase(), "written as it was");
-    assert!(Uri::parse(text.as_bytes()).is_ok_and(|again| again.equivalent(&left_uri)));
+    let again = Uri::parse(text.as_bytes()).expect("what is written parses");
+    // A port may have been written with zeros before it.
+    assert!(again == left_uri && again.equivalent(&left_uri), "{text} is read as it was");
 }
