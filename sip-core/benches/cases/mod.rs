@@ -2,7 +2,8 @@
 #![allow(dead_code, reason = "each bench uses a part of this")]
 
 use core::hint::black_box;
-use sip_core::headers::{Contact, RecordRoute, Route, Via};
+use sip_core::Limits;
+use sip_core::headers::{Contact, RecordRoute, RetryAfter, Route, Via};
 use sip_core::message::{Content, Fields, Message, Request, Response, Status, Writer};
 
 /// One message by its name.
@@ -167,12 +168,16 @@ pub(crate) fn respond(request: &Request<'_>, out: &mut Vec<u8>) {
     black_box(&out);
 }
 
-/// Parses a message and walks over every element of every list in it.
+/// Parses a message and walks over every element of every list in it, and every part of its body.
 pub(crate) fn walk(bytes: &[u8]) {
-    let request = Request::parse(bytes).expect("sound");
+    let Ok(request) = Request::parse(bytes) else { return };
     black_box(request.all::<Via<'_>>().filter(Result::is_ok).count());
     black_box(request.all::<Contact<'_>>().filter(Result::is_ok).count());
-    black_box(request.all::<Route<'_>>().filter(Result::is_ok).count());
+    black_box(request.all::<RetryAfter<'_>>().filter(Result::is_ok).count());
+    let parts = request.parts(&Limits::DEFAULT).ok().flatten();
+    black_box(
+        parts.map(|parts| parts.map_while(Result::ok).map(|part| part.fields().count()).sum::<usize>()),
+    );
 }
 
 /// A message of some size that is hostile in one way.
@@ -180,11 +185,32 @@ pub(crate) type Shape = fn(usize) -> Vec<u8>;
 
 /// The hostile shapes by name.
 pub(crate) const HOSTILE: &[(&str, Shape)] = &[
-    ("many headers", |size| hostile(&"X-A: b\r\n".repeat((size / 8).min(900)), "")),
+    ("many headers", |size| {
+        hostile(
+            &"X-Aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa: b\r\n".repeat(size / 66),
+            "",
+        )
+    }),
+    ("lines without a colon", |size| hostile(&"aaaaaa\r\n".repeat(size / 8), "")),
     ("many parameters", |size| hostile(&format!("Contact: <sip:a@b>{}\r\n", ";a=b".repeat(size / 4)), "")),
-    ("deep folding", |size| hostile(&format!("Subject: a{}\r\n", "\r\n b".repeat(size / 4)), "")),
-    ("comma list", |size| hostile(&format!("Route: <sip:a>{}\r\n", ",<sip:a>".repeat(size / 8)), "")),
+    ("quoted parameters", |size| {
+        hostile(&format!("Contact: <sip:a@b>{}\r\n", ";a=\"\\\"\"".repeat(size / 7)), "")
+    }),
     ("URI parameters", |size| hostile(&format!("Contact: <sip:a@b{}>\r\n", ";a=b".repeat(size / 4)), "")),
+    ("escapes", |size| hostile(&format!("Contact: <sip:{}@b>\r\n", "%41".repeat(size / 3)), "")),
+    ("deep folding", |size| hostile(&format!("Subject: a{}\r\n", "\r\n b".repeat(size / 4)), "")),
+    ("comma list", |size| hostile(&format!("Contact: <sip:a>{}\r\n", ",<sip:a>".repeat(size / 8)), "")),
+    ("comments", |size| {
+        hostile(&format!("Retry-After: 1 {}{}\r\n", "(".repeat(size / 2), ")".repeat(size / 2)), "")
+    }),
+    ("multipart", |size| {
+        let body = "--x\r\nA: b\r\n\r\nc\r\n".repeat(size / 17) + "--x--";
+        hostile("Content-Type: multipart/mixed;boundary=x\r\n", &body)
+    }),
+    ("delimiters that are none", |size| {
+        let body = "--x\r\n\r\n".to_owned() + &"-x".repeat(size / 2) + "\r\n--x--";
+        hostile("Content-Type: multipart/mixed;boundary=x\r\n", &body)
+    }),
 ];
 
 fn hostile(headers: &str, body: &str) -> Vec<u8> {

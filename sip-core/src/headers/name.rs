@@ -108,9 +108,9 @@ names! {
 const SLOTS: usize = 1 << 10;
 const FACTOR: u32 = factor();
 
-static BY_HASH: [u8; SLOTS] = match by_hash(FACTOR) {
+static BY_HASH: [(Name, &str); SLOTS] = match by_hash(FACTOR) {
     Some(table) => table,
-    None => [u8::MAX; SLOTS],
+    None => [(Name::Other, ""); SLOTS],
 };
 
 #[inline]
@@ -135,15 +135,16 @@ const fn factor() -> u32 {
 
 /// The table of this factor; nothing if two names share a slot.
 #[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
-const fn by_hash(factor: u32) -> Option<[u8; SLOTS]> {
-    let mut table = [u8::MAX; SLOTS];
+const fn by_hash(factor: u32) -> Option<[(Name, &'static str); SLOTS]> {
+    let mut table = [(Name::Other, ""); SLOTS];
     let mut at = 0;
     while at < Name::ALL.len() {
-        let slot = hash(Name::ALL[at].1.as_bytes(), factor);
-        if table[slot] != u8::MAX {
+        let (name, long, _) = Name::ALL[at];
+        let slot = hash(long.as_bytes(), factor);
+        if !table[slot].1.is_empty() {
             return None;
         }
-        table[slot] = at as u8;
+        table[slot] = (name, long);
         at += 1;
     }
     Some(table)
@@ -180,9 +181,8 @@ impl Name {
             let letter = letter.to_ascii_lowercase().wrapping_sub(b'a');
             return COMPACT.get(letter as usize).map_or(Self::Other, |at| Self::nth(*at));
         }
-        let slot = BY_HASH.get(hash(name, FACTOR)).copied().unwrap_or(u8::MAX);
-        match Self::ALL.get(slot as usize) {
-            Some((found, long, _)) if same(long.as_bytes(), name) => *found,
+        match BY_HASH.get(hash(name, FACTOR)) {
+            Some((found, long)) if same(long.as_bytes(), name) => *found,
             _ => Self::Other,
         }
     }

@@ -92,17 +92,22 @@ impl<'b> Lines<'b> {
     #[inline]
     pub(crate) fn next(&mut self) -> Option<(usize, Result<Field<'b>, ErrorKind>)> {
         let rest = self.bytes.get(self.at..)?;
-        let (spelt, behind) = lex::token_or_none(rest);
-        if spelt.is_empty() && rest.starts_with(b"\r\n") {
+        if rest.starts_with(b"\r\n") {
             return None;
         }
+        // A name that is known is a token: only others are looked at byte by byte. No known one is longer than this, and a
+        // colon that is far away must not be searched from every line.
+        let near = rest.get(..32).unwrap_or(rest);
+        let (spelt, behind) = rest.split_at_checked(lex::find(b':', near).unwrap_or(0))?;
+        let name = Name::lookup(spelt);
+        let (spelt, behind) = if name == Name::Other { lex::token_or_none(rest) } else { (spelt, behind) };
         // No line ends inside a name: the search for the end begins behind it.
         let (line, _) = behind.split_at_checked(lex::line_length(behind)?)?;
         let length = spelt.len() + line.len();
         self.at += length;
         let field = match line {
             [b':', value @ .., b'\r', b'\n'] if !spelt.is_empty() => {
-                Ok(Field { name: Name::lookup(spelt), spelt, value: lex::trim(value) })
+                Ok(Field { name, spelt, value: lex::trim(value) })
             }
             _ => unusual(spelt, line),
         };

@@ -1,9 +1,10 @@
 //! Bodies of several parts (RFC 2046 §5.1, RFC 5621).
 
 use super::view::Message;
-use super::{Error, ErrorKind, Fields};
+use super::{Error, ErrorKind, Fields, lex};
 use crate::config::Limits;
 use crate::headers::{ContentType, Header, Name};
+use memchr::memmem::Finder;
 
 /// The parts of a multipart body, in their order. A body whose last delimiter is missing ends with an error.
 ///
@@ -21,7 +22,7 @@ use crate::headers::{ContentType, Header, Name};
 #[derive(Clone, Debug)]
 pub struct Multipart<'a> {
     body: &'a [u8],
-    boundary: &'a [u8],
+    boundary: Finder<'a>,
     /// Where the next part begins; nothing once the body has ended.
     at: Option<usize>,
     /// How many levels may still nest.
@@ -67,7 +68,7 @@ impl<'a> Multipart<'a> {
         let boundary = kind.params.get("boundary").filter(|boundary| (1..=70).contains(&boundary.len()));
         let boundary = boundary.ok_or(Error::new(0, ErrorKind::Field(Name::ContentType)))?;
         let depth = depth.checked_sub(1).ok_or(Error::new(0, ErrorKind::TooLarge))?;
-        let mut parts = Self { body, boundary, at: Some(0), depth };
+        let mut parts = Self { body, boundary: Finder::new(boundary), at: Some(0), depth };
         // What stands before the first delimiter belongs to no part.
         parts.at = parts.delimiter(0).and_then(|first| first.next);
         if parts.at.is_none() {
@@ -80,7 +81,7 @@ impl<'a> Multipart<'a> {
     fn delimiter(&self, from: usize) -> Option<Delimiter> {
         let mut search = from;
         loop {
-            let found = search + memchr::memmem::find(self.body.get(search..)?, self.boundary)?;
+            let found = search + self.boundary.find(self.body.get(search..)?)?;
             search = found + 1;
             let Some(start) = found.checked_sub(2).filter(|start| *start >= from) else { continue };
             if self.body.get(start..found) != Some(b"--") {
@@ -92,7 +93,7 @@ impl<'a> Multipart<'a> {
                 _ if start == from => start,
                 _ => continue,
             };
-            let behind = self.body.get(found + self.boundary.len()..)?;
+            let behind = self.body.get(found + self.boundary.needle().len()..)?;
             if behind.starts_with(b"--") {
                 return Some(Delimiter { end, next: None });
             }
@@ -100,6 +101,18 @@ impl<'a> Multipart<'a> {
             if behind.get(blanks..)?.starts_with(b"\r\n") {
                 return Some(Delimiter { end, next: Some(self.body.len() - behind.len() + blanks + 2) });
             }
+        }
+    }
+}
+
+/// How long the header section of a part is, with its empty line. Without one a part is all fields (RFC 2046 §5.1.1).
+fn head_length(part: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        match part.get(at..)? {
+            [] => return Some(at),
+            [b'\r', b'\n', ..] => return Some(at + 2),
+            rest => at += lex::find(b'\n', rest)? + 1,
         }
     }
 }
@@ -120,13 +133,7 @@ impl<'a> Iterator for Multipart<'a> {
         };
         self.at = delimiter.next;
         let part = self.body.get(start..delimiter.end).unwrap_or_default();
-        let head = match memchr::memmem::find(part, b"\r\n\r\n") {
-            _ if part.starts_with(b"\r\n") => Some(2),
-            Some(end) => Some(end + 4),
-            // Without the empty line a part is all fields (RFC 2046 §5.1.1).
-            None => (part.is_empty() || part.ends_with(b"\r\n")).then_some(part.len()),
-        };
-        Some(match head.and_then(|head| part.split_at_checked(head)) {
+        Some(match head_length(part).and_then(|head| part.split_at_checked(head)) {
             Some((head, body)) => Ok(Part { head, body, depth: self.depth }),
             None => Err(Error::new(start, ErrorKind::LineEnd)),
         })
