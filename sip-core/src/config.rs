@@ -49,6 +49,8 @@ pub struct Limits {
     pub forks: usize,
     /// Flows open at once; beyond: new connections are refused.
     pub flows: usize,
+    /// How long a peer may keep a connection open without one whole message; beyond: it is closed.
+    pub stream_idle: Duration,
     /// Messages that wait for one connection to open; beyond: they count as lost.
     pub waiting_for_flow: usize,
     /// Outputs that wait to be drained; beyond: retransmissions and answers to strays count as lost.
@@ -73,6 +75,7 @@ impl Limits {
         dialogs: 1_000_000,
         forks: 32,
         flows: 100_000,
+        stream_idle: Duration::from_secs(32),
         waiting_for_flow: 1_000,
         outbox: 100_000,
         idle_buffers: 16 << 20,

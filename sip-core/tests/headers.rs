@@ -192,6 +192,17 @@ fn errors_say_what_and_where() {
     assert_eq!((parsed.status(), parsed.reason()), (Status::SESSION_PROGRESS, &b"In\xc3\xbc"[..]));
 }
 
+/// RFC 3261 §25.1, HCOLON: blanks may stand before the colon, a fold may not.
+#[test]
+fn a_fold_before_the_colon_is_a_fault() {
+    let text = String::from_utf8(INVITE.to_vec()).unwrap();
+    let request = Request::parse(text.replace("f:", "f \t :\r\n ").as_bytes())
+        .map(|request| request.from_tag().is_some());
+    assert_eq!(request, Ok(true));
+    let error = Request::parse(text.replace("f:", "f\r\n :").as_bytes()).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::HeaderLine);
+}
+
 /// A typed header that is broken does not fail a message that can do without it.
 #[test]
 fn a_broken_contact_fails_only_who_asks_for_it() {

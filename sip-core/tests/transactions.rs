@@ -657,6 +657,36 @@ fn a_request_whose_connection_opens_too_late_is_not_sent() {
     assert_eq!(rig.drain(), []);
 }
 
+/// A connection costs memory: who opens one says something within the limit, or loses it. A message that comes in time, in any
+/// pieces, keeps it.
+#[test]
+fn a_connection_that_says_nothing_is_closed() {
+    for pieces in [0, 1, 2] {
+        let mut rig = rig();
+        let flow = rig.accept();
+        let text = incoming("OPTIONS", "z9hG4bKo1", "").replace("UDP", "TCP");
+        let mut buf = sip_core::framing::StreamBuf::new();
+        let (early, late) = text.split_at(text.len() / 2);
+        rig.run_until(ms(20_000));
+        if pieces > 0 {
+            buf.extend(early.as_bytes());
+            assert!(rig.machine.stream(rig.now, flow, &mut buf).is_none());
+        }
+        assert_eq!(rig.run_until(ms(31_999)), []);
+        if pieces == 2 {
+            buf.extend(late.as_bytes());
+            assert!(matches!(rig.machine.stream(rig.now, flow, &mut buf), Some(Event::Request { .. })));
+        }
+        let outputs = rig.run_until(ms(32_000));
+        if pieces < 2 {
+            assert_eq!(outputs, [Out::Other(format!("close {flow:?}"))]);
+            assert_eq!(rig.machine.deadline(), None);
+        } else {
+            assert!(!rig.run_until(ms(60_000)).iter().any(|out| out.line().starts_with("close")));
+        }
+    }
+}
+
 /// RFC 3261 §18.2.2
 #[test]
 fn a_response_opens_a_connection_where_the_old_one_is_gone() {

@@ -199,7 +199,9 @@ impl Layer {
     }
 
     pub(crate) fn flow_accepted(&mut self, target: Target, local: SocketAddr) -> Option<FlowId> {
-        self.flows.add(target, Some(local), true)
+        let id = self.flows.add(target, Some(local), true)?;
+        self.owed.arm(id.0.index * 2, self.clock, self.limits.stream_idle);
+        Some(id)
     }
 
     pub(crate) fn flow_opened(&mut self, id: FlowId, local: SocketAddr) -> bool {
@@ -326,6 +328,9 @@ impl Layer {
     /// What a message means; `None` if it is absorbed: a retransmission, or an ACK that ends one.
     pub(crate) fn receive(&mut self, source: Source, message: &Message<'_>) -> Option<Heard> {
         self.stats.received += 1;
+        if let Source::Flow(id) = source {
+            self.owed.disarm(id.0.index * 2);
+        }
         let heard = if message.is_request() {
             let peer = self.peer(source)?;
             self.receive_request(source, peer, message)
