@@ -115,15 +115,13 @@ impl<'b> Lines<'b> {
     }
 }
 
-/// A line whose colon does not follow the name at once: blanks may stand before it, a fold may not (RFC 3261 §25.1, HCOLON).
+/// A line whose colon does not follow the name at once: blanks are allowed there (RFC 3261 §7.3.1). A fold is not by §25.1, but
+/// was by RFC 2543, and is taken.
 #[cold]
 fn unusual<'b>(spelt: &'b [u8], line: &'b [u8]) -> Result<Field<'b>, ErrorKind> {
-    let mut line = line.strip_suffix(b"\r\n").ok_or(ErrorKind::LineEnd)?;
-    while let [b' ' | b'\t', rest @ ..] = line {
-        line = rest;
-    }
-    match line {
-        [b':', value @ ..] if !spelt.is_empty() => {
+    let line = line.strip_suffix(b"\r\n").ok_or(ErrorKind::LineEnd)?;
+    match lex::separator(b':')(line) {
+        Ok((value, ())) if !spelt.is_empty() => {
             Ok(Field { name: Name::lookup(spelt), spelt, value: lex::trim(value) })
         }
         _ => Err(ErrorKind::HeaderLine),

@@ -105,7 +105,7 @@ impl Line {
     /// The name as it is spelt in the message.
     pub(crate) fn spelt(self, whole: &[u8]) -> &[u8] {
         let line = whole.get(self.start()..).unwrap_or_default();
-        let end = line.iter().position(|byte| matches!(byte, b':' | b' ' | b'\t')).unwrap_or(0);
+        let end = line.iter().position(|byte| matches!(byte, b':' | b' ' | b'\t' | b'\r')).unwrap_or(0);
         line.get(..end).unwrap_or_default()
     }
 }
