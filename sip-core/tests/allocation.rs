@@ -150,3 +150,33 @@ fn clients_allocate_nothing_once_their_request_is_sent() {
     }
     assert_eq!(worst, 0);
 }
+
+/// Reading a message, walking its fields, answering and editing it, with buffers that have grown once.
+#[test]
+fn reading_answering_and_editing_allocate_nothing() {
+    use sip_core::headers::{Header, RecordRoute, Via};
+    use sip_core::message::{Fields, Request, UriOf, Writer};
+    let text = large("OPTIONS", 7);
+    let (mut answer, mut edited) = (Vec::new(), Vec::new());
+    let mut turn = || {
+        assert_eq!(Fields::of_message(text.as_bytes()).filter(Result::is_ok).count(), 64);
+        let request = Request::parse(text.as_bytes()).unwrap();
+        assert_eq!(request.all::<Via<'_>>().count() + request.fields().count(), 65);
+        answer.clear();
+        Writer::answer(&mut answer, &request, Status::OK, "tag").finish(&Content::NONE);
+        edited.clear();
+        let mut edit = request.edit(&mut edited);
+        edit.stamp_via("192.0.2.9:5060".parse().unwrap()).unwrap();
+        edit.pop_via().unwrap();
+        edit.push_via(&Via::whole(b"SIP/2.0/UDP p;branch=z9hG4bK1").unwrap()).unwrap();
+        edit.set_uri_param(UriOf::Request, "lr", b"").unwrap();
+        edit.set_user(UriOf::Request, Some(b"them")).unwrap();
+        edit.remove(sip_core::headers::Name::Subject);
+        let _ = edit.push_record_route(&RecordRoute::whole(b"<sip:p;lr>").unwrap());
+        assert!(edit.as_bytes().len() > text.len());
+    };
+    turn();
+    let info = allocation_counter::measure(turn);
+    // The 65th header line is the one that the index has no room for.
+    assert_eq!(info.count_total, 1, "{info:?}");
+}

@@ -75,13 +75,18 @@ fn sipx(bytes: &[u8]) -> Result<Facts, String> {
     };
     let message = parse_datagram(Bytes::copy_from_slice(bytes), &Limits::datagram()).map_err(kind)?;
     let (start, body) = match &message {
-        Message::Request(request) => (String::from_utf8_lossy(request.method.as_bytes()).into_owned(), request.body().len()),
+        Message::Request(request) => {
+            (String::from_utf8_lossy(request.method.as_bytes()).into_owned(), request.body().len())
+        }
         Message::Response(response) => (response.status.code().to_string(), response.body().len()),
     };
     let headers = message.headers();
     let typed = |what: &str| what.to_owned();
     let top = headers.value(&HeaderName::Via).ok_or_else(|| typed("Via"))?;
-    let via = top.get(..first_hop_end(&top)).and_then(|top| Via::parse_one(top).ok()).ok_or_else(|| typed("Via"))?;
+    let via = top
+        .get(..first_hop_end(&top))
+        .and_then(|top| Via::parse_one(top).ok())
+        .ok_or_else(|| typed("Via"))?;
     let cseq = headers.typed::<CSeq>().and_then(Result::ok).ok_or_else(|| typed("CSeq"))?;
     let call_id = headers.typed::<CallId>().and_then(Result::ok).ok_or_else(|| typed("Call-ID"))?;
     Ok(Facts {

@@ -10,7 +10,8 @@ fn main() {
     for file in std::env::args().skip(1) {
         let bytes = std::fs::read(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
         for difference in sip_differential::differences(&bytes) {
-            let explained = if sip_differential::is_explained(&difference) { "explained" } else { "NOT EXPLAINED" };
+            let explained =
+                if sip_differential::is_explained(&difference) { "explained" } else { "NOT EXPLAINED" };
             println!("{file}\t{}\t{}\t{explained}", difference.peer, difference.what);
         }
     }

@@ -12,7 +12,8 @@ fn files(folder: &Path) -> Vec<Vec<u8>> {
 #[test]
 fn differences_are_explained() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let sets = ["../../sip-core/tests/data/badinput", "../../sip-core/tests/data/mutants", "../corpus/datagram"];
+    let sets =
+        ["../../sip-core/tests/data/badinput", "../../sip-core/tests/data/mutants", "../corpus/datagram"];
     let inputs: Vec<_> = sets.iter().flat_map(|set| files(&here.join(set))).collect();
     assert!(inputs.len() > 300);
     let unexplained: BTreeSet<String> = inputs
@@ -21,5 +22,9 @@ fn differences_are_explained() {
         .filter(|difference| !sip_differential::is_explained(difference))
         .map(|difference| format!("{}\t{}", difference.peer, difference.what))
         .collect();
-    assert!(unexplained.is_empty(), "not in differences.tsv:\n{}", unexplained.into_iter().collect::<Vec<_>>().join("\n"));
+    assert!(
+        unexplained.is_empty(),
+        "not in differences.tsv:\n{}",
+        unexplained.into_iter().collect::<Vec<_>>().join("\n")
+    );
 }
