@@ -11,8 +11,10 @@ use sip_core::message::Request;
 use std::collections::BTreeMap;
 use std::process::{Command, ExitCode};
 
-/// How far a case may be above its baseline.
-const TOLERANCE: f64 = 1.03;
+/// How far a case may be above its baseline: in parts of it, and in instructions, because the C library copies bytes otherwise on
+/// another processor.
+const TOLERANCE: f64 = 1.04;
+const SLACK: f64 = 100.0;
 /// How much more a byte of a hostile shape may cost than one of the carrier's INVITE.
 const WORST: f64 = 3.0;
 const RUNS: u64 = 200;
@@ -48,7 +50,7 @@ fn main() -> ExitCode {
     println!("{:<44}{:>14}{:>14}", "", "instructions", "baseline");
     for (name, count) in &counts {
         let known = baseline.get(name.as_str()).copied();
-        let held = known.is_some_and(|known| *count as f64 <= known as f64 * TOLERANCE);
+        let held = known.is_some_and(|known| *count as f64 <= known as f64 * TOLERANCE + SLACK);
         let known = known.map_or("none".into(), |known| known.to_string());
         println!("{name:<44}{count:>14}{known:>14}{}", if held { "" } else { "   MORE" });
         sound &= held;

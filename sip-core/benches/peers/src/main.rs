@@ -2,7 +2,7 @@
 //!
 //! Every contender does the same work on the same messages; each result is checked before it is timed. Times are of this
 //! thread's CPU, rounds of all contenders taking turns, the least of the rounds' medians: what differs is what counts, so
-//! read the ratios.
+//! read the ratios. With the name of a folder it only writes the messages there, for parsers in other languages.
 
 #[path = "../../cases/mod.rs"]
 mod cases;
@@ -17,6 +17,13 @@ const TURNS: u32 = 2_000;
 
 fn main() {
     let samples = cases::samples();
+    if let Some(folder) = std::env::args().nth(1) {
+        for sample in &samples {
+            let file = format!("{folder}/{}.sip", sample.name.replace(' ', "-"));
+            std::fs::write(&file, &sample.bytes).unwrap_or_else(|error| panic!("{file}: {error}"));
+        }
+        return;
+    }
     let all = contenders::all();
     table("route-ready: parsed, and all that routing needs typed", &all, &samples, |contender| {
         contender.route_ready
