@@ -78,10 +78,10 @@ fn change(edit: &mut Edit<'_>, which: u8, how: u8) -> Touched {
         12 => ok(edit.add(["X-New", "x y"][usize::from(how / 4) % 2], value), Touched::End),
         _ => {
             if how % 2 == 0 {
-                edit.remove(Name::Contact);
+                edit.remove("Contact");
                 Touched::Lines(&[Name::Contact])
             } else {
-                ok(edit.set(Name::Subject, value), Touched::Lines(&[Name::Subject]))
+                ok(edit.set("s", value), Touched::Lines(&[Name::Subject]))
             }
         }
     }

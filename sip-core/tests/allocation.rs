@@ -171,7 +171,7 @@ fn reading_answering_and_editing_allocate_nothing() {
         edit.push_via(&Via::whole(b"SIP/2.0/UDP p;branch=z9hG4bK1").unwrap()).unwrap();
         edit.set_uri_param(UriOf::Request, "lr", b"").unwrap();
         edit.set_user(UriOf::Request, Some(b"them")).unwrap();
-        edit.remove(sip_core::headers::Name::Subject);
+        edit.remove("Subject");
         let _ = edit.push_record_route(&RecordRoute::whole(b"<sip:p;lr>").unwrap());
         assert!(edit.as_bytes().len() > text.len());
     };

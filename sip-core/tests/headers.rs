@@ -192,6 +192,72 @@ fn errors_say_what_and_where() {
     assert_eq!((parsed.status(), parsed.reason()), (Status::SESSION_PROGRESS, &b"In\xc3\xbc"[..]));
 }
 
+/// A line end that folds no line ends the value, also inside quotes and comments.
+#[test]
+fn line_ends_stand_only_in_folds() {
+    use sip_core::headers::{Reason, Subject, Warning};
+    assert!(Address::whole(b"\"x\r\nEvil: 1\r\nY: \" <sip:a@b>").is_err());
+    refused::<Subject<'_>>(&["a\r\nEvil: 1", "a\rb", "a\nb"]);
+    refused::<Reason<'_>>(&["SIP;text=\"a\r\nEvil: 1\r\nZ: \""]);
+    refused::<Warning<'_>>(&["399 a \"b\r\nEvil: 1\""]);
+    refused::<RetryAfter<'_>>(&["3 (a\r\nEvil: 1\r\n)"]);
+    assert_eq!(Subject::whole(b"a\r\n b").unwrap().0, b"a\r\n b");
+    // The writer makes blanks of them.
+    let mut out = Vec::new();
+    sip_core::message::Writer::response(&mut out, Status::OK).header(&Subject(b"a\r\nEvil: 1"));
+    assert!(out.ends_with(b"Subject: a  Evil: 1\r\n"));
+}
+
+/// The first value of a list; nothing if the list is empty, which some may be (RFC 3261 §20.1, §20.5, §20.37).
+#[test]
+fn get_takes_the_first_of_a_list() {
+    use sip_core::headers::Accept;
+    let text = String::from_utf8(INVITE.to_vec()).unwrap();
+    let text = text
+        .replace("X-Own:", "Allow: INVITE, ACK\r\nAccept:\r\nSupported: \r\nX-Two: 1\r\nx-two: 2\r\nX-Own:");
+    let request = Request::parse(text.as_bytes()).unwrap();
+    assert_eq!(request.get::<Allow<'_>>(), Ok(Some(Allow(Method::Invite))));
+    assert_eq!(request.get::<Accept<'_>>(), Ok(None));
+    assert_eq!(request.get::<Supported<'_>>(), Ok(None));
+    assert_eq!(request.values_of("X-TWO").collect::<Vec<_>>(), [b"1", b"2"]);
+    assert_eq!(
+        (request.value_of("Call-ID"), request.value_of("i")),
+        (Some(&b"call@x"[..]), Some(&b"call@x"[..]))
+    );
+    let error = Route::list(b"<sip:a>,<sip:b>,bad").find_map(Result::err).unwrap();
+    assert_eq!(error.offset, 19);
+}
+
+/// RFC 3261 §20.10, §20.42
+#[test]
+fn what_contacts_and_vias_say() {
+    for (text, q, expires) in [
+        ("<sip:a>;q=0.75;expires=60", Some(750), Some(60)),
+        ("<sip:a>;q=1", Some(1_000), None),
+        ("<sip:a>;q=1.001;expires=x", None, None),
+        ("<sip:a>;q=0.0001", None, None),
+        ("*", None, None),
+    ] {
+        let contact = Contact::whole(text.as_bytes()).unwrap();
+        assert_eq!((contact.q(), contact.expires()), (q, expires), "{text}");
+    }
+    let via = Via::whole(b"SIP/2.0/UDP h;received=192.0.2.1;rport=7").unwrap();
+    assert_eq!((via.received(), via.rport()), (Some([192, 0, 2, 1].into()), Some(7)));
+}
+
+/// No quote that stays open is looked for twice: these took seconds.
+#[test]
+fn lists_that_are_never_closed_are_refused_at_once() {
+    for open in ["\"".to_owned() + &"\\\"".repeat(31_000), "<".repeat(62_000)] {
+        for name in ["Route", "Record-Route", "Via"] {
+            let text = String::from_utf8(INVITE.to_vec()).unwrap();
+            let hostile = format!("{name}: <sip:a>{}{open}\r\nX-Own:", ",".repeat(300));
+            let text = text.replace("X-Own:", &hostile);
+            let _ = Request::parse(text.as_bytes());
+        }
+    }
+}
+
 /// RFC 3261 §7.3.1: blanks may stand before the colon; RFC 2543 allowed a fold there too.
 #[test]
 fn blanks_and_folds_before_the_colon() {

@@ -207,8 +207,19 @@ pub(crate) const HOSTILE: &[(&str, Shape)] = &[
         let body = "--x\r\nA: b\r\n\r\nc\r\n".repeat(size / 17) + "--x--";
         hostile("Content-Type: multipart/mixed;boundary=x\r\n", &body)
     }),
+    ("routes that never close", |size| {
+        hostile(&format!("Route: <sip:a>{}\"{}\r\n", ",".repeat(99), "\\\"".repeat(size / 2)), "")
+    }),
+    ("Vias that never close", |size| {
+        hostile(&format!("Via: x{}{}\r\n", ",".repeat(300), "<".repeat(size)), "")
+    }),
+    ("a boundary of one letter", |size| {
+        let boundary = "a".repeat(70);
+        let body = format!("--{boundary}\r\n\r\n{}\r\n--{boundary}--", "a".repeat(size));
+        hostile(&format!("Content-Type: multipart/mixed;boundary={boundary}\r\n"), &body)
+    }),
     ("delimiters that are none", |size| {
-        let body = "--x\r\n\r\n".to_owned() + &"-x".repeat(size / 2) + "\r\n--x--";
+        let body = "--x\r\n\r\n".to_owned() + &"--y\r\n".repeat(size / 5) + "\r\n--x--";
         hostile("Content-Type: multipart/mixed;boundary=x\r\n", &body)
     }),
 ];

@@ -26,6 +26,29 @@ impl<'a> Contact<'a> {
     }
 }
 
+impl Contact<'_> {
+    /// The `expires` parameter: seconds.
+    pub fn expires(&self) -> Option<u32> {
+        self.address()?.params.number("expires")
+    }
+
+    /// The `q` parameter in thousandths; nothing if it is missing or no number of 0 to 1 (RFC 3261 §25.1, `qvalue`).
+    pub fn q(&self) -> Option<u16> {
+        let (whole, fraction) = match self.address()?.params.get("q")? {
+            [whole @ (b'0' | b'1'), b'.', fraction @ ..] => (whole, fraction),
+            [whole @ (b'0' | b'1')] => (whole, &b""[..]),
+            _ => return None,
+        };
+        if fraction.len() > 3 || !fraction.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        let places = fraction.iter().chain(&[b'0'; 3]).take(3);
+        let thousandths =
+            places.fold(u16::from(whole - b'0'), |value, digit| value * 10 + u16::from(digit - b'0'));
+        Some(thousandths).filter(|value| *value <= 1_000)
+    }
+}
+
 impl<'a> Header<'a> for Contact<'a> {
     const NAME: Name = Name::Contact;
 

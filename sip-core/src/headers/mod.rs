@@ -87,16 +87,9 @@ pub trait Header<'a>: Sized {
     /// The value breaks the grammar of the header; the offset counts from the start of `input`.
     fn parse(input: &'a [u8]) -> Result<(Self, &'a [u8]), Error>;
 
-    /// Appends the value; parsing it again gives an equal one.
+    /// Appends the value. Parsing it again gives an equal one, if it was parsed or its parts are what their types say: parts that
+    /// stand in quotes must have their quotes and backslashes escaped.
     fn emit(&self, out: &mut Vec<u8>);
-
-    /// Appends the whole field: name, value, line end.
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(Self::NAME.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        self.emit(out);
-        out.extend_from_slice(b"\r\n");
-    }
 
     /// Parses a value that is the only one of its field.
     ///
@@ -109,9 +102,10 @@ pub trait Header<'a>: Sized {
         }
     }
 
-    /// The values of a comma list. After an error it ends.
+    /// The values of a comma list; offsets of errors count from its start. After an error it ends.
     fn list(value: &'a [u8]) -> List<'a, Self> {
         List {
+            length: value.len(),
             rest: Some(value).filter(|value| !Self::EMPTY || !value.is_empty()),
             header: core::marker::PhantomData,
         }
@@ -122,6 +116,7 @@ pub trait Header<'a>: Sized {
 #[derive(Debug)]
 pub struct List<'a, T> {
     rest: Option<&'a [u8]>,
+    length: usize,
     header: core::marker::PhantomData<fn() -> T>,
 }
 
@@ -134,11 +129,14 @@ impl<'a, T: Header<'a>> Iterator for List<'a, T> {
             Ok((value, rest)) => {
                 self.rest = lex::past(b',', rest);
                 if self.rest.is_none() && !rest.is_empty() {
-                    return Some(Err(Error::new(input.len() - rest.len(), ErrorKind::Syntax)));
+                    return Some(Err(Error::new(self.length - rest.len(), ErrorKind::Syntax)));
                 }
                 Some(Ok(value))
             }
-            Err(error) => Some(Err(error)),
+            Err(error) => {
+                let before = self.length - input.len();
+                Some(Err(Error::new(before + error.offset as usize, error.kind)))
+            }
         }
     }
 }

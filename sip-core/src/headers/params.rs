@@ -54,6 +54,18 @@ impl<'a> Params<'a> {
         })
     }
 
+    /// Names, and each parameter as it stands with its semicolon and blanks.
+    pub(crate) fn as_written(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        let mut rest = self.0;
+        core::iter::from_fn(move || {
+            let (after, (name, _)) = param(lex::past(b';', rest)?).ok()?;
+            let length = rest.len() - after.len();
+            let written = rest.get(..length)?;
+            rest = after;
+            Some((name, written))
+        })
+    }
+
     /// The value of a parameter, its name compared without case.
     pub fn get(&self, name: &str) -> Option<&'a [u8]> {
         self.iter().find(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)

@@ -9,27 +9,22 @@ use core::net::{IpAddr, SocketAddr};
 /// `rport` asks for it, and with `rport` filled. `value` is the whole field; what stands behind the first element of its
 /// comma list is copied.
 pub(crate) fn stamped_via(out: &mut Vec<u8>, value: &[u8], via: &Via<'_>, source: SocketAddr) {
+    // A socket for both families shows IPv4 addresses inside IPv6 ones.
+    let ip = source.ip().to_canonical();
     let rport = via.params.get("rport").is_some();
-    let differs = crate::uri::ip(via.host) != Some(source.ip());
-    let (before, params, behind) = split(value, via.params.as_bytes());
+    let differs = crate::uri::ip(via.host) != Some(ip);
+    let (before, behind) = split(value, via.params.as_bytes());
     out.extend_from_slice(before);
-    for (name, text) in via.params.iter() {
+    for (name, as_written) in via.params.as_written() {
         // What the network claims about the source is replaced by what is true.
         let ours = name.eq_ignore_ascii_case(b"received") || rport && name.eq_ignore_ascii_case(b"rport");
         if !ours {
-            out.push(b';');
-            out.extend_from_slice(name);
-            if !text.is_empty() {
-                let quote = is_quoted(params, text);
-                out.extend_from_slice(if quote { b"=\"" } else { b"=" });
-                out.extend_from_slice(text);
-                out.extend_from_slice(if quote { b"\"" } else { b"" });
-            }
+            out.extend_from_slice(as_written);
         }
     }
     if rport || differs {
         out.extend_from_slice(b";received=");
-        push_ip(out, source.ip());
+        push_ip(out, ip);
     }
     if rport {
         out.extend_from_slice(b";rport=");
@@ -38,25 +33,15 @@ pub(crate) fn stamped_via(out: &mut Vec<u8>, value: &[u8], via: &Via<'_>, source
     out.extend_from_slice(behind);
 }
 
-/// What stands before, in and behind the parameters.
-fn split<'a>(value: &'a [u8], params: &[u8]) -> (&'a [u8], &'a [u8], &'a [u8]) {
+/// What stands before and behind the parameters.
+fn split<'a>(value: &'a [u8], params: &[u8]) -> (&'a [u8], &'a [u8]) {
     let end = memchr::memchr(b',', value).unwrap_or(value.len());
     if params.is_empty() {
         let (before, behind) = value.split_at_checked(end).unwrap_or((value, b""));
-        return (crate::message::lex::trim(before), b"", behind);
+        return (crate::message::lex::trim(before), behind);
     }
     let at = (params.as_ptr() as usize).saturating_sub(value.as_ptr() as usize);
-    (
-        value.get(..at).unwrap_or(value),
-        value.get(at..at + params.len()).unwrap_or_default(),
-        value.get(at + params.len()..).unwrap_or_default(),
-    )
-}
-
-/// Whether a parameter's value stands in quotes.
-fn is_quoted(params: &[u8], text: &[u8]) -> bool {
-    let at = (text.as_ptr() as usize).wrapping_sub(params.as_ptr() as usize);
-    at.checked_sub(1).and_then(|before| params.get(before)) == Some(&b'"')
+    (value.get(..at).unwrap_or(value), value.get(at + params.len()..).unwrap_or_default())
 }
 
 fn push_ip(out: &mut Vec<u8>, ip: IpAddr) {

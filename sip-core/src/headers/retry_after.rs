@@ -59,7 +59,7 @@ fn comment(input: &[u8]) -> Lexed<'_, &[u8]> {
         }
         if depth == 0 {
             return match (input.get(1..at), input.get(at + 1..)) {
-                (Some(text), Some(rest)) if at > 0 => Ok((rest, text)),
+                (Some(text), Some(rest)) if at > 0 && lex::is_folded(text) => Ok((rest, text)),
                 _ => lex::fail(input),
             };
         }

@@ -5,6 +5,7 @@ use super::{Header, Name, Params, value};
 use crate::message::lex::{self, Lexed};
 use crate::message::{Error, Span, ViaSpans, push_number};
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use core::num::NonZero;
 use nom::Parser;
 use nom::sequence::{separated_pair, terminated};
@@ -42,6 +43,16 @@ impl<'a> Via<'a> {
     /// The branch parameter.
     pub fn branch(&self) -> Option<&'a [u8]> {
         self.params.get("branch")
+    }
+
+    /// Where the request came from, if a server wrote it there.
+    pub fn received(&self) -> Option<IpAddr> {
+        crate::uri::ip(self.params.get("received")?)
+    }
+
+    /// The port it came from, if a server wrote it there.
+    pub fn rport(&self) -> Option<u16> {
+        self.params.number("rport")
     }
 
     /// Where the parts of the first Via of a field lie in the message. Behind it stands a comma and more, or nothing.

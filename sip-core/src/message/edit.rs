@@ -3,7 +3,7 @@
 use super::index::{Line, MAX_LINE, MAX_MESSAGE, Start, offset_in};
 use super::view::Message;
 use super::{Error, ErrorKind, lex, push_number};
-use crate::headers::{Address, Header, Name, RecordRoute, Route, Via, stamped_via};
+use crate::headers::{Address, CSeq, Header, Name, RecordRoute, Route, Via, stamped_via};
 use crate::uri::{SipUri, Uri};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -12,8 +12,9 @@ use smallvec::SmallVec;
 
 /// A copy of a message that is changed in place, in a buffer of the caller's.
 ///
-/// Each change sees those before it. A change that is refused leaves the copy as it was. With a warm buffer and at most
-/// 64 header lines nothing is allocated.
+/// Each change sees those before it. A change that is refused leaves the copy as it was. What a message can't do without may
+/// be taken out, to be put in again, but not be made malformed or be there twice; Content-Length and the body stay as they are.
+/// With a warm buffer, at most 64 header lines and values below 512 bytes nothing is allocated.
 ///
 /// What a proxy does to a request (RFC 3261 §16.6):
 ///
@@ -102,8 +103,8 @@ impl Edit<'_> {
     /// # Errors
     /// There is no Via, or it is malformed.
     pub fn stamp_via(&mut self, source: SocketAddr) -> Result<(), Error> {
-        let at = self.first(Name::Via)?;
-        let old: SmallVec<[u8; 256]> = self.value(at).into();
+        let at = self.first("Via")?;
+        let old: SmallVec<[u8; 512]> = self.value(at).into();
         match Via::list(&old).next() {
             Some(Ok(via)) => self.splice(self.range(at), |out| stamped_via(out, &old, &via, source)),
             _ => Err(self.fault(at)),
@@ -139,7 +140,7 @@ impl Edit<'_> {
     /// # Errors
     /// It is 0 already, or no number.
     pub fn decrement_max_forwards(&mut self) -> Result<u8, Error> {
-        let Ok(at) = self.first(Name::MaxForwards) else {
+        let Ok(at) = self.first("Max-Forwards") else {
             return self.add(Name::MaxForwards.as_str(), b"70").map(|()| 70);
         };
         let left = lex::complete(self.value(at), lex::number::<u8>).ok().and_then(|hops| hops.checked_sub(1));
@@ -184,7 +185,7 @@ impl Edit<'_> {
     /// # Errors
     /// No such URI, one of another scheme, or bytes that can't stand in a parameter.
     pub fn set_uri_param(&mut self, of: UriOf, name: &str, value: &[u8]) -> Result<(), Error> {
-        let mut param: SmallVec<[u8; 64]> = SmallVec::from_slice(b";");
+        let mut param: SmallVec<[u8; 512]> = SmallVec::from_slice(b";");
         param.extend_from_slice(name.as_bytes());
         if !value.is_empty() {
             param.push(b'=');
@@ -208,34 +209,48 @@ impl Edit<'_> {
     /// # Errors
     /// No such URI, or one of another scheme.
     pub fn remove_uri_param(&mut self, of: UriOf, name: &str) -> Result<(), Error> {
-        self.rewrite(of, b"", b"", |uri, text| (param_range(uri, text, name).unwrap_or(0..0), 0))
+        // One that stands twice, which it must not, goes twice.
+        loop {
+            let before = self.out.len();
+            self.rewrite(of, b"", b"", |uri, text| (param_range(uri, text, name).unwrap_or(0..0), 0))?;
+            if self.out.len() >= before {
+                return Ok(());
+            }
+        }
     }
 
     /// Adds a field behind the last.
     ///
     /// # Errors
-    /// The name is no token, the value holds a line end or NUL, or the message would be too large.
+    /// The name is no token, the value ends its line or holds NUL, the message would be malformed by it or too large.
     pub fn add(&mut self, name: &str, value: &[u8]) -> Result<(), Error> {
-        if !lex::is_token(name.as_bytes()) || !is_line(value) {
+        let known = Name::lookup(name.as_bytes());
+        if !lex::is_token(name.as_bytes()) {
             return Err(Error::new(0, ErrorKind::HeaderLine));
+        }
+        if is_single(known) && self.first(known.as_str()).is_ok() {
+            return Err(Error::new(0, ErrorKind::Repeated(known)));
+        }
+        if !is_sound(known, value) {
+            return Err(Error::new(0, ErrorKind::Field(known)));
         }
         self.insert(self.lines.len(), name, |out| out.extend_from_slice(lex::trim(value)), |_| true)
     }
 
-    /// Replaces the value of the first field of this name; adds one if there is none.
+    /// Replaces the value of the first field of this name, long or compact; adds one if there is none.
     ///
     /// # Errors
     /// As [`add`](Self::add).
-    pub fn set(&mut self, name: Name, value: &[u8]) -> Result<(), Error> {
+    pub fn set(&mut self, name: &str, value: &[u8]) -> Result<(), Error> {
         match self.first(name) {
-            Err(_) => self.add(name.as_str(), value),
-            Ok(at) if !is_line(value) => Err(self.fault(at)),
+            Err(_) => self.add(name, value),
+            Ok(at) if !is_sound(Name::lookup(name.as_bytes()), value) => Err(self.fault(at)),
             Ok(at) => self.splice(self.range(at), |out| out.extend_from_slice(lex::trim(value))),
         }
     }
 
-    /// Takes all fields of this name out, and says how many there were.
-    pub fn remove(&mut self, name: Name) -> usize {
+    /// Takes all fields of this name out, long or compact, and says how many there were.
+    pub fn remove(&mut self, name: &str) -> usize {
         let before = self.lines.len();
         while let Ok(at) = self.first(name) {
             self.remove_line(at);
@@ -243,10 +258,14 @@ impl Edit<'_> {
         before - self.lines.len()
     }
 
-    /// The first line of a name; [`Name::Other`] names none.
-    fn first(&self, name: Name) -> Result<usize, Error> {
-        let found = self.lines.iter().position(|line| name != Name::Other && line.name() == name);
-        found.ok_or(Error::new(self.end, ErrorKind::Missing(name)))
+    /// The first line of a name.
+    fn first(&self, name: &str) -> Result<usize, Error> {
+        let known = Name::lookup(name.as_bytes());
+        let is_it = |line: &Line| {
+            line.id() == known.id()
+                && (known != Name::Other || line.spelt(self.as_bytes()).eq_ignore_ascii_case(name.as_bytes()))
+        };
+        self.lines.iter().position(is_it).ok_or(Error::new(self.end, ErrorKind::Missing(known)))
     }
 
     /// How many Via lines stand on top.
@@ -284,7 +303,7 @@ impl Edit<'_> {
         otherwise: usize,
         sound: fn(&[u8]) -> bool,
     ) -> Result<(), Error> {
-        let at = self.first(T::NAME).unwrap_or(otherwise);
+        let at = self.first(T::NAME.as_str()).unwrap_or(otherwise);
         self.insert(at, T::NAME.as_str(), |out| value.emit(out), sound)
     }
 
@@ -301,8 +320,9 @@ impl Edit<'_> {
         emit(self.out);
         let text = self.out.get(whole..).unwrap_or_default();
         let length = text.len();
-        let fits = length <= MAX_LINE && whole - self.base + name.len() + length + 4 < MAX_MESSAGE;
-        if !fits || !sound(text) {
+        let line = name.len() + 2 + length;
+        let fits = line <= MAX_LINE && whole - self.base + line + 2 < MAX_MESSAGE;
+        if !fits || !lex::is_folded(text) || !sound(text) {
             self.out.truncate(whole);
             let fault = if fits { ErrorKind::Field(kind) } else { ErrorKind::TooLarge };
             return Err(Error::new(0, fault));
@@ -330,7 +350,7 @@ impl Edit<'_> {
     /// Takes the first element of the first field off; with it the line, if it was the only one. `behind` says how much is
     /// left behind the element.
     fn pop(&mut self, name: Name, behind: fn(&[u8]) -> Result<usize, Error>) -> Result<(), Error> {
-        let at = self.first(name)?;
+        let at = self.first(name.as_str())?;
         let range = self.range(at);
         match behind(self.value(at)) {
             Ok(0) => {
@@ -340,6 +360,11 @@ impl Edit<'_> {
             Ok(left) => {
                 let rest = self.value(at).get(range.len() - left..).unwrap_or_default();
                 let Some(next) = lex::past(b',', rest) else { return Err(self.fault(at)) };
+                if next.is_empty() {
+                    // A comma with nothing behind it parts nothing.
+                    self.remove_line(at);
+                    return Ok(());
+                }
                 self.splice(range.start..range.end - next.len(), |_| ())
             }
             Err(_) => Err(self.fault(at)),
@@ -354,7 +379,7 @@ impl Edit<'_> {
             }
             (UriOf::Request, Start::Response { .. }) => return Err(Error::new(0, ErrorKind::RequestUri)),
             (UriOf::First(name), _) => {
-                let at = self.first(name)?;
+                let at = self.first(name.as_str())?;
                 let value = self.value(at);
                 let (_, address) = Address::lex(value).map_err(|_| self.fault(at))?;
                 let before = offset_in(value, address.uri_bytes).checked_sub(1);
@@ -383,6 +408,10 @@ impl Edit<'_> {
             return Ok(());
         }
         let part = range.start + part.start..range.start + part.end;
+        let brackets = if closed { 0 } else { 2 };
+        if !self.fits(&part, length + brackets) {
+            return Err(Error::new(range.start, ErrorKind::TooLarge));
+        }
         self.splice(part.clone(), |out| {
             out.extend_from_slice(new);
             out.extend_from_slice(more);
@@ -402,16 +431,25 @@ impl Edit<'_> {
         let whole = self.out.len();
         write(self.out);
         let new = self.out.len() - whole;
-        let line = self.lines.iter().find(|line| {
-            line.start() <= range.start && range.start < line.start() + line.back() + line.len() + 2
-        });
-        let value = line.map_or(0, |line| line.len());
-        if whole - self.base + new >= MAX_MESSAGE || value + new - range.len().min(value) > MAX_LINE {
+        if !self.fits_in(whole, &range, new) {
             self.out.truncate(whole);
             return Err(Error::new(range.start, ErrorKind::TooLarge));
         }
         self.settle(range, whole);
         Ok(())
+    }
+
+    /// Whether a part may be replaced by so many bytes: neither the message nor the line becomes larger than an index holds.
+    fn fits(&self, range: &Range<usize>, new: usize) -> bool {
+        self.fits_in(self.out.len(), range, new)
+    }
+
+    fn fits_in(&self, whole: usize, range: &Range<usize>, new: usize) -> bool {
+        let around = |line: &&Line| {
+            line.start() <= range.start && range.end <= line.start() + line.back() + line.len()
+        };
+        let line = self.lines.iter().find(around).map_or(0, |line| line.back() + line.len());
+        whole - self.base + new < MAX_MESSAGE && (line + new).saturating_sub(range.len()) <= MAX_LINE
     }
 
     /// Moves what was written behind the message (from `whole` on) to the place of `range`, and the index with it.
@@ -448,7 +486,23 @@ fn param_range(uri: &SipUri<'_>, text: &[u8], name: &str) -> Option<Range<usize>
     Some(start.saturating_sub(1)..end)
 }
 
-/// Whether a value can stand on one line.
-fn is_line(value: &[u8]) -> bool {
-    memchr::memchr3(b'\r', b'\n', 0, value).is_none()
+/// Whether a header is one of those that the parser takes only once.
+const fn is_single(name: Name) -> bool {
+    use Name::{CSeq, CallId, ContentLength, ContentType, From, MaxForwards, To};
+    matches!(name, From | To | CallId | CSeq | MaxForwards | ContentLength | ContentType)
+}
+
+/// Whether a value may stand in a field of this name without making the message malformed.
+fn is_sound(name: Name, value: &[u8]) -> bool {
+    let value = lex::trim(value);
+    let fits = match name {
+        Name::ContentLength => false,
+        Name::Via => Via::list(value).all(|via| via.is_ok()),
+        Name::From | Name::To => Address::whole(value).is_ok(),
+        Name::CallId => lex::complete(value, lex::call_id).is_ok(),
+        Name::CSeq => CSeq::whole(value).is_ok(),
+        Name::MaxForwards => lex::complete(value, lex::number::<u8>).is_ok(),
+        _ => true,
+    };
+    fits && lex::is_folded(value) && !value.contains(&0)
 }

@@ -266,8 +266,15 @@ pub(crate) fn elements(value: &[u8]) -> usize {
     while let Some(found) = memchr::memchr3(b',', b'"', b'<', rest).and_then(|at| rest.get(at..)) {
         let [first, behind @ ..] = found else { break };
         rest = match first {
-            b'"' => quoted(found).map_or(behind, |(rest, _)| rest),
-            b'<' => memchr::memchr(b'>', behind).and_then(|end| behind.get(end..)).unwrap_or(behind),
+            // What is never closed holds all that follows; to look for its end again would take for ever.
+            b'"' => match quoted(found) {
+                Ok((rest, _)) => rest,
+                Err(_) => break,
+            },
+            b'<' => match memchr::memchr(b'>', behind).and_then(|end| behind.get(end..)) {
+                Some(rest) => rest,
+                None => break,
+            },
             _ => {
                 count += 1;
                 behind
@@ -300,19 +307,20 @@ pub(crate) fn agent(input: &[u8]) -> Lexed<'_, &[u8]> {
 
 /// The rest of a value as text.
 pub(crate) fn text(input: &[u8]) -> Lexed<'_, &[u8]> {
-    Ok((&[], trim(input)))
+    if is_folded(input) { Ok((&[], trim(input))) } else { fail(input) }
 }
 
-/// `1*DIGIT [ "." *DIGIT ]`
+/// `*DIGIT [ "." *DIGIT ]`, not empty.
 pub(crate) fn decimal(input: &[u8]) -> Lexed<'_, &[u8]> {
-    let (rest, whole) = digits(input)?;
-    let fraction = match rest {
-        [b'.', fraction @ ..] => 1 + length(fraction, DIGIT),
+    let whole = length(input, DIGIT);
+    let fraction = match input.get(whole..) {
+        Some([b'.', fraction @ ..]) => 1 + length(fraction, DIGIT),
         _ => 0,
     };
-    input
-        .split_at_checked(whole.len() + fraction)
-        .map_or_else(|| fail(input), |(found, rest)| Ok((rest, found)))
+    match input.split_at_checked(whole + fraction) {
+        Some((found, rest)) if !found.is_empty() => Ok((rest, found)),
+        _ => fail(input),
+    }
 }
 
 /// The user or the password of a SIP URI, maybe empty, and what is behind.
@@ -419,6 +427,14 @@ pub(crate) fn byte<'b>(byte: u8) -> impl Fn(&'b [u8]) -> Lexed<'b, ()> {
     }
 }
 
+/// Whether line ends stand only where a blank continues the line (RFC 3261 §7.3.1).
+pub(crate) fn is_folded(text: &[u8]) -> bool {
+    memchr::memchr2_iter(b'\r', b'\n', text).all(|at| match text.get(at) {
+        Some(b'\r') => matches!(text.get(at + 1..), Some([b'\n', b' ' | b'\t', ..])),
+        _ => at.checked_sub(1).and_then(|before| text.get(before)) == Some(&b'\r'),
+    })
+}
+
 /// `quoted-string` without its quotes, escapes left as they are.
 pub(crate) fn quoted(input: &[u8]) -> Lexed<'_, &[u8]> {
     let [b'"', inside @ ..] = input else { return fail(input) };
@@ -427,7 +443,7 @@ pub(crate) fn quoted(input: &[u8]) -> Lexed<'_, &[u8]> {
         at += step;
         if inside.get(at) == Some(&b'"') {
             return match (inside.get(..at), inside.get(at + 1..)) {
-                (Some(text), Some(rest)) => Ok((rest, text)),
+                (Some(text), Some(rest)) if is_folded(text) => Ok((rest, text)),
                 _ => fail(input),
             };
         }

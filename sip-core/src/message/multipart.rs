@@ -4,7 +4,6 @@ use super::view::Message;
 use super::{Error, ErrorKind, Fields, lex};
 use crate::config::Limits;
 use crate::headers::{ContentType, Header, Name};
-use memchr::memmem::Finder;
 
 /// The parts of a multipart body, in their order. A body whose last delimiter is missing ends with an error.
 ///
@@ -22,7 +21,7 @@ use memchr::memmem::Finder;
 #[derive(Clone, Debug)]
 pub struct Multipart<'a> {
     body: &'a [u8],
-    boundary: Finder<'a>,
+    boundary: &'a [u8],
     /// Where the next part begins; nothing once the body has ended.
     at: Option<usize>,
     /// How many levels may still nest.
@@ -68,7 +67,7 @@ impl<'a> Multipart<'a> {
         let boundary = kind.params.get("boundary").filter(|boundary| (1..=70).contains(&boundary.len()));
         let boundary = boundary.ok_or(Error::new(0, ErrorKind::Field(Name::ContentType)))?;
         let depth = depth.checked_sub(1).ok_or(Error::new(0, ErrorKind::TooLarge))?;
-        let mut parts = Self { body, boundary: Finder::new(boundary), at: Some(0), depth };
+        let mut parts = Self { body, boundary, at: Some(0), depth };
         // What stands before the first delimiter belongs to no part.
         parts.at = parts.delimiter(0).and_then(|first| first.next);
         if parts.at.is_none() {
@@ -77,29 +76,28 @@ impl<'a> Multipart<'a> {
         Ok(Some(parts))
     }
 
-    /// The next delimiter from `from` on: `--`, the boundary, blanks, at the start of a line.
+    /// The next delimiter from `from` on, where a line begins: `--`, the boundary, blanks. No byte is looked at twice.
     fn delimiter(&self, from: usize) -> Option<Delimiter> {
-        let mut search = from;
+        let mut at = from;
         loop {
-            let found = search + self.boundary.find(self.body.get(search..)?)?;
-            search = found + 1;
-            let Some(start) = found.checked_sub(2).filter(|start| *start >= from) else { continue };
-            if self.body.get(start..found) != Some(b"--") {
-                continue;
+            let line = self.body.get(at..)?;
+            if let Some(behind) = line.strip_prefix(b"--").and_then(|line| line.strip_prefix(self.boundary)) {
+                // The line end before it belongs to the delimiter.
+                let end = if at == from { at } else { at - 2 };
+                if behind.starts_with(b"--") {
+                    return Some(Delimiter { end, next: None });
+                }
+                let blanks = behind.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+                if behind.get(blanks..)?.starts_with(b"\r\n") {
+                    return Some(Delimiter { end, next: Some(self.body.len() - behind.len() + blanks + 2) });
+                }
             }
-            // The line end before it belongs to the delimiter.
-            let end = match start.checked_sub(2).filter(|end| *end >= from) {
-                Some(end) if self.body.get(end..start) == Some(b"\r\n") => end,
-                _ if start == from => start,
-                _ => continue,
-            };
-            let behind = self.body.get(found + self.boundary.needle().len()..)?;
-            if behind.starts_with(b"--") {
-                return Some(Delimiter { end, next: None });
-            }
-            let blanks = behind.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-            if behind.get(blanks..)?.starts_with(b"\r\n") {
-                return Some(Delimiter { end, next: Some(self.body.len() - behind.len() + blanks + 2) });
+            // The next line: a line feed alone begins none.
+            loop {
+                at += lex::find(b'\n', self.body.get(at..)?)? + 1;
+                if at >= from + 2 && self.body.get(at - 2) == Some(&b'\r') {
+                    break;
+                }
             }
         }
     }
@@ -154,7 +152,7 @@ impl<'a> Part<'a> {
         for field in self.fields() {
             let field = field?;
             if field.name == T::NAME {
-                return T::whole(field.value).map(Some);
+                return T::list(field.value).next().transpose();
             }
         }
         Ok(None)

@@ -130,9 +130,20 @@ impl<'b> Message<'b> {
             .map(|(line, end)| (line.name(), self.bytes.get(line.start()..end).unwrap_or_default()))
     }
 
-    /// The value of the first field of a name that this library does not know; the name is compared without case.
+    /// The value of the first field of this name, whether this library knows it or not; long, compact, in any case.
     pub fn value_of(&self, name: &str) -> Option<&[u8]> {
-        self.fields().find(|field| field.spelt.eq_ignore_ascii_case(name.as_bytes())).map(|field| field.value)
+        self.values_of(name).next()
+    }
+
+    /// The values of all fields of this name, whether this library knows it or not.
+    pub fn values_of<'m, 'n>(&'m self, name: &'n str) -> impl Iterator<Item = &'m [u8]> + use<'m, 'n, 'b> {
+        let known = Name::lookup(name.as_bytes());
+        let lines = self.index.lines.iter().filter(move |line| line.id() == known.id());
+        lines
+            .filter(move |line| {
+                known != Name::Other || line.spelt(&self.bytes).eq_ignore_ascii_case(name.as_bytes())
+            })
+            .map(|line| line.value(&self.bytes))
     }
 
     /// The values of all fields of this name, one for each line, comma lists not taken apart. [`Name::Other`] names none: see
@@ -149,13 +160,13 @@ impl<'b> Message<'b> {
         self.values(name).next()
     }
 
-    /// The header `T`, if the message has it: its first value.
+    /// The header `T`, if the message has it: the first value of the first field, or nothing if its list is empty.
     ///
     /// # Errors
-    /// The value does not follow the grammar of the header. The message itself stays as usable as it was.
+    /// That value does not follow the grammar of the header. The message itself stays as usable as it was.
     #[doc(alias = "header")]
     pub fn get<'a, T: Header<'a>>(&'a self) -> Result<Option<T>, Error> {
-        self.values(T::NAME).next().map(T::whole).transpose()
+        self.all().next().transpose()
     }
 
     /// Every value of the header `T`, in order, comma lists taken apart. Ends after the first error.

@@ -39,17 +39,19 @@ impl<'o> Writer<'o> {
     ///
     /// [`Endpoint::respond`](crate::Endpoint::respond) does more: it fills `received` and `rport`, and repeats the response.
     pub fn answer(out: &'o mut Vec<u8>, request: &Request<'_>, status: Status, tag: &str) -> Self {
-        let writer = Self::response(out, status);
+        let mut writer = Self::response(out, status);
         let tagged = request.to_tag().is_some() || status == Status::TRYING || tag.is_empty();
         for (name, line) in request.lines() {
             match name {
                 Name::Via | Name::From | Name::CallId | Name::CSeq => writer.out.extend_from_slice(line),
+                // RFC 3261 §8.2.6.1
+                Name::Timestamp if status == Status::TRYING => writer.out.extend_from_slice(line),
                 Name::RecordRoute if status.code() < 300 => writer.out.extend_from_slice(line),
                 Name::To if tagged => writer.out.extend_from_slice(line),
                 Name::To => {
                     writer.out.extend_from_slice(lex::trim(line));
                     writer.out.extend_from_slice(b";tag=");
-                    writer.out.extend_from_slice(tag.as_bytes());
+                    writer.text(|out| out.extend_from_slice(tag.as_bytes()));
                     writer.out.extend_from_slice(b"\r\n");
                 }
                 _ => {}
@@ -79,7 +81,7 @@ impl<'o> Writer<'o> {
         self
     }
 
-    /// One typed header.
+    /// One typed header. Line ends that fold no line become blanks, so that a value put together by hand can't add a header.
     ///
     /// ```
     /// use sip_core::headers::{Params, SessionExpires};
@@ -90,9 +92,22 @@ impl<'o> Writer<'o> {
     /// assert_eq!(out, b"SIP/2.0 200 OK\r\nSession-Expires: 1800;refresher=uas\r\nContent-Length: 0\r\n\r\n");
     /// # Ok::<(), sip_core::message::Error>(())
     /// ```
-    pub fn header<'a>(&mut self, header: &impl Header<'a>) -> &mut Self {
-        header.write(self.out);
+    pub fn header<'a, T: Header<'a>>(&mut self, header: &T) -> &mut Self {
+        self.out.extend_from_slice(T::NAME.as_str().as_bytes());
+        self.out.extend_from_slice(b": ");
+        self.text(|out| header.emit(out));
+        self.out.extend_from_slice(b"\r\n");
         self
+    }
+
+    /// Writes a value; what would end its line becomes blanks.
+    fn text(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.out.len();
+        write(self.out);
+        let value = self.out.get_mut(start..).unwrap_or_default();
+        if !lex::is_folded(value) {
+            value.iter_mut().filter(|byte| matches!(byte, b'\r' | b'\n')).for_each(|byte| *byte = b' ');
+        }
     }
 
     /// One header field with a number.

@@ -77,6 +77,19 @@ mod tests {
                 "SIP/2.0/UDP 192.0.2.1, SIP/2.0/UDP b",
                 "192.0.2.1:5060",
             ),
+            // RFC 3261 §8.2.6.2: what is not ours to change stays as it is written.
+            (
+                "SIP/2.0/UDP h ; x=\"\" ;branch = z;rport ;y",
+                "192.0.2.1:7",
+                "SIP/2.0/UDP h ; x=\"\" ;branch = z ;y;received=192.0.2.1;rport=7",
+                "192.0.2.1:7",
+            ),
+            (
+                "SIP/2.0/UDP 192.0.2.1",
+                "[::ffff:192.0.2.1]:5060",
+                "SIP/2.0/UDP 192.0.2.1",
+                "[::ffff:192.0.2.1]:5060",
+            ),
             (
                 "SIP/2.0/UDP [2001:db8::9:1];rport",
                 "[2001:db8::9:255]:7",

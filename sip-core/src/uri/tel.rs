@@ -26,7 +26,7 @@ impl<'a> TelUri<'a> {
             }
             // §5.1.5: a local number means something only within its context.
             local => {
-                !local.is_empty()
+                local.iter().any(|byte| !is_separator(*byte))
                     && local.iter().all(|byte| {
                         is_phone_digit(*byte) || byte.is_ascii_hexdigit() || matches!(byte, b'*' | b'#')
                     })
