@@ -39,10 +39,15 @@ impl<'a> Address<'a> {
 
     /// Parses an address, and finds its tag on the way.
     pub(crate) fn lex_tagged(input: &'a [u8]) -> Lexed<'a, (Self, Option<&'a [u8]>)> {
+        // The commonest form, without detours: long lists are made of it.
+        if let [b'<', bracketed @ ..] = input {
+            let (rest, uri_bytes) = lex::uri(bracketed)?;
+            let [b'>', rest @ ..] = rest else { return lex::fail(rest) };
+            let (rest, (params, tag)) = Params::lex_and_get(rest, "tag")?;
+            return Ok((rest, (Self { display: b"", uri_bytes, params }, tag)));
+        }
         let (rest, (display, uri_bytes)) = match name_addr(input) {
-            Err(_) if !input.starts_with(b"<") => {
-                lex::bare_uri(input).map(|(rest, uri)| (rest, (&b""[..], uri)))?
-            }
+            Err(_) => lex::bare_uri(input).map(|(rest, uri)| (rest, (&b""[..], uri)))?,
             name_addr => name_addr?,
         };
         let (rest, (params, tag)) = Params::lex_and_get(rest, "tag")?;

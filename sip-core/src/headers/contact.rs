@@ -4,8 +4,6 @@ use super::shapes::debug;
 use super::{Address, Header, Name, value};
 use crate::message::{Error, lex};
 use alloc::vec::Vec;
-use nom::Parser;
-use nom::branch::alt;
 
 /// One value of Contact.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,9 +51,10 @@ impl<'a> Header<'a> for Contact<'a> {
     const NAME: Name = Name::Contact;
 
     fn parse(input: &'a [u8]) -> Result<(Self, &'a [u8]), Error> {
-        // `*` is a token, so that it could begin a display name: the address is tried first.
-        value(input, |input| {
-            alt((Address::lex.map(Self::At), lex::byte(b'*').map(|()| Self::All))).parse(input)
+        value(input, |input| match Address::lex(input) {
+            Ok((rest, address)) => Ok((rest, Self::At(address))),
+            // `*` is a token, so that it could begin a display name: the address is tried first.
+            Err(fault) => lex::star(input).map(|(rest, _)| (rest, Self::All)).map_err(|_| fault),
         })
     }
 

@@ -98,7 +98,7 @@ impl Edit<'_> {
     }
 
     /// Writes into the top Via where the request came from: `received` if that differs from sent-by or `rport` is asked for,
-    /// and `rport` (RFC 3261 §18.2.1, RFC 3581 §4).
+    /// and `rport` (RFC 3261 §18.2.1, RFC 3581 §4). A proxy does it before it pushes its own.
     ///
     /// # Errors
     /// There is no Via, or it is malformed.
@@ -138,13 +138,14 @@ impl Edit<'_> {
     /// Counts Max-Forwards down, and returns what is left. A request without it gets 70 (RFC 3261 §16.6, step 3).
     ///
     /// # Errors
-    /// It is 0 already, or no number.
+    /// [`ErrorKind::TooManyHops`], to be answered with 483: it is 0 already. It is no number.
     pub fn decrement_max_forwards(&mut self) -> Result<u8, Error> {
         let Ok(at) = self.first("Max-Forwards") else {
             return self.add(Name::MaxForwards.as_str(), b"70").map(|()| 70);
         };
-        let left = lex::complete(self.value(at), lex::number::<u8>).ok().and_then(|hops| hops.checked_sub(1));
-        let left = left.ok_or(self.fault(at))?;
+        let hops = lex::complete(self.value(at), lex::number::<u8>).map_err(|_| self.fault(at))?;
+        let spent = Error::new(self.fault(at).offset as usize, ErrorKind::TooManyHops);
+        let left = hops.checked_sub(1).ok_or(spent)?;
         self.splice(self.range(at), |out| push_number(out, u64::from(left)))?;
         Ok(left)
     }
@@ -231,7 +232,7 @@ impl Edit<'_> {
         if is_single(known) && self.first(known.as_str()).is_ok() {
             return Err(Error::new(0, ErrorKind::Repeated(known)));
         }
-        if !is_sound(known, value) {
+        if !self.takes(known, value) {
             return Err(Error::new(0, ErrorKind::Field(known)));
         }
         self.insert(self.lines.len(), name, |out| out.extend_from_slice(lex::trim(value)), |_| true)
@@ -244,7 +245,7 @@ impl Edit<'_> {
     pub fn set(&mut self, name: &str, value: &[u8]) -> Result<(), Error> {
         match self.first(name) {
             Err(_) => self.add(name, value),
-            Ok(at) if !is_sound(Name::lookup(name.as_bytes()), value) => Err(self.fault(at)),
+            Ok(at) if !self.takes(Name::lookup(name.as_bytes()), value) => Err(self.fault(at)),
             Ok(at) => self.splice(self.range(at), |out| out.extend_from_slice(lex::trim(value))),
         }
     }
@@ -256,6 +257,24 @@ impl Edit<'_> {
             self.remove_line(at);
         }
         before - self.lines.len()
+    }
+
+    /// Whether a value may stand in a field of this name without making the message malformed.
+    fn takes(&self, name: Name, value: &[u8]) -> bool {
+        let value = lex::trim(value);
+        let fits = match name {
+            Name::ContentLength => false,
+            Name::Via => Via::list(value).all(|via| via.is_ok()),
+            Name::From | Name::To => Address::whole(value).is_ok(),
+            Name::CallId => lex::complete(value, lex::call_id).is_ok(),
+            Name::CSeq => CSeq::whole(value).is_ok_and(|cseq| match self.start {
+                Start::Request { method, .. } => method.get(self.as_bytes()) == cseq.method.as_bytes(),
+                Start::Response { .. } => true,
+            }),
+            Name::MaxForwards => lex::complete(value, lex::number::<u8>).is_ok(),
+            _ => true,
+        };
+        fits && lex::is_folded(value) && !value.contains(&0)
     }
 
     /// The first line of a name.
@@ -490,19 +509,4 @@ fn param_range(uri: &SipUri<'_>, text: &[u8], name: &str) -> Option<Range<usize>
 const fn is_single(name: Name) -> bool {
     use Name::{CSeq, CallId, ContentLength, ContentType, From, MaxForwards, To};
     matches!(name, From | To | CallId | CSeq | MaxForwards | ContentLength | ContentType)
-}
-
-/// Whether a value may stand in a field of this name without making the message malformed.
-fn is_sound(name: Name, value: &[u8]) -> bool {
-    let value = lex::trim(value);
-    let fits = match name {
-        Name::ContentLength => false,
-        Name::Via => Via::list(value).all(|via| via.is_ok()),
-        Name::From | Name::To => Address::whole(value).is_ok(),
-        Name::CallId => lex::complete(value, lex::call_id).is_ok(),
-        Name::CSeq => CSeq::whole(value).is_ok(),
-        Name::MaxForwards => lex::complete(value, lex::number::<u8>).is_ok(),
-        _ => true,
-    };
-    fits && lex::is_folded(value) && !value.contains(&0)
 }

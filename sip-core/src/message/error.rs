@@ -7,7 +7,7 @@ use core::fmt;
 /// Where a message is wrong, and how.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Error {
-    /// Bytes from the start of what was parsed to the fault.
+    /// Bytes from the start of what was parsed: for a whole message to the line at fault, for a value to the fault itself.
     pub offset: u32,
     /// What is wrong there.
     pub kind: ErrorKind,
@@ -17,9 +17,9 @@ pub struct Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// No message at all: nothing but line ends, NULs, or some other protocol.
+    /// No message at all: nothing but line ends or NULs, some other protocol, or lines that do not end in CRLF.
     NotSip,
-    /// Neither a Request-Line nor a Status-Line (RFC 3261 §7.1, §7.2).
+    /// Neither a Request-Line nor a Status-Line (RFC 3261 §7.1, §7.2), or not the one of the two that was asked for.
     StartLine,
     /// Another version than `SIP/2.0`.
     Version,
@@ -43,6 +43,8 @@ pub enum ErrorKind {
     NoContentLength,
     /// The message, its header section, a line or a list is longer than the configured limit.
     TooLarge,
+    /// Max-Forwards is 0 and the request is to be sent on (RFC 3261 §16.3).
+    TooManyHops,
     /// Bytes that the grammar of the field or URI does not allow here.
     Syntax,
 }
@@ -72,6 +74,7 @@ impl Error {
         match self.kind {
             ErrorKind::Version => Status::VERSION_NOT_SUPPORTED,
             ErrorKind::TooLarge => Status::MESSAGE_TOO_LARGE,
+            ErrorKind::TooManyHops => Status::TOO_MANY_HOPS,
             _ => Status::BAD_REQUEST,
         }
     }
@@ -80,7 +83,7 @@ impl Error {
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotSip => f.write_str("not a SIP message"),
+            Self::NotSip => f.write_str("not a SIP message, or its lines do not end in CRLF"),
             Self::StartLine => f.write_str("malformed start line"),
             Self::Version => f.write_str("version is not SIP/2.0"),
             Self::RequestUri => f.write_str("malformed Request-URI"),
@@ -93,6 +96,7 @@ impl fmt::Display for ErrorKind {
             Self::Truncated => f.write_str("body shorter than Content-Length"),
             Self::NoContentLength => f.write_str("no Content-Length on a stream"),
             Self::TooLarge => f.write_str("larger than the configured limit"),
+            Self::TooManyHops => f.write_str("Max-Forwards is used up"),
             Self::Syntax => f.write_str("syntax error"),
         }
     }

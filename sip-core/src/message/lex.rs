@@ -65,6 +65,7 @@ const BARE: u16 = 128;
 const DISPLAY: u16 = 256;
 const DIGIT: u16 = 512;
 const VALUE: u16 = 1024;
+const QUOTED: u16 = 2048;
 
 static CLASS: [u16; 256] = classes();
 
@@ -79,6 +80,9 @@ const fn classes() -> [u16; 256] {
             alphanumeric || matches!(b, b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')');
         if alphanumeric || matches!(b, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~') {
             table[byte] |= TOKEN;
+        }
+        if !matches!(b, b'"' | b'\\' | b'\r' | b'\n') {
+            table[byte] |= QUOTED;
         }
         if b.is_ascii_digit() {
             table[byte] |= DIGIT;
@@ -161,7 +165,7 @@ fn length(input: &[u8], class: u16) -> usize {
 }
 
 /// How many bytes at the start are of the class, or of escapes: `%` and two hexadecimal digits.
-#[inline]
+#[inline(always)]
 fn length_escaped(input: &[u8], class: u16) -> usize {
     let mut end = length(input, class);
     while let Some([b'%', high, low, rest @ ..]) = input.get(end..) {
@@ -174,7 +178,7 @@ fn length_escaped(input: &[u8], class: u16) -> usize {
 }
 
 /// The longest run of bytes of a class, at least one.
-#[inline(always)]
+#[inline]
 fn run(input: &[u8], class: u16) -> Lexed<'_, &[u8]> {
     match input.split_at_checked(length(input, class)) {
         Some((found, rest)) if !found.is_empty() => Ok((rest, found)),
@@ -185,7 +189,7 @@ fn run(input: &[u8], class: u16) -> Lexed<'_, &[u8]> {
 macro_rules! runs {
     ($($(#[$doc:meta])* $name:ident $class:ident;)*) => {$(
         $(#[$doc])*
-        #[inline(always)]
+        #[inline]
         pub(crate) fn $name(input: &[u8]) -> Lexed<'_, &[u8]> {
             run(input, $class)
         }
@@ -439,17 +443,15 @@ pub(crate) fn is_folded(text: &[u8]) -> bool {
 pub(crate) fn quoted(input: &[u8]) -> Lexed<'_, &[u8]> {
     let [b'"', inside @ ..] = input else { return fail(input) };
     let mut at = 0;
-    while let Some(step) = inside.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
-        at += step;
-        if inside.get(at) == Some(&b'"') {
-            return match (inside.get(..at), inside.get(at + 1..)) {
-                (Some(text), Some(rest)) if is_folded(text) => Ok((rest, text)),
-                _ => fail(input),
-            };
-        }
-        at += 2; // quoted-pair
+    loop {
+        at += length(inside.get(at..).unwrap_or_default(), QUOTED);
+        at += match inside.get(at..) {
+            Some([b'"', rest @ ..]) => return Ok((rest, inside.get(..at).unwrap_or_default())),
+            Some([b'\\', escaped, ..]) if !matches!(escaped, b'\r' | b'\n') => 2,
+            Some([b'\r', b'\n', b' ' | b'\t', ..]) => 3,
+            _ => return fail(input),
+        };
     }
-    fail(input)
 }
 
 /// `host`: a name, an IPv4 address, or an IPv6 reference with its brackets

@@ -14,7 +14,9 @@
 //! let contacts: Vec<Contact> = request.all().collect::<Result<_, _>>()?;
 //! let mut out = Vec::new();
 //! let mut response = Writer::answer(&mut out, &request, Status::OK, "to-tag");
-//! contacts.iter().for_each(|contact| drop(response.header(contact)));
+//! for contact in &contacts {
+//!     response.header(contact);
+//! }
 //! response.header(&Expires(seconds)).finish(&Content::NONE);
 //! assert!(out.starts_with(b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 192.0.2.4;branch=z9hG4bK1\r\n"));
 //! # Ok::<(), sip_core::message::Error>(())

@@ -145,14 +145,18 @@ fn header_lines(bytes: &[u8], at: usize, limits: &Limits, index: &mut Index) -> 
     (core, fault)
 }
 
-/// No Via and no Route is shorter than this with its comma: `<a:b>,`
-const LEAST_ELEMENT: usize = 6;
+/// No Via is shorter with its comma: `SIP/2/U h,`
+const LEAST_VIA: usize = 10;
+/// No Route is shorter with its comma: `<a:b>,`
+const LEAST_ROUTE: usize = 6;
 
 /// The lines of the fields that are checked at once (RFC 3261 §8.1.1).
 #[derive(Default)]
 struct Core {
-    /// No fewer than the Vias, Routes and Record-Routes there are.
-    listed: usize,
+    // No fewer than there are of each.
+    vias: usize,
+    routes: usize,
+    record_routes: usize,
     via: Option<Line>,
     from: Option<Line>,
     to: Option<Line>,
@@ -169,14 +173,12 @@ impl Core {
     fn note(&mut self, line: Line) {
         let slot = match line.name() {
             Name::Via => {
-                self.listed += 1 + line.len() / LEAST_ELEMENT;
+                self.vias += 1 + line.len() / LEAST_VIA;
                 self.via.get_or_insert(line);
                 return;
             }
-            Name::Route | Name::RecordRoute => {
-                self.listed += 1 + line.len() / LEAST_ELEMENT;
-                return;
-            }
+            Name::Route => return self.routes += 1 + line.len() / LEAST_ROUTE,
+            Name::RecordRoute => return self.record_routes += 1 + line.len() / LEAST_ROUTE,
             Name::From => &mut self.from,
             Name::To => &mut self.to,
             Name::CallId => &mut self.call_id,
@@ -200,12 +202,13 @@ impl Core {
             Some(line) => Err(Error::new(line.start(), ErrorKind::Repeated(line.name()))),
             None => Ok(()),
         };
-        let least = limits.vias.min(limits.routes);
-        let lists =
-            [(Name::Via, limits.vias), (Name::Route, limits.routes), (Name::RecordRoute, limits.routes)];
-        if self.listed > least
-            && lists.into_iter().any(|(name, most)| has_more(bytes, &index.lines, name, most))
-        {
+        let lists = [
+            (Name::Via, self.vias, limits.vias),
+            (Name::Route, self.routes, limits.routes),
+            (Name::RecordRoute, self.record_routes, limits.routes),
+        ];
+        let too_many = |(name, found, most)| found > most && has_more(bytes, &index.lines, name, most);
+        if lists.into_iter().any(too_many) {
             fault = fault.and(Err(Error::new(0, ErrorKind::TooLarge)));
         }
         let body = bytes.len().min(index.body as usize);

@@ -63,6 +63,14 @@ impl<'b> Message<'b> {
         self.bytes.get(self.index.body as usize..).unwrap_or_default()
     }
 
+    /// Parses a datagram that holds a request or a response.
+    ///
+    /// # Errors
+    /// What is wrong with the message, and where.
+    pub fn parse(datagram: &'b [u8], limits: &Limits) -> Result<Self, Error> {
+        crate::framing::datagram(datagram, limits).map_err(|malformed| malformed.error)
+    }
+
     pub(crate) fn content_length(&self) -> Option<usize> {
         self.index.content_length.map(|length| length as usize)
     }
@@ -105,8 +113,11 @@ impl<'b> Message<'b> {
         }
     }
 
-    /// A request view of this, or a response view.
-    pub(crate) fn classify(self) -> Result<Request<'b>, Response<'b>> {
+    /// The message as the request that it is, or else as the response.
+    ///
+    /// # Errors
+    /// It is a response: that is the error.
+    pub fn classify(self) -> Result<Request<'b>, Response<'b>> {
         if self.is_request() { Ok(Request(self)) } else { Err(Response(self)) }
     }
 
@@ -169,9 +180,16 @@ impl<'b> Message<'b> {
         self.all().next().transpose()
     }
 
-    /// Every value of the header `T`, in order, comma lists taken apart. Ends after the first error.
+    /// Every value of the header `T`, in order, comma lists taken apart. A line ends after its first error; the offset of an error
+    /// counts from the start of the message.
     pub fn all<'a, T: Header<'a>>(&'a self) -> impl Iterator<Item = Result<T, Error>> {
-        self.values(T::NAME).flat_map(T::list)
+        let lines = self.index.lines.iter().filter(|line| line.id() == T::NAME.id());
+        lines.flat_map(|line| {
+            let start = line.start() + line.back();
+            T::list(line.value(&self.bytes)).map(move |value| {
+                value.map_err(|error| Error::new(start + error.offset as usize, ErrorKind::Field(T::NAME)))
+            })
+        })
     }
 
     /// The top Via (RFC 3261 §20.42).

@@ -4,7 +4,7 @@ use super::{Error, ErrorKind, Method, Request, Status, lex};
 use crate::headers::{Header, Name};
 use alloc::vec::Vec;
 
-/// Appends a message to a buffer, from the start line to the body.
+/// Appends a message to a buffer, from the start line to the body. Nothing ends it but [`finish`](Self::finish).
 ///
 /// The writer adds nothing of its own but line ends, and Content-Length in [`finish`](Self::finish). It does not
 /// look into values: [`Content::check`] tells whether text that came from elsewhere may be written.

@@ -1,7 +1,7 @@
 //! SIP and SIPS URIs (RFC 3261 §19.1.1).
 
 use super::text;
-use crate::message::lex;
+use crate::message::{Error, ErrorKind, lex};
 use core::fmt;
 use core::net::IpAddr;
 use core::num::NonZero;
@@ -64,6 +64,14 @@ impl<'a> SipUri<'a> {
 pub struct UriParams<'a>(&'a [u8]);
 
 impl<'a> UriParams<'a> {
+    /// Parses parameters, each with its semicolon: `;transport=tcp;lr`.
+    ///
+    /// # Errors
+    /// Where they break their grammar.
+    pub fn parse(text: &'a [u8]) -> Result<Self, Error> {
+        lex::complete(text, Self::lex).map_err(|offset| Error::new(offset, ErrorKind::Syntax))
+    }
+
     /// `*( ";" pname [ "=" pvalue ] )`
     #[inline]
     pub(super) fn lex(input: &'a [u8]) -> lex::Lexed<'a, Self> {
