@@ -69,9 +69,11 @@ fn rsipstack(bytes: &[u8]) -> Result<Facts, String> {
 
 fn sipx(bytes: &[u8]) -> Result<Facts, String> {
     let kind = |error: sipx_sip::error::ParseError| {
-        // The first words of the reason, without offsets and what was found.
+        // The first two clauses of the reason, without what was found.
         let text = error.to_string();
-        text.split(|c: char| c.is_ascii_digit() || c == '(').next().unwrap_or_default().trim().to_owned()
+        let clauses: Vec<&str> = text.split(':').take(2).collect();
+        let words = clauses.join(":");
+        words.split(|c: char| c.is_ascii_digit() || c == '(').next().unwrap_or_default().trim().to_owned()
     };
     let message = parse_datagram(Bytes::copy_from_slice(bytes), &Limits::datagram()).map_err(kind)?;
     let (start, body) = match &message {
