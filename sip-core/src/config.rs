@@ -25,7 +25,7 @@ impl Config {
 /// Caps, each with what happens at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of a message on a stream; beyond: 513 and the connection is closed. At most 16 MiB.
+    /// Bytes of a message; beyond: on a stream 513 and the connection is closed, one that comes whole is dropped. At most 16 MiB.
     pub message: usize,
     /// Lines in a header section; beyond: 513.
     pub header_lines: usize,

@@ -245,6 +245,16 @@ fn what_contacts_and_vias_say() {
     assert_eq!((via.received(), via.rport()), (Some([192, 0, 2, 1].into()), Some(7)));
 }
 
+/// What comes whole is held to the limit of streams too.
+#[test]
+fn a_message_may_not_be_larger_than_the_limit() {
+    use sip_core::{Limits, message::Message};
+    let limits = Limits { message: INVITE.len(), ..Limits::DEFAULT };
+    assert!(Message::parse(INVITE, &limits).is_ok_and(|message| message.classify().is_ok()));
+    let limits = Limits { message: INVITE.len() - 1, ..Limits::DEFAULT };
+    assert_eq!(Message::parse(INVITE, &limits).map(drop).unwrap_err().kind, ErrorKind::TooLarge);
+}
+
 /// No quote that stays open is looked for twice: these took seconds.
 #[test]
 fn lists_that_are_never_closed_are_refused_at_once() {

@@ -22,8 +22,9 @@ pub(crate) struct Malformed<'b> {
 /// Parses one whole message: `bytes` end where its body ends.
 pub(crate) fn parse<'b>(bytes: &'b [u8], limits: &Limits) -> Result<Message<'b>, Malformed<'b>> {
     let fail = |offset, kind| Malformed { error: Error::new(offset, kind), partial: None };
-    if bytes.len() > MAX_MESSAGE {
-        return Err(fail(MAX_MESSAGE, ErrorKind::TooLarge));
+    let most = limits.message.min(MAX_MESSAGE);
+    if bytes.len() > most {
+        return Err(fail(most, ErrorKind::TooLarge));
     }
     let Some((first, at)) = first_line(bytes) else { return Err(fail(0, ErrorKind::NotSip)) };
     if first.len() > limits.line {
