@@ -428,7 +428,7 @@ impl Edit<'_> {
         }
         let part = range.start + part.start..range.start + part.end;
         let brackets = if closed { 0 } else { 2 };
-        if !self.fits(&part, length + brackets) {
+        if !self.fits(self.out.len(), &part, length + brackets) {
             return Err(Error::new(range.start, ErrorKind::TooLarge));
         }
         self.splice(part.clone(), |out| {
@@ -450,7 +450,7 @@ impl Edit<'_> {
         let whole = self.out.len();
         write(self.out);
         let new = self.out.len() - whole;
-        if !self.fits_in(whole, &range, new) {
+        if !self.fits(whole, &range, new) {
             self.out.truncate(whole);
             return Err(Error::new(range.start, ErrorKind::TooLarge));
         }
@@ -458,12 +458,9 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// Whether a part may be replaced by so many bytes: neither the message nor the line becomes larger than an index holds.
-    fn fits(&self, range: &Range<usize>, new: usize) -> bool {
-        self.fits_in(self.out.len(), range, new)
-    }
-
-    fn fits_in(&self, whole: usize, range: &Range<usize>, new: usize) -> bool {
+    /// Whether a part of the message, which ends at `whole`, may be replaced by so many bytes: neither it nor the line becomes
+    /// larger than an index holds.
+    fn fits(&self, whole: usize, range: &Range<usize>, new: usize) -> bool {
         let around = |line: &&Line| {
             line.start() <= range.start && range.end <= line.start() + line.back() + line.len()
         };
