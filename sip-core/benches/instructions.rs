@@ -5,6 +5,7 @@
 
 mod cases;
 
+use cases::cycles::Cycles;
 use cases::{Sample, echo, respond, route_ready, samples, split};
 use core::hint::black_box;
 use sip_core::message::Request;
@@ -89,6 +90,25 @@ fn cases() -> Vec<(String, Box<dyn Fn()>)> {
             cases.push((format!("echo {name}"), Box::new(move || echo(&again, &mut out.borrow_mut()))));
         }
     }
+    let cycles: [(&str, fn(&mut Cycles)); 3] =
+        [("nist", Cycles::nist), ("ict", Cycles::ict), ("ist, refused", Cycles::refused)];
+    for (name, cycle) in cycles {
+        let bench = core::cell::RefCell::new(None);
+        let work = move || bench.borrow_mut().get_or_insert_with(Cycles::new).alone(cycle);
+        cases.push((format!("cycle {name}"), Box::new(work)));
+    }
+    let bench = core::cell::RefCell::new(None);
+    cases.push((
+        "OPTIONS again".into(),
+        Box::new(move || {
+            let first = || {
+                let mut bench = Cycles::new();
+                bench.nist();
+                bench
+            };
+            bench.borrow_mut().get_or_insert_with(first).again();
+        }),
+    ));
     for (name, bytes) in shapes() {
         cases.push((name, Box::new(move || cases::walk(black_box(&bytes)))));
     }

@@ -41,8 +41,12 @@ pub struct Limits {
     /// error. The machines look into no body.
     pub multipart_depth: usize,
     /// Transactions alive at once; beyond: commands return [`Misuse::Full`](crate::Misuse::Full), new requests get
-    /// 503 with Retry-After.
+    /// 503 with Retry-After, or what [`overload`](Self::overload) says.
     pub transactions: usize,
+    /// Server transactions that wait for their user; beyond: new requests as above, BYE and CANCEL excepted.
+    pub unanswered: usize,
+    /// Bytes that are retained for retransmission or wait to be sent; beyond: as for transactions.
+    pub retained: usize,
     /// Dialogs alive at once; beyond: as for transactions.
     pub dialogs: usize,
     /// Early and confirmed dialogs that the forks of one INVITE may make; responses beyond are dropped.
@@ -57,8 +61,19 @@ pub struct Limits {
     pub outbox: usize,
     /// Bytes of idle buffers that are kept to be used again.
     pub idle_buffers: usize,
+    /// What a new request beyond a cap gets.
+    pub overload: Overload,
     /// Retry-After of the 503 that answers a request beyond a cap.
     pub retry_after: Duration,
+}
+
+/// What a new request gets that finds no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Overload {
+    /// 503 (Service Unavailable) with Retry-After, without a transaction (RFC 3261 §21.5.4).
+    Refuse,
+    /// Nothing: to answer costs too much, or the peers would only come again.
+    Silence,
 }
 
 impl Limits {
@@ -72,6 +87,8 @@ impl Limits {
         routes: 64,
         multipart_depth: 8,
         transactions: 1_000_000,
+        unanswered: 50_000,
+        retained: 256 << 20,
         dialogs: 1_000_000,
         forks: 32,
         flows: 100_000,
@@ -79,6 +96,7 @@ impl Limits {
         waiting_for_flow: 1_000,
         outbox: 100_000,
         idle_buffers: 16 << 20,
+        overload: Overload::Refuse,
         retry_after: Duration::from_secs(5),
     };
 }

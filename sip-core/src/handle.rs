@@ -1,6 +1,6 @@
 //! Handles: small `Copy` names for what a machine keeps, each with a generation.
 
-use alloc::vec::Vec;
+use crate::paged::Paged;
 use core::fmt;
 
 /// Where something lies in a [`Slab`], and which of its successive tenants is meant.
@@ -71,24 +71,24 @@ handles! {
 
 /// Values in fixed places that are used again; a place's generation tells its tenants apart.
 pub(crate) struct Slab<T> {
-    entries: Vec<Entry<T>>,
-    free: Option<u32>,
+    entries: Paged<Entry<T>>,
+    free: u32,
     len: usize,
 }
 
 struct Entry<T> {
     generation: u32,
-    state: State<T>,
+    /// While the place is empty: the next one that is.
+    free: u32,
+    value: Option<T>,
 }
 
-enum State<T> {
-    Free { next: Option<u32> },
-    Used(T),
-}
+/// No place.
+const NONE: u32 = u32::MAX;
 
 impl<T> Slab<T> {
     pub(crate) const fn new() -> Self {
-        Self { entries: Vec::new(), free: None, len: 0 }
+        Self { entries: Paged::new(), free: NONE, len: 0 }
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -97,66 +97,57 @@ impl<T> Slab<T> {
 
     pub(crate) fn insert(&mut self, value: T) -> Key {
         self.len += 1;
-        if let Some(index) = self.free {
-            if let Some(entry) = self.entries.get_mut(index as usize) {
-                if let State::Free { next } = entry.state {
-                    self.free = next;
-                }
-                entry.state = State::Used(value);
-                return Key { index, generation: entry.generation };
+        match self.entries.get_mut(self.free) {
+            Some(entry) => {
+                let index = core::mem::replace(&mut self.free, entry.free);
+                entry.value = Some(value);
+                Key { index, generation: entry.generation }
+            }
+            None => {
+                let index = self.entries.push(Entry { generation: 0, free: NONE, value: Some(value) });
+                Key { index, generation: 0 }
             }
         }
-        let index = self.entries.len() as u32;
-        self.entries.push(Entry { generation: 0, state: State::Used(value) });
-        Key { index, generation: 0 }
     }
 
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
-        let entry = self.entries.get_mut(key.index as usize)?;
-        if entry.generation != key.generation || matches!(entry.state, State::Free { .. }) {
-            return None;
-        }
-        let state = core::mem::replace(&mut entry.state, State::Free { next: self.free });
+        let entry = self.entries.get_mut(key.index).filter(|entry| entry.generation == key.generation)?;
+        let value = entry.value.take()?;
         entry.generation = entry.generation.wrapping_add(1);
-        self.free = Some(key.index);
+        entry.free = core::mem::replace(&mut self.free, key.index);
         self.len -= 1;
-        match state {
-            State::Used(value) => Some(value),
-            State::Free { .. } => None,
-        }
+        Some(value)
     }
 
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
-        match self.entries.get(key.index as usize) {
-            Some(Entry { generation, state: State::Used(value) }) if *generation == key.generation => {
-                Some(value)
-            }
-            _ => None,
-        }
+        self.entries.get(key.index).filter(|entry| entry.generation == key.generation)?.value.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        match self.entries.get_mut(key.index as usize) {
-            Some(Entry { generation, state: State::Used(value) }) if *generation == key.generation => {
-                Some(value)
-            }
-            _ => None,
-        }
+        self.entries.get_mut(key.index).filter(|entry| entry.generation == key.generation)?.value.as_mut()
+    }
+
+    /// Whoever lives at `index` now.
+    pub(crate) fn at(&self, index: u32) -> Option<&T> {
+        self.entries.get(index)?.value.as_ref()
+    }
+
+    /// Whoever lives at `index` now.
+    pub(crate) fn at_mut(&mut self, index: u32) -> Option<&mut T> {
+        self.entries.get_mut(index)?.value.as_mut()
     }
 
     /// The key of whoever lives at `index` now.
     pub(crate) fn key_at(&self, index: u32) -> Option<Key> {
-        match self.entries.get(index as usize) {
-            Some(Entry { generation, state: State::Used(_) }) => Some(Key { index, generation: *generation }),
-            _ => None,
-        }
+        let entry = self.entries.get(index).filter(|entry| entry.value.is_some())?;
+        Some(Key { index, generation: entry.generation })
     }
 
     /// All that live here, in the order of their places.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
-        self.entries.iter().enumerate().filter_map(|(index, entry)| match &entry.state {
-            State::Used(value) => Some((Key { index: index as u32, generation: entry.generation }, value)),
-            State::Free { .. } => None,
+        self.entries.iter().enumerate().filter_map(|(index, entry)| {
+            let value = entry.value.as_ref()?;
+            Some((Key { index: index as u32, generation: entry.generation }, value))
         })
     }
 }

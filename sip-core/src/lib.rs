@@ -86,6 +86,7 @@ mod handle;
 pub mod headers;
 mod machine;
 pub mod message;
+mod paged;
 mod random;
 mod time;
 pub mod transaction;
@@ -93,7 +94,7 @@ mod transport;
 pub mod ua;
 pub mod uri;
 
-pub use config::{Config, Limits};
+pub use config::{Config, Limits, Overload};
 pub use endpoint::{
     Cause, Command, Destination, Endpoint, Event, Misuse, NewRequest, Output, Rejected, SendError, Source,
     Stats, Ticket, Transmit, Txn,

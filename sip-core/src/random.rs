@@ -1,8 +1,11 @@
 //! Everything random in the core comes from here, and all of it from one seed.
 
+use crate::transport::PackedAddr;
 use chacha20::ChaCha8Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
-use core::hash::Hasher;
+use core::hash::{Hash, Hasher};
+use foldhash::SharedSeed;
+use foldhash::quality::FoldHasher;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 /// The seed of a machine. The same seed, configuration and inputs give the same output bytes.
@@ -23,11 +26,33 @@ impl Random {
         self.0.next_u64()
     }
 
+    /// A new seed for a [`BytesHash`].
+    pub(crate) fn bytes_hash(&mut self) -> BytesHash {
+        BytesHash { seed: self.u64(), shared: SharedSeed::from_u64(self.u64()) }
+    }
+
     /// A new key for a [`KeyedHash`].
     pub(crate) fn hash_key(&mut self) -> KeyedHash {
         let mut key = [0; 16];
         self.0.fill_bytes(&mut key);
         KeyedHash(SipHasher13::new_with_key(&key))
+    }
+}
+
+/// A fast hash of whole datagrams under a secret seed. Who could find two of one hash could have a datagram of his own taken for
+/// a copy of another one of his own: the sender is hashed too.
+pub(crate) struct BytesHash {
+    seed: u64,
+    shared: SharedSeed,
+}
+
+impl BytesHash {
+    /// The hash of a datagram and its sender; never zero.
+    pub(crate) fn of(&self, data: &[u8], from: PackedAddr) -> u64 {
+        let mut hasher = FoldHasher::with_seed(self.seed, &self.shared);
+        from.hash(&mut hasher);
+        hasher.write(data);
+        hasher.finish().max(1)
     }
 }
 
@@ -47,6 +72,11 @@ impl KeyedHash {
             hasher.write(&(part.len() as u32).to_le_bytes());
         }
         hasher.finish128().as_u128()
+    }
+
+    /// The lower half: enough where a wrong match is no harm.
+    pub(crate) fn short(&self, parts: &[&[u8]]) -> u64 {
+        self.of(parts) as u64
     }
 
     /// The same over ASCII lower case, for parts that compare without case.

@@ -17,6 +17,9 @@ impl Instant {
     /// The end of time; nothing is ever due then.
     pub const MAX: Self = Self(u64::MAX);
 
+    /// The last instant that timers know, 2,283 years after the epoch: the clock of a machine stops before it.
+    pub(crate) const LAST: Self = Self((1 << 56) - 1);
+
     /// The instant `micros` microseconds after the epoch.
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)

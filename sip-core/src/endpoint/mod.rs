@@ -163,7 +163,7 @@ impl Endpoint {
 
     /// Every call begins here: what was due before it is done first, so that it makes no difference when outputs are drained.
     fn enter(&mut self, now: Instant) {
-        while self.layer.next_due().is_some_and(|due| due <= self.layer.clock()) {
+        while self.layer.is_due() {
             self.fire();
         }
         self.layer.set_clock(now);
@@ -210,6 +210,10 @@ impl Machine for Endpoint {
 
     fn datagram<'b>(&mut self, now: Instant, from: Source, data: &'b [u8]) -> Option<Event<'b>> {
         self.enter(now);
+        if self.layer.receive_exact(from, data) {
+            self.leave();
+            return None;
+        }
         let message = datagram(data, &self.layer.limits);
         let meaning = self.hear(from, message.as_ref())?;
         Some(Event::of(meaning, from, message))
@@ -239,15 +243,14 @@ impl Machine for Endpoint {
     }
 
     fn poll(&mut self) -> Option<Output<'_, Event<'static>>> {
-        while self.layer.out.is_empty() && self.layer.next_due().is_some_and(|due| due <= self.layer.clock())
-        {
+        while self.layer.out.is_empty() && self.layer.is_due() {
             self.fire();
         }
         next_output(&mut self.layer, &mut self.events)
     }
 
     fn poll_event(&mut self) -> Option<Event<'static>> {
-        while self.events.is_empty() && self.layer.next_due().is_some_and(|due| due <= self.layer.clock()) {
+        while self.events.is_empty() && self.layer.is_due() {
             self.fire();
         }
         let event = self.events.pop_front()?;

@@ -129,6 +129,8 @@ pub struct Stats {
     pub client_transactions: usize,
     /// Server transactions that are alive.
     pub server_transactions: usize,
+    /// Server transactions among them that wait for their user.
+    pub unanswered: usize,
     /// Dialogs that are alive.
     pub dialogs: usize,
     /// Flows that are open or being opened.

@@ -1,6 +1,7 @@
 //! Client transactions: requests out, responses in (RFC 3261 §17.1, §9.1).
 
 use super::layer::{Applied, Heard, Layer, branch_key};
+use super::record::{Key128, Record};
 use super::{BufferId, State, Timers, ict, nict};
 use crate::endpoint::{Misuse, Txn};
 use crate::handle::{ClientTxn, Key};
@@ -56,7 +57,7 @@ impl Layer {
             let step = nict::start(transport.reliability());
             (State::Nict(step.next), step.map(State::Nict))
         };
-        let key = self.open(state, target, request.user, request.timers);
+        let key = self.open(Record::new(state, target, request.user, request.timers, self.clock()));
         self.write_request(key, request, addr, write);
         match hop {
             NextHop::Address(_) => self.direct(key),
@@ -75,15 +76,18 @@ impl Layer {
         write: impl FnOnce(&mut Writer<'_>),
     ) {
         let Some(record) = self.txns.get(key) else { return };
-        let (buffer, secret, transport) = (record.buffer, record.secret, record.target.transport);
+        let (secret, transport) = (record.secret, record.target().transport);
         let sent_by = self.locals.towards(transport, addr).map_or("", |(_, sent_by)| sent_by);
-        self.buffers.write(buffer, |out| {
-            let mut writer = Writer::request(out, request.method, request.uri);
-            let branch = Branch { key, secret }.to_bytes();
-            via(&mut writer, transport, sent_by, &branch);
-            write(&mut writer);
-            0
-        });
+        let mut text = core::mem::take(&mut self.scratch);
+        text.clear();
+        let mut writer = Writer::request(&mut text, request.method, request.uri);
+        via(&mut writer, transport, sent_by, &Branch { key, secret }.to_bytes());
+        write(&mut writer);
+        let buffer = self.buffers.keep(&text);
+        self.scratch = text;
+        if let Some(record) = self.txns.get_mut(key) {
+            record.buffer = buffer;
+        }
     }
 
     /// RFC 3261 §9.1: at once after a provisional response, else when one comes; never after a final one.
@@ -93,7 +97,7 @@ impl Layer {
         if !matches!(state, ict::State::Calling { .. } | ict::State::Proceeding { .. }) {
             return Err(Misuse::WrongState);
         }
-        let step = ict::step(state, ict::Event::Cancel, record.reliability).map(State::Ict);
+        let step = ict::step(state, ict::Event::Cancel, record.reliability()).map(State::Ict);
         self.apply(txn.0, &step, None, false);
         self.report_failures();
         Ok(())
@@ -107,7 +111,7 @@ impl Layer {
         };
         let status = response.status_code();
         let record = self.txns.get(key)?;
-        let on = record.reliability;
+        let on = record.reliability();
         let step = match record.state {
             State::Ict(state) => {
                 let event = match status {
@@ -138,8 +142,9 @@ impl Layer {
         let branch = Branch::parse(response.branch()?)?;
         let method = response.cseq().method;
         if method == Method::Cancel {
-            let index = self.cancels.get(branch_key(branch.key, branch.secret))?;
-            return self.txns.key_at(index);
+            let shared = Key128::from(branch_key(branch.key, branch.secret));
+            let is = |place| self.txns.at(place).is_some_and(|record| record.key == shared);
+            return self.txns.key_at(self.cancels.get(shared.hash(), is)?);
         }
         let record = self.txns.get(branch.key).filter(|record| record.secret == branch.secret)?;
         let fits = match record.state {
@@ -157,13 +162,13 @@ impl Layer {
     /// RFC 3261 §17.1.1.3: the ACK of the transaction. It is made once and sent for each copy of the final response.
     pub(super) fn send_ack(&mut self, key: Key, response: Option<&Message<'_>>) {
         let Some(record) = self.txns.get(key) else { return };
-        if let Some(ack) = record.ack {
-            return self.send(key, ack, true);
+        if record.ack != BufferId::NONE {
+            return self.send(key, record.ack, true);
         }
         let to = response.and_then(|response| response.value(Name::To));
         let buffer = self.derive(record.buffer, Method::Ack, to);
         if let Some(record) = self.txns.get_mut(key) {
-            record.ack = Some(buffer);
+            record.ack = buffer;
         }
         self.send(key, buffer, false);
     }
@@ -171,19 +176,14 @@ impl Layer {
     /// RFC 3261 §9.1: the CANCEL, in a transaction of its own that nobody is told of.
     pub(super) fn send_cancel(&mut self, invite: Key) {
         let Some(record) = self.txns.get(invite) else { return };
-        let (target, to, secret, request) = (record.target, record.to, record.secret, record.buffer);
+        let (target, to, secret, request) = (record.target(), record.to(), record.secret, record.buffer);
         let timers = record.timers();
         let buffer = self.derive(request, Method::Cancel, None);
         let step = nict::start(target.transport.reliability()).map(State::Nict);
-        let key = self.open(step.next, target, 0, timers);
-        let shared = branch_key(invite, secret);
-        if let Some(record) = self.txns.get_mut(key) {
-            let empty = core::mem::replace(&mut record.buffer, buffer);
-            record.silent = true;
-            record.key = shared;
-            self.buffers.unpin(empty);
-        }
-        self.cancels.insert(shared, key.index);
+        let shared = Key128::from(branch_key(invite, secret));
+        let record = Record::new(step.next, target, 0, timers, self.clock());
+        let key = self.open(Record { buffer, silent: true, key: shared, ..record });
+        self.cancels.insert(shared.hash(), key.index);
         self.set_destination(key, to);
         self.apply(key, &step, None, false);
     }
@@ -196,11 +196,7 @@ impl Layer {
         if let Ok(invite) = parse(self.buffers.message(invite), &crate::config::Limits::DEFAULT) {
             derived(&mut text, &invite, method, to);
         }
-        let buffer = self.buffers.take(text.len());
-        self.buffers.write(buffer, |out| {
-            out.extend_from_slice(&text);
-            0
-        });
+        let buffer = self.buffers.keep(&text);
         self.scratch = text;
         buffer
     }
@@ -221,13 +217,13 @@ impl Layer {
         };
         let branch = hex(self.random.u64());
         let (_, sent_by) = self.locals.towards(transport, addr).ok_or(Misuse::NoLocal(transport))?;
-        let buffer = self.buffers.take(0);
-        self.buffers.write(buffer, |out| {
-            let mut writer = Writer::request(out, method, uri);
-            via(&mut writer, transport, sent_by, &[COOKIE, &branch].concat());
-            write(&mut writer);
-            0
-        });
+        let mut text = core::mem::take(&mut self.scratch);
+        text.clear();
+        let mut writer = Writer::request(&mut text, method, uri);
+        via(&mut writer, transport, sent_by, &[COOKIE, &branch].concat());
+        write(&mut writer);
+        let buffer = self.buffers.keep(&text);
+        self.scratch = text;
         self.send_hop(buffer, hop, false);
         Ok(buffer)
     }

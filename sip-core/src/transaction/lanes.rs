@@ -5,6 +5,7 @@
 //! next deadline at its head. Arming appends, disarming unlinks, and the next deadline is the least of a few heads.
 //! Delays beyond [`MAX_LANES`] go to an indexed heap behind the same interface.
 
+use crate::paged::Paged;
 use crate::time::{Instant, micros};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -19,18 +20,35 @@ const IDLE: u8 = u8::MAX;
 /// The armed timers of a table. A timer is named by a small number that its owner picks.
 #[derive(Default)]
 pub(crate) struct Lanes {
-    nodes: Vec<Node>,
+    nodes: Paged<Node>,
     lanes: Vec<Lane>,
     heap: Vec<u32>,
 }
 
+/// Sixteen bytes: at a million timers memory is what costs time.
 #[derive(Clone, Copy)]
 struct Node {
-    due: Instant,
+    /// The deadline in the upper 56 bits ([`Instant::LAST`]), the number of the lane in the lower 8.
+    due_and_place: u64,
     /// In a lane: the neighbours. In the heap: `next` is the position.
     prev: u32,
     next: u32,
-    place: u8,
+}
+
+impl Node {
+    const IDLE: Self = Self { due_and_place: IDLE as u64, prev: NONE, next: NONE };
+
+    fn new(due: Instant, place: u8, prev: u32, next: u32) -> Self {
+        Self { due_and_place: due.min(Instant::LAST).as_micros() << 8 | u64::from(place), prev, next }
+    }
+
+    const fn due(self) -> Instant {
+        Instant::from_micros(self.due_and_place >> 8)
+    }
+
+    const fn place(self) -> u8 {
+        self.due_and_place as u8
+    }
 }
 
 struct Lane {
@@ -45,9 +63,8 @@ impl Lanes {
     /// Arms a timer; if it is armed already, it is armed anew.
     pub(crate) fn arm(&mut self, timer: u32, now: Instant, delay: Duration) {
         self.disarm(timer);
-        let idle = Node { due: Instant::MAX, prev: NONE, next: NONE, place: IDLE };
-        if self.nodes.len() <= timer as usize {
-            self.nodes.resize(timer as usize + 1, idle);
+        while self.nodes.len() <= timer as usize {
+            self.nodes.push(Node::IDLE);
         }
         let due = now + delay;
         match self.lane(micros(delay)) {
@@ -58,14 +75,14 @@ impl Lanes {
 
     /// Disarms a timer, if it is armed.
     pub(crate) fn disarm(&mut self, timer: u32) {
-        let Some(node) = self.nodes.get(timer as usize).copied() else { return };
-        match node.place {
-            IDLE => {}
+        let Some(node) = self.nodes.get(timer).copied() else { return };
+        match node.place() {
+            IDLE => return,
             HEAP => self.remove(node.next as usize),
             _ => self.unlink(node),
         }
-        if let Some(node) = self.nodes.get_mut(timer as usize) {
-            node.place = IDLE;
+        if let Some(node) = self.nodes.get_mut(timer) {
+            *node = Node::IDLE;
         }
     }
 
@@ -81,7 +98,7 @@ impl Lanes {
     }
 
     fn due(&self, timer: u32) -> Instant {
-        self.nodes.get(timer as usize).map_or(Instant::MAX, |node| node.due)
+        self.nodes.get(timer).map_or(Instant::MAX, |node| node.due())
     }
 
     /// The lane of a delay: its own, an empty one, or a new one.
@@ -105,23 +122,23 @@ impl Lanes {
         if prev == NONE {
             lane.head = timer;
             lane.due = due;
-        } else if let Some(before) = self.nodes.get_mut(prev as usize) {
+        } else if let Some(before) = self.nodes.get_mut(prev) {
             before.next = timer;
         }
-        if let Some(node) = self.nodes.get_mut(timer as usize) {
-            *node = Node { due, prev, next: NONE, place };
+        if let Some(node) = self.nodes.get_mut(timer) {
+            *node = Node::new(due, place, prev, NONE);
         }
     }
 
     fn unlink(&mut self, node: Node) {
-        if let Some(before) = self.nodes.get_mut(node.prev as usize) {
+        if let Some(before) = self.nodes.get_mut(node.prev) {
             before.next = node.next;
         }
-        if let Some(after) = self.nodes.get_mut(node.next as usize) {
+        if let Some(after) = self.nodes.get_mut(node.next) {
             after.prev = node.prev;
         }
         let head_due = self.due(node.next);
-        let Some(lane) = self.lanes.get_mut(node.place as usize) else { return };
+        let Some(lane) = self.lanes.get_mut(node.place() as usize) else { return };
         if node.prev == NONE {
             lane.head = node.next;
             lane.due = head_due;
@@ -134,8 +151,8 @@ impl Lanes {
     // The heap: least deadline first, of equal ones the smaller timer, so that the order is fixed.
 
     fn push(&mut self, timer: u32, due: Instant) {
-        if let Some(node) = self.nodes.get_mut(timer as usize) {
-            *node = Node { due, prev: NONE, next: 0, place: HEAP };
+        if let Some(node) = self.nodes.get_mut(timer) {
+            *node = Node::new(due, HEAP, NONE, 0);
         }
         self.heap.push(timer);
         self.rise(self.heap.len() - 1);
@@ -161,7 +178,7 @@ impl Lanes {
 
     /// Notes where in the heap a timer now is.
     fn settle(&mut self, at: usize) {
-        if let Some(node) = self.heap.get(at).and_then(|timer| self.nodes.get_mut(*timer as usize)) {
+        if let Some(node) = self.heap.get(at).and_then(|timer| self.nodes.get_mut(*timer)) {
             node.next = at as u32;
         }
     }

@@ -7,17 +7,16 @@
 use super::buffers::{BufferId, Buffers};
 use super::lanes::Lanes;
 use super::outbox::{Item, Outbox};
-use super::skeleton::Skeleton;
+use super::record::{NOBODY, Record, Way};
 use super::table::Index;
 use super::{Action, Report, Send, State, Step, Timer, Timers};
 use crate::config::{Config, Limits};
 use crate::endpoint::{Cause, Destination, SendError, Source, Stats, Ticket, Txn};
 use crate::handle::{ClientTxn, FlowId, Key, ResolveId, ServerTxn, Slab};
 use crate::message::{Message, Method, Status};
-use crate::random::{KeyedHash, Random};
+use crate::random::{BytesHash, KeyedHash, Random};
 use crate::time::{Instant, micros};
-use crate::transport::{Flow, Flows, Local, Locals, Reliability, Target, Transport};
-use alloc::boxed::Box;
+use crate::transport::{Flow, Flows, Local, Locals, Target, Transport};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -51,10 +50,11 @@ pub(crate) enum Told {
 
 pub(crate) struct Layer {
     pub(crate) limits: Limits,
-    timers: Timers,
+    pub(super) timers: Timers,
     clock: Instant,
     pub(crate) random: Random,
     pub(crate) hash: KeyedHash,
+    pub(super) bytes_hash: BytesHash,
     pub(crate) locals: Locals,
     pub(super) flows: Flows,
     pub(super) txns: Slab<Record>,
@@ -63,16 +63,22 @@ pub(crate) struct Layer {
     pub(super) requests: Index,
     /// Server transactions by what merged requests have in common.
     pub(super) merged: Index,
+    /// Server transactions by the bytes of their requests, if they came as datagrams.
+    pub(super) exact: Index,
     /// The transactions of CANCELs that we sent, by the branch they share with their INVITE.
     pub(super) cancels: Index,
     pub(crate) buffers: Buffers,
     pub(crate) out: Outbox,
     pub(super) told: VecDeque<Told>,
     /// Transactions whose message could not be sent, to be told when the step at hand is done.
-    failed: VecDeque<Key>,
-    questions: Slab<Question>,
+    pub(super) failed: VecDeque<Key>,
+    /// The transactions of connections that are gone, first of a list through them. One is told in each step.
+    lost: VecDeque<u32>,
+    /// Server transactions that wait for their user.
+    pub(super) unanswered: usize,
+    pub(super) questions: Slab<Question>,
     /// What the adapter owes an answer for: connections by their place times two, questions by theirs and one.
-    owed: Lanes,
+    pub(super) owed: Lanes,
     pub(super) scratch: Vec<u8>,
     pub(crate) draining: bool,
     /// RFC 3261 §8.1.3.3: a user agent takes no response with more than one Via.
@@ -80,49 +86,17 @@ pub(crate) struct Layer {
     pub(crate) stats: Stats,
 }
 
-/// What is kept of one transaction.
-pub(super) struct Record {
-    pub(super) state: State,
-    /// Nobody is told of it: the NICT of a CANCEL.
-    pub(super) silent: bool,
-    pub(super) cause: Cause,
-    pub(super) reliability: Reliability,
-    /// Where its messages go; nothing until a name is resolved.
-    pub(super) to: Option<Destination>,
-    /// Where they go when the flow is gone.
-    pub(super) target: Target,
-    pub(super) user: u64,
-    /// Client: the random part of the branch. Server: the To tag.
-    pub(super) secret: u64,
-    /// Client: the request. Server: skeleton and last response.
-    pub(super) buffer: BufferId,
-    /// The ACK that an ICT has sent.
-    pub(super) ack: Option<BufferId>,
-    /// The present interval of the timer that repeats.
-    interval: u64,
-    timers: Option<Box<Timers>>,
-    pub(super) born: Instant,
-    pub(super) key: u128,
-    pub(super) merge_key: Option<u128>,
-    pub(super) skeleton: Skeleton,
-    /// The neighbours in the list of transactions on one flow.
-    prev: u32,
-    next: u32,
-}
-
 /// A name whose address was asked for.
-struct Question {
+pub(super) struct Question {
     transport: Transport,
-    waits: Waits,
+    pub(super) waits: Waits,
 }
 
 /// Who waits for an address.
-enum Waits {
+pub(super) enum Waits {
     Txn(Key),
     Message(BufferId),
 }
-
-const NOBODY: u32 = u32::MAX;
 
 impl Layer {
     pub(crate) fn new(config: Config) -> Self {
@@ -131,6 +105,7 @@ impl Layer {
             timers: config.timers,
             clock: Instant::ZERO,
             hash: random.hash_key(),
+            bytes_hash: random.bytes_hash(),
             random,
             locals: Locals::default(),
             flows: Flows::new(config.limits.flows),
@@ -138,11 +113,14 @@ impl Layer {
             lanes: Lanes::default(),
             requests: Index::default(),
             merged: Index::default(),
+            exact: Index::default(),
             cancels: Index::default(),
             buffers: Buffers::new(config.limits.idle_buffers),
             out: Outbox::new(config.limits.outbox),
             told: VecDeque::new(),
             failed: VecDeque::new(),
+            lost: VecDeque::new(),
+            unanswered: 0,
             questions: Slab::new(),
             owed: Lanes::default(),
             scratch: Vec::new(),
@@ -159,19 +137,33 @@ impl Layer {
         self.clock
     }
 
-    /// Moves the horizon; never back.
+    /// Moves the horizon; never back, and never to the end of time, where everything would be due at once.
     pub(crate) fn set_clock(&mut self, now: Instant) {
-        self.clock = self.clock.max(now);
+        let last = Instant::from_micros(Instant::LAST.as_micros() - 1);
+        self.clock = self.clock.max(now.min(last));
     }
 
     /// When the next timer is due.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        let owed = self.owed.next();
-        self.lanes.next().into_iter().chain(owed).map(|(due, _)| due).min()
+        if !self.lost.is_empty() {
+            return Some(self.clock);
+        }
+        match (self.lanes.next(), self.owed.next()) {
+            (Some((timer, _)), Some((owed, _))) => Some(timer.min(owed)),
+            (timer, owed) => timer.or(owed).map(|(due, _)| due),
+        }
+    }
+
+    /// Whether there is something to fire.
+    pub(crate) fn is_due(&self) -> bool {
+        self.next_due().is_some_and(|due| due <= self.clock)
     }
 
     /// Fires the next timer, if it is due.
     pub(crate) fn fire(&mut self) {
+        if let Some(first) = self.lost.pop_front() {
+            return self.lose(first);
+        }
         let Some(due) = self.next_due().filter(|due| *due <= self.clock) else { return };
         let Some((_, timer)) = self.lanes.next().filter(|(at, _)| *at == due) else {
             if let Some((_, owed)) = self.owed.next() {
@@ -227,17 +219,26 @@ impl Layer {
         for (buffer, _) in flow.waiting {
             self.buffers.unpin(buffer);
         }
-        let mut next = flow.first_txn;
-        while let Some(key) = self.txns.key_at(next) {
-            let Some(txn) = self.txns.get_mut(key) else { break };
-            next = txn.next;
-            (txn.prev, txn.next) = (NOBODY, NOBODY);
-            if txn.state.is_client() {
-                let step = txn.state.on_connection_lost(txn.reliability);
-                self.apply(key, &step, None, false);
-            }
+        if flow.first_txn != NOBODY {
+            self.lost.push_back(flow.first_txn);
         }
-        self.report_failures();
+    }
+
+    /// One transaction of a connection that is gone.
+    fn lose(&mut self, index: u32) {
+        let Some(key) = self.txns.key_at(index) else { return };
+        let Some(txn) = self.txns.get_mut(key) else { return };
+        let Way::Flow { prev, next, .. } = &mut txn.way else { return };
+        let after = core::mem::replace(next, NOBODY);
+        *prev = NOBODY;
+        if after != NOBODY {
+            self.lost.push_front(after);
+        }
+        if txn.state.is_client() {
+            let step = txn.state.on_connection_lost(txn.reliability());
+            self.apply(key, &step, None, false);
+            self.report_failures();
+        }
     }
 
     pub(crate) fn close_flow(&mut self, id: FlowId) {
@@ -261,7 +262,7 @@ impl Layer {
         match (question.waits, target) {
             (Waits::Txn(key), Some(target)) => {
                 let Some(buffer) = self.txns.get_mut(key).map(|txn| {
-                    txn.target = target;
+                    txn.set_target(target);
                     txn.buffer
                 }) else {
                     return;
@@ -288,13 +289,9 @@ impl Layer {
         self.resolve(host, port, transport, Waits::Txn(key));
     }
 
-    fn resolve(&mut self, host: &[u8], port: u16, transport: Transport, waits: Waits) {
+    pub(super) fn resolve(&mut self, host: &[u8], port: u16, transport: Transport, waits: Waits) {
         let id = ResolveId(self.questions.insert(Question { transport, waits }));
-        let buffer = self.buffers.take(host.len());
-        self.buffers.write(buffer, |out| {
-            out.extend_from_slice(host);
-            0
-        });
+        let buffer = self.buffers.keep(host);
         // The queue has the buffer's one pin.
         self.out.push(Item::Resolve { id, buffer, port, transport });
         self.owed.arm(id.0.index * 2 + 1, self.clock, self.timers.t1x64());
@@ -382,8 +379,8 @@ impl Layer {
 
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = self.stats;
-        stats.client_transactions = self.txns.iter().filter(|(_, txn)| txn.state.is_client()).count();
         stats.server_transactions = self.txns.len() - stats.client_transactions;
+        stats.unanswered = self.unanswered;
         stats.flows = self.flows.len();
         stats.retained_bytes = self.buffers.retained();
         stats.lost = self.out.lost();
@@ -394,37 +391,23 @@ impl Layer {
 
     /// Whether there is no room for a transaction of this method. What ends something has a quarter more than others.
     pub(super) fn is_full(&self, method: Method<'_>) -> bool {
-        let reserve = match method {
-            Method::Bye | Method::Cancel => self.limits.transactions / 4 + 1,
-            _ => 0,
+        let cap = |cap: usize| match method {
+            Method::Bye | Method::Cancel => cap.saturating_add(cap / 4 + 1),
+            _ => cap,
         };
-        self.txns.len() >= self.limits.transactions.saturating_add(reserve)
+        self.txns.len() >= cap(self.limits.transactions)
+            || self.buffers.retained() >= cap(self.limits.retained)
     }
 
     /// A transaction in the table, before its first step.
-    pub(super) fn open(&mut self, state: State, target: Target, user: u64, timers: Option<Timers>) -> Key {
+    pub(super) fn open(&mut self, record: Record) -> Key {
         let secret = self.random.u64();
-        let buffer = self.buffers.take(0);
-        self.txns.insert(Record {
-            state,
-            silent: false,
-            cause: Cause::Completed,
-            reliability: target.transport.reliability(),
-            to: None,
-            target,
-            user,
-            secret,
-            buffer,
-            ack: None,
-            interval: 0,
-            timers: timers.map(Box::new),
-            born: self.clock,
-            key: 0,
-            merge_key: None,
-            skeleton: Skeleton::default(),
-            prev: NOBODY,
-            next: NOBODY,
-        })
+        if record.state.is_client() {
+            self.stats.client_transactions += 1;
+        } else {
+            self.unanswered += 1;
+        }
+        self.txns.insert(Record { secret, ..record })
     }
 
     /// Tells the owner, then releases the slot.
@@ -433,20 +416,23 @@ impl Layer {
         self.lanes.disarm(key.index * 2 + 1);
         self.unlink(key);
         let Some(txn) = self.txns.remove(key) else { return };
+        self.unanswered -= usize::from(txn.state.is_unanswered());
         if txn.state.is_client() {
+            self.stats.client_transactions -= 1;
             if txn.silent {
-                self.cancels.remove(txn.key, key.index);
+                self.cancels.remove(txn.key.hash(), key.index);
             }
         } else {
-            self.requests.remove(txn.key, key.index);
-            if let Some(merge_key) = txn.merge_key {
-                self.merged.remove(merge_key, key.index);
+            self.requests.remove(txn.key.hash(), key.index);
+            if txn.merge_key != 0 {
+                self.merged.remove(txn.merge_key, key.index);
+            }
+            if txn.exact != 0 {
+                self.exact.remove(txn.exact, key.index);
             }
         }
         self.buffers.unpin(txn.buffer);
-        if let Some(ack) = txn.ack {
-            self.buffers.unpin(ack);
-        }
+        self.buffers.unpin(txn.ack);
         if !txn.silent {
             self.told.push_back(Told::Terminated {
                 txn: handle_of(key, txn.state),
@@ -480,13 +466,13 @@ impl Layer {
                 Action::Set(timer, delay) => {
                     let Some(txn) = self.txns.get_mut(key) else { break };
                     let timers = txn.timers.as_deref().unwrap_or(&self.timers);
-                    let before = Duration::from_micros(txn.interval);
+                    let before = Duration::from_micros(txn.interval.into());
                     let node = node_of(key, timer);
-                    match timers.delay(timer, delay, before, txn.reliability) {
+                    match timers.delay(timer, delay, before, txn.reliability()) {
                         Some(Duration::ZERO) if timer.ends() => at_once = Some(timer),
                         Some(delay) => {
                             if node % 2 == 0 {
-                                txn.interval = micros(delay);
+                                txn.interval = u32::try_from(micros(delay)).unwrap_or(u32::MAX);
                             }
                             self.lanes.arm(node, self.clock, delay);
                         }
@@ -499,7 +485,8 @@ impl Layer {
             }
         }
         if let Some(txn) = self.txns.get_mut(key) {
-            txn.state = next;
+            let before = core::mem::replace(&mut txn.state, next);
+            self.unanswered -= usize::from(before.is_unanswered() && !next.is_unanswered());
         }
         if next.is_terminated() {
             self.end(key);
@@ -552,190 +539,16 @@ impl Layer {
 
     fn on_timer(&mut self, key: Key, timer: Timer) {
         let Some(record) = self.txns.get(key) else { return };
-        let step = record.state.on_timer(timer, record.reliability);
+        let step = record.state.on_timer(timer, record.reliability());
         self.apply(key, &step, None, true);
     }
 
     pub(super) fn report_failures(&mut self) {
         while let Some(key) = self.failed.pop_front() {
             let Some(record) = self.txns.get(key) else { continue };
-            let step = record.state.on_transport_error(record.reliability);
+            let step = record.state.on_transport_error(record.reliability());
             self.apply(key, &step, None, false);
         }
-    }
-
-    // Sending.
-
-    /// Sends one of a transaction's messages.
-    pub(super) fn send(&mut self, key: Key, buffer: BufferId, again: bool) {
-        let Some(txn) = self.txns.get(key) else { return };
-        let ticket = Ticket(Some(key));
-        // A request that waits for its connection is not sent when nobody waits for it any more. A response or an ACK is:
-        // on a reliable transport their transactions end at once.
-        let waits = Ticket(Some(key).filter(|_| txn.state.is_client() && buffer == txn.buffer));
-        match txn.to {
-            // A name that is still being resolved: it is sent when the answer comes.
-            None => {}
-            Some(to @ Destination::Datagram { .. }) => self.transmit(to, buffer, ticket, again),
-            Some(Destination::Flow(id)) => match self.flows.get_mut(id) {
-                Some(flow) if flow.open => self.transmit(Destination::Flow(id), buffer, ticket, again),
-                Some(_) => self.wait_for(id, buffer, waits),
-                None => {
-                    // RFC 3261 §18.2.2: the connection is gone, another is opened.
-                    self.direct(key);
-                    match self.txns.get(key).and_then(|txn| txn.to) {
-                        Some(Destination::Flow(id)) => self.wait_for(id, buffer, waits),
-                        _ => self.failed.push_back(key),
-                    }
-                }
-            },
-        }
-    }
-
-    fn wait_for(&mut self, id: FlowId, buffer: BufferId, ticket: Ticket) {
-        let Some(flow) = self.flows.get_mut(id) else { return };
-        if flow.open {
-            return self.transmit(Destination::Flow(id), buffer, ticket, false);
-        }
-        if flow.waiting.len() >= self.limits.waiting_for_flow {
-            if let Some(key) = ticket.0 {
-                self.failed.push_back(key);
-            }
-            return;
-        }
-        flow.waiting.push_back((buffer, ticket));
-        self.buffers.pin(buffer);
-    }
-
-    fn transmit(&mut self, to: Destination, buffer: BufferId, ticket: Ticket, again: bool) {
-        self.stats.sent += 1;
-        self.stats.retransmissions_out += u64::from(again);
-        self.out.transmit(&mut self.buffers, to, buffer, ticket, again);
-    }
-
-    /// Finds the way to a transaction's target: the socket, or the connection that leads there or is to be opened.
-    pub(super) fn direct(&mut self, key: Key) {
-        let Some(target) = self.txns.get(key).map(|txn| txn.target) else { return };
-        let to = self.way_to(target);
-        self.set_destination(key, to);
-    }
-
-    pub(super) fn set_destination(&mut self, key: Key, to: Option<Destination>) {
-        self.unlink(key);
-        if let Some(txn) = self.txns.get_mut(key) {
-            txn.to = to;
-        }
-        match to {
-            Some(Destination::Flow(id)) => self.link(key, id),
-            Some(Destination::Datagram { .. }) => {}
-            None => self.failed.push_back(key),
-        }
-    }
-
-    fn way_to(&mut self, target: Target) -> Option<Destination> {
-        if target.transport.reliability() == Reliability::Unreliable {
-            let (local, _) = self.locals.towards(target.transport, Some(target.addr))?;
-            return Some(Destination::Datagram { local, remote: target.addr });
-        }
-        if let Some(id) = self.flows.towards(target) {
-            return Some(Destination::Flow(id));
-        }
-        let id = self.flows.add(target, None, false)?;
-        self.out.push(Item::Connect { flow: id, target });
-        self.owed.arm(id.0.index * 2, self.clock, self.timers.t1x64());
-        Some(Destination::Flow(id))
-    }
-
-    /// Sends a message outside any transaction to an address.
-    pub(super) fn send_to(&mut self, target: Target, buffer: BufferId, again: bool) {
-        match self.way_to(target) {
-            Some(Destination::Flow(id)) => self.wait_for(id, buffer, Ticket(None)),
-            Some(to) => self.transmit(to, buffer, Ticket(None), again),
-            None => {}
-        }
-    }
-
-    /// Sends a message outside any transaction to a host by name.
-    pub(super) fn send_to_name(&mut self, host: &[u8], port: u16, transport: Transport, buffer: BufferId) {
-        // One question for a message is enough, and there are not more than may wait for one connection.
-        let asked =
-            |question: &Question| matches!(question.waits, Waits::Message(waiting) if waiting == buffer);
-        let full = self.questions.len() >= self.limits.waiting_for_flow;
-        if full || self.questions.iter().any(|(_, question)| asked(question)) {
-            return;
-        }
-        self.buffers.pin(buffer);
-        self.resolve(host, port, transport, Waits::Message(buffer));
-    }
-
-    /// Sends a response outside any transaction back to where its request came from. Nobody waits for it: a full outbox
-    /// loses it.
-    pub(super) fn send_back(&mut self, source: Source, target: Target, buffer: BufferId) {
-        if !self.out.has_room() {
-            return;
-        }
-        match source {
-            Source::Datagram { local, .. } => {
-                let to = Destination::Datagram { local, remote: target.addr };
-                self.transmit(to, buffer, Ticket(None), false);
-            }
-            Source::Flow(id) => self.wait_for(id, buffer, Ticket(None)),
-        }
-    }
-
-    /// Answers the ping of a flow (RFC 5626 §3.5.1).
-    pub(crate) fn pong(&mut self, id: FlowId) {
-        if self.flows.get(id).is_some_and(|flow| flow.open) && self.out.has_room() {
-            let buffer = self.buffers.take(2);
-            self.buffers.write(buffer, |out| {
-                out.extend_from_slice(b"\r\n");
-                0
-            });
-            self.out.transmit(&mut self.buffers, Destination::Flow(id), buffer, Ticket(None), false);
-            self.buffers.unpin(buffer);
-        }
-    }
-
-    // The list of transactions on one flow.
-
-    fn link(&mut self, key: Key, id: FlowId) {
-        let Some(flow) = self.flows.get_mut(id) else { return };
-        let head = core::mem::replace(&mut flow.first_txn, key.index);
-        if let Some(after) = self.at(head) {
-            after.prev = key.index;
-        }
-        if let Some(txn) = self.txns.get_mut(key) {
-            (txn.prev, txn.next) = (NOBODY, head);
-        }
-    }
-
-    fn unlink(&mut self, key: Key) {
-        let Some(txn) = self.txns.get_mut(key) else { return };
-        let (prev, next) = (txn.prev, txn.next);
-        (txn.prev, txn.next) = (NOBODY, NOBODY);
-        if let Some(Destination::Flow(id)) = txn.to {
-            if let Some(flow) = self.flows.get_mut(id).filter(|flow| flow.first_txn == key.index) {
-                flow.first_txn = next;
-            }
-        }
-        if let Some(before) = self.at(prev) {
-            before.next = next;
-        }
-        if let Some(after) = self.at(next) {
-            after.prev = prev;
-        }
-    }
-
-    fn at(&mut self, index: u32) -> Option<&mut Record> {
-        let key = self.txns.key_at(index)?;
-        self.txns.get_mut(key)
-    }
-}
-
-impl Record {
-    /// The timers that this transaction was given of its own.
-    pub(super) fn timers(&self) -> Option<Timers> {
-        self.timers.as_deref().copied()
     }
 }
 

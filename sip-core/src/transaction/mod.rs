@@ -16,6 +16,8 @@ mod client;
 mod lanes;
 mod layer;
 mod outbox;
+mod record;
+mod sending;
 mod server;
 mod skeleton;
 mod state;

@@ -1,9 +1,11 @@
 //! Server transactions: requests in, responses out (RFC 3261 §17.2, §9.2).
 
 use super::layer::{Heard, Layer};
+use super::record::{Key128, Record};
 use super::skeleton::{Skeleton, Tag};
 use super::table::{self, Rule};
 use super::{State, ist, nist};
+use crate::config::Overload;
 use crate::endpoint::{Destination, Misuse, Source, Txn};
 use crate::handle::{Key, ServerTxn};
 use crate::headers::Name;
@@ -11,6 +13,9 @@ use crate::message::{Content, ErrorKind, Malformed, Message, Method, Status, Wri
 use crate::transport::{Reliability, Target, reply_address};
 use crate::uri::Uri;
 use core::time::Duration;
+
+/// Room for the end of a response without a body.
+const TAIL: usize = b"Content-Length: 0\r\n\r\n".len();
 
 impl Layer {
     pub(super) fn receive_request(
@@ -21,9 +26,9 @@ impl Layer {
     ) -> Option<Heard> {
         let method = request.request_method()?;
         let of = if method == Method::Ack { Method::Invite } else { method };
-        let key = table::key(&self.hash, request, of);
+        let key: Key128 = table::key(&self.hash, request, of).into();
         if let Some(found) = self.matching(key, request) {
-            return self.receive_again(found, method);
+            return self.receive_again(found, method == Method::Ack);
         }
         match method {
             Method::Ack => Some(Heard::Ack { txn: None }),
@@ -32,14 +37,35 @@ impl Layer {
         }
     }
 
+    /// A datagram that is, byte for byte and from the same peer, the request of a live transaction: it is dealt with, and need not
+    /// be parsed.
+    pub(crate) fn receive_exact(&mut self, source: Source, data: &[u8]) -> bool {
+        let Source::Datagram { remote, .. } = source else { return false };
+        let hash = self.bytes_hash.of(data, remote.into());
+        let is = |place| self.txns.at(place).is_some_and(|record| record.exact == hash);
+        let Some(key) = self.exact.get(hash, is).and_then(|place| self.txns.key_at(place)) else {
+            return false;
+        };
+        self.stats.received += 1;
+        self.receive_again(key, false);
+        self.report_failures();
+        true
+    }
+
     /// The live transaction of a request. By the rules of RFC 2543 the Request-URI counts too, by RFC 3261 §19.1.4, and the
     /// To tag: that of the request, or for an ACK the one that we gave.
-    fn matching(&self, key: u128, request: &Message<'_>) -> Option<Key> {
-        let found = self.txns.key_at(self.requests.get(key)?)?;
+    fn matching(&self, key: Key128, request: &Message<'_>) -> Option<Key> {
+        let is = |place| {
+            self.txns.at(place).is_some_and(|record| record.key == key && self.matches(record, request))
+        };
+        self.txns.key_at(self.requests.get(key.hash(), is)?)
+    }
+
+    /// What else must be equal where the keys are.
+    fn matches(&self, record: &Record, request: &Message<'_>) -> bool {
         if table::rule(request) == Rule::Branch {
-            return Some(found);
+            return true;
         }
-        let record = self.txns.get(found)?;
         let ours = request.request_method() != Some(Method::Ack)
             || record.skeleton.is_tagged()
             || request.to_tag().is_some_and(|tag| Tag(record.secret).is(tag));
@@ -48,24 +74,20 @@ impl Layer {
             (Ok(kept), Ok(uri)) => kept.equivalent(&uri),
             _ => kept == request.request_uri(),
         };
-        (same_uri && ours).then_some(found)
+        same_uri && ours
     }
 
     /// A request that its transaction has seen, or the ACK for its response.
-    fn receive_again(&mut self, key: Key, method: Method<'_>) -> Option<Heard> {
+    fn receive_again(&mut self, key: Key, ack: bool) -> Option<Heard> {
         let record = self.txns.get(key)?;
-        let on = record.reliability;
+        let on = record.reliability();
         let step = match record.state {
-            State::Ist(state) if method == Method::Ack => {
-                ist::step(state, ist::Event::Ack, on).map(State::Ist)
-            }
+            State::Ist(state) if ack => ist::step(state, ist::Event::Ack, on).map(State::Ist),
             State::Ist(state) => ist::step(state, ist::Event::Invite, on).map(State::Ist),
             State::Nist(state) => nist::step(state, nist::Event::Request, on).map(State::Nist),
             State::Ict(_) | State::Nict(_) => return None,
         };
-        if method != Method::Ack {
-            self.stats.retransmissions_in += 1;
-        }
+        self.stats.retransmissions_in += u64::from(!ack);
         let applied = self.apply(key, &step, None, true);
         applied.report.map(|_| Heard::Ack { txn: Some(ServerTxn(key)) })
     }
@@ -75,25 +97,32 @@ impl Layer {
         source: Source,
         peer: Target,
         request: &Message<'_>,
-        key: u128,
+        key: Key128,
     ) -> Option<Heard> {
         // What is inside a dialog is no new work: it is what ends it.
-        if self.is_full(request.method()) || self.draining && request.to_tag().is_none() {
+        if self.is_busy(request.method()) || self.draining && request.to_tag().is_none() {
             self.stats.overloaded += 1;
             self.refuse(source, request);
             return None;
         }
         // RFC 3261 §8.2.2.2: no To tag, and the rest equal to a request that is under way and that it does not match.
-        let merge_key = request.to_tag().is_none().then(|| table::merge_key(&self.hash, request));
-        let merged = merge_key.is_some_and(|key| self.merged.get(key).is_some());
+        let merge_key = if request.to_tag().is_none() { table::merge_key(&self.hash, request) } else { 0 };
+        let is = |place| self.txns.at(place).is_some_and(|record| record.merge_key == merge_key);
+        let merged = merge_key != 0 && self.merged.get(merge_key, is).is_some();
         let txn = self.open_server(source, peer, request, key);
-        if let (Some(merge_key), false) = (merge_key, merged) {
+        if merge_key != 0 && !merged {
             self.merged.insert(merge_key, txn.0.index);
             if let Some(record) = self.txns.get_mut(txn.0) {
-                record.merge_key = Some(merge_key);
+                record.merge_key = merge_key;
             }
         }
         Some(Heard::Request { txn, merged })
+    }
+
+    /// Whether a new request finds no room: a cap on transactions or bytes, or the user has too many unanswered ones.
+    fn is_busy(&self, method: Method<'_>) -> bool {
+        let ends = matches!(method, Method::Bye | Method::Cancel);
+        self.is_full(method) || !ends && self.unanswered >= self.limits.unanswered
     }
 
     /// RFC 3261 §9.2: 200 if there is something to cancel, whether it has an effect or not.
@@ -102,9 +131,9 @@ impl Layer {
         source: Source,
         peer: Target,
         cancel: &Message<'_>,
-        key: u128,
+        key: Key128,
     ) -> Option<Heard> {
-        let matching = |method| self.matching(table::key(&self.hash, cancel, method), cancel);
+        let matching = |method| self.matching(table::key(&self.hash, cancel, method).into(), cancel);
         let Some(found) =
             Method::KNOWN.into_iter().filter(|method| *method != Method::Cancel).find_map(matching)
         else {
@@ -128,7 +157,7 @@ impl Layer {
         waiting.then_some(Heard::Cancel { invite: ServerTxn(found), user })
     }
 
-    fn open_server(&mut self, source: Source, peer: Target, request: &Message<'_>, key: u128) -> ServerTxn {
+    fn open_server(&mut self, source: Source, peer: Target, request: &Message<'_>, key: Key128) -> ServerTxn {
         let on = peer.transport.reliability();
         let step = if request.request_method() == Some(Method::Invite) {
             ist::start(on).map(State::Ist)
@@ -138,24 +167,30 @@ impl Layer {
         let via = request.via();
         let target =
             Target { transport: peer.transport, addr: reply_address(&via, peer.transport, peer.addr) };
-        let slot = self.open(step.next, target, 0, None);
         let uri = match table::rule(request) {
             Rule::Branch => b"",
             Rule::Rfc2543 => request.request_uri(),
         };
-        let buffer = self.buffers.take(request.as_bytes().len() + 256);
-        let mut skeleton = Skeleton::default();
+        let mut text = core::mem::take(&mut self.scratch);
+        text.clear();
+        let skeleton = Skeleton::write(&mut text, request, peer.addr, uri);
+        // Room for a response without a body.
+        let buffer = self.buffers.take(skeleton.room(TAIL));
         self.buffers.write(buffer, |out| {
-            skeleton = Skeleton::write(out, request, peer.addr, uri);
+            out.extend_from_slice(&text);
             0
         });
-        if let Some(record) = self.txns.get_mut(slot) {
-            let empty = core::mem::replace(&mut record.buffer, buffer);
-            record.skeleton = skeleton;
-            record.key = key;
-            self.buffers.unpin(empty);
+        self.scratch = text;
+        let exact = match source {
+            Source::Datagram { remote, .. } => self.bytes_hash.of(request.as_bytes(), remote.into()),
+            Source::Flow(_) => 0,
+        };
+        let record = Record::new(step.next, target, 0, None, self.clock());
+        let slot = self.open(Record { buffer, skeleton, key, exact, ..record });
+        self.requests.insert(key.hash(), slot.index);
+        if exact != 0 {
+            self.exact.insert(exact, slot.index);
         }
-        self.requests.insert(key, slot.index);
         let to = match source {
             Source::Datagram { local, .. } => Destination::Datagram { local, remote: target.addr },
             Source::Flow(flow) => Destination::Flow(flow),
@@ -174,7 +209,7 @@ impl Layer {
         headers: impl FnOnce(&mut Writer<'_>),
     ) -> Result<(), Misuse> {
         let record = self.get(Txn::Server(txn)).ok_or(Misuse::Gone)?;
-        let on = record.reliability;
+        let on = record.reliability();
         let step = match record.state {
             State::Ist(state) => {
                 let event = match status.code() {
@@ -212,7 +247,9 @@ impl Layer {
 
     /// A request that is refused is not under way any more: the next one of a serial fork is no copy of it.
     fn unmerge(&mut self, key: Key) {
-        if let Some(merge_key) = self.txns.get_mut(key).and_then(|record| record.merge_key.take()) {
+        let Some(record) = self.txns.get_mut(key) else { return };
+        let merge_key = core::mem::take(&mut record.merge_key);
+        if merge_key != 0 {
             self.merged.remove(merge_key, key.index);
         }
     }
@@ -221,7 +258,7 @@ impl Layer {
     pub(crate) fn repeat_success(&mut self, txn: ServerTxn) {
         let Some(record) = self.get(Txn::Server(txn)) else { return };
         if let State::Ist(state @ ist::State::Accepted) = record.state {
-            let step = ist::step(state, ist::Event::Success, record.reliability).map(State::Ist);
+            let step = ist::step(state, ist::Event::Success, record.reliability()).map(State::Ist);
             self.apply(txn.0, &step, None, true);
             self.report_failures();
         }
@@ -239,27 +276,23 @@ impl Layer {
         headers: impl FnOnce(&mut Writer<'_>),
         content: &Content<'_>,
     ) {
-        let Some(record) = self.txns.get(key) else { return };
-        let (mut buffer, skeleton, tag) = (record.buffer, record.skeleton, Tag(record.secret));
-        let waited = self.clock().since(record.born);
-        if self.buffers.is_shared(buffer) {
-            // The response before this one still waits to be sent: it stays as it is.
-            let mut part = core::mem::take(&mut self.scratch);
-            part.clear();
-            part.extend_from_slice(skeleton.part(self.buffers.whole(buffer)));
-            let copy = self.buffers.take(part.len() + 256 + content.body.len());
-            self.buffers.write(copy, |out| {
-                out.extend_from_slice(&part);
-                0
-            });
-            self.scratch = part;
-            self.buffers.unpin(buffer);
-            buffer = copy;
-            if let Some(record) = self.txns.get_mut(key) {
-                record.buffer = copy;
+        let mut tail = core::mem::take(&mut self.scratch);
+        tail.clear();
+        let mut writer = Writer::resume(&mut tail);
+        headers(&mut writer);
+        writer.finish(content);
+        let clock = self.clock();
+        if let Some(record) = self.txns.get_mut(key) {
+            let (skeleton, tag) = (record.skeleton, Tag(record.secret));
+            // The response before this one may still wait to be sent: then it stays as it is.
+            let room = skeleton.room(tail.len());
+            if !self.buffers.is_writable(record.buffer, room) {
+                record.buffer = self.buffers.replace(record.buffer, skeleton.len(), room);
             }
+            let waited = clock.since(record.born);
+            self.buffers.write(record.buffer, |out| skeleton.respond(out, status, tag, waited, &tail));
         }
-        self.buffers.write(buffer, |out| skeleton.respond(out, status, Some(tag), waited, headers, content));
+        self.scratch = tail;
     }
 
     /// RFC 4320 §4.1
@@ -283,17 +316,26 @@ impl Layer {
             Target { transport: peer.transport, addr: reply_address(&via, peer.transport, peer.addr) };
         // The same tag for the same request.
         let tag = Tag(self.hash.of(&[request.call_id(), request.branch().unwrap_or_default()]) as u64);
-        let buffer = self.buffers.take(request.as_bytes().len());
+        let mut tail = core::mem::take(&mut self.scratch);
+        tail.clear();
+        let mut writer = Writer::resume(&mut tail);
+        headers(&mut writer);
+        writer.finish(&Content::NONE);
+        let buffer = self.buffers.take(request.as_bytes().len() + TAIL);
         self.buffers.write(buffer, |out| {
             let skeleton = Skeleton::write(out, request, peer.addr, b"");
-            skeleton.respond(out, status, Some(tag), Duration::ZERO, headers, &Content::NONE)
+            skeleton.respond(out, status, tag, Duration::ZERO, &tail)
         });
+        self.scratch = tail;
         self.send_back(source, target, buffer);
         self.buffers.unpin(buffer);
     }
 
-    /// 503 with Retry-After, for a request beyond a cap.
+    /// 503 with Retry-After, or silence, for a request beyond a cap.
     fn refuse(&mut self, source: Source, request: &Message<'_>) {
+        if self.limits.overload == Overload::Silence {
+            return;
+        }
         let after = self.limits.retry_after.as_secs();
         self.respond_stateless(source, request, Status::SERVICE_UNAVAILABLE, |writer| {
             writer.number(Name::RetryAfter, after);

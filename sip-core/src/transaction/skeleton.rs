@@ -11,7 +11,7 @@
 //! buffer then is the response, to be sent again as it is, until another response cuts it back to its skeleton.
 
 use crate::headers::Name;
-use crate::message::{Content, Message, Method, Status, Writer, push_hex, push_number};
+use crate::message::{Message, Method, Status, Writer, push_hex, push_number};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -22,9 +22,9 @@ const GAP: usize = 64;
 /// Where the parts of a skeleton end in their buffer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Skeleton {
-    timestamp: u32,
     uri: u32,
     end: u32,
+    timestamp: u16,
     /// Whether To had a tag in the request.
     tagged: bool,
 }
@@ -49,9 +49,9 @@ impl Skeleton {
 
     /// Writes the skeleton of a request into an empty buffer. Of a malformed request it has what there is.
     pub(crate) fn write(out: &mut Vec<u8>, request: &Message<'_>, source: SocketAddr, uri: &[u8]) -> Self {
-        let timestamp = request.value(Name::Timestamp).unwrap_or_default();
+        let timestamp = request.value(Name::Timestamp).filter(|value| value.len() < 64).unwrap_or_default();
         out.extend_from_slice(timestamp);
-        let timestamp = out.len() as u32;
+        let timestamp = out.len() as u16;
         out.extend_from_slice(uri);
         let uri = out.len() as u32;
         out.resize(out.len() + GAP, b' ');
@@ -93,28 +93,34 @@ impl Skeleton {
         whole.get(self.timestamp as usize..self.uri as usize).unwrap_or_default()
     }
 
-    /// The part of the buffer that another response of the same request needs.
-    pub(crate) fn part(self, whole: &[u8]) -> &[u8] {
-        whole.get(..self.end as usize).unwrap_or_default()
+    /// How much of the buffer any response of the request needs.
+    pub(crate) const fn len(self) -> usize {
+        self.end as usize
     }
 
-    /// Writes a response over whatever response stood in the buffer, and returns where it begins.
+    /// How much room a response with this tail needs in the buffer.
+    pub(crate) const fn room(self, tail: usize) -> usize {
+        // A tag, a line end, and the Timestamp of a 100 with its delay.
+        self.end as usize + b";tag=0123456789abcdef\r\n".len() + 96 + tail
+    }
+
+    /// Writes a response over whatever response stood in the buffer, and returns where it begins. The tail is its other headers and
+    /// its body.
     ///
     /// `waited` is the time since the request, for the Timestamp of a 100 (RFC 3261 §8.2.6.1).
     pub(crate) fn respond(
         self,
         out: &mut Vec<u8>,
         status: Status,
-        tag: Option<Tag>,
+        tag: Tag,
         waited: Duration,
-        headers: impl FnOnce(&mut Writer<'_>),
-        content: &Content<'_>,
+        tail: &[u8],
     ) -> usize {
         out.truncate(self.end as usize);
         // RFC 3261 §8.2.6.2: every response but 100 has a To tag, always the same.
-        if let Some(Tag(tag)) = tag.filter(|_| !self.tagged && status != Status::TRYING) {
+        if !self.tagged && status != Status::TRYING {
             out.extend_from_slice(b";tag=");
-            push_hex(out, tag);
+            push_hex(out, tag.0);
         }
         if !out.ends_with(b"\r\n") {
             out.extend_from_slice(b"\r\n");
@@ -131,9 +137,7 @@ impl Skeleton {
             }
             out.extend_from_slice(b"\r\n");
         }
-        let mut writer = Writer::resume(out);
-        headers(&mut writer);
-        writer.finish(content);
+        out.extend_from_slice(tail);
         self.status_line(out, status)
     }
 

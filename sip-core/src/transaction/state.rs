@@ -21,6 +21,15 @@ impl State {
         matches!(self, Self::Ict(_) | Self::Nict(_))
     }
 
+    /// Whether a server transaction waits for its user.
+    pub(super) const fn is_unanswered(self) -> bool {
+        matches!(
+            self,
+            Self::Ist(ist::State::Proceeding { .. })
+                | Self::Nist(nist::State::Trying | nist::State::Proceeding)
+        )
+    }
+
     pub(super) const fn is_terminated(self) -> bool {
         matches!(
             self,

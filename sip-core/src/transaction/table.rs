@@ -7,28 +7,34 @@ use crate::message::{Message, Method};
 use crate::random::KeyedHash;
 use hashbrown::HashTable;
 
-/// From key to place.
+/// From the hash of a key to the place of who has it. The keys stand with those who have them, so an entry is 8 bytes; half of
+/// the hash stands here too, so that growing touches nothing else.
 #[derive(Default)]
-pub(crate) struct Index(HashTable<(u128, u32)>);
+pub(crate) struct Index(HashTable<(u32, u32)>);
 
 impl Index {
-    pub(crate) fn get(&self, key: u128) -> Option<u32> {
-        self.0.find(key as u64, |entry| entry.0 == key).map(|entry| entry.1)
+    /// The place with this hash that has the key, by `is`.
+    pub(crate) fn get(&self, hash: u64, is: impl Fn(u32) -> bool) -> Option<u32> {
+        let half = hash as u32;
+        self.0.find(spread(half), |entry| entry.0 == half && is(entry.1)).map(|entry| entry.1)
     }
 
-    /// Enters a key; the one who has it already keeps it.
-    pub(crate) fn insert(&mut self, key: u128, place: u32) {
-        if self.get(key).is_none() {
-            self.0.insert_unique(key as u64, (key, place), |entry| entry.0 as u64);
-        }
+    /// Enters a place; its key is not there yet.
+    pub(crate) fn insert(&mut self, hash: u64, place: u32) {
+        self.0.insert_unique(spread(hash as u32), (hash as u32, place), |entry| spread(entry.0));
     }
 
-    /// Takes a key out, if it is this place that has it.
-    pub(crate) fn remove(&mut self, key: u128, place: u32) {
-        if let Ok(entry) = self.0.find_entry(key as u64, |entry| *entry == (key, place)) {
+    /// Takes a place out, if it is there.
+    pub(crate) fn remove(&mut self, hash: u64, place: u32) {
+        if let Ok(entry) = self.0.find_entry(spread(hash as u32), |entry| entry.1 == place) {
             entry.remove();
         }
     }
+}
+
+/// The table takes its buckets from the low bits and its tags from the high ones.
+fn spread(half: u32) -> u64 {
+    u64::from(half) << 32 | u64::from(half)
 }
 
 /// How a request is matched.
@@ -81,9 +87,9 @@ fn default_port(transport: &[u8]) -> u16 {
 }
 
 /// RFC 3261 §8.2.2.2: what a request and its copy by another path have in common.
-pub(crate) fn merge_key(hash: &KeyedHash, request: &Message<'_>) -> u128 {
+pub(crate) fn merge_key(hash: &KeyedHash, request: &Message<'_>) -> u64 {
     let cseq = request.cseq();
-    hash.of(&[
+    hash.short(&[
         b"m",
         request.from_tag().unwrap_or_default(),
         request.call_id(),

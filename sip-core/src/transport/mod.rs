@@ -3,6 +3,7 @@
 mod flows;
 mod locals;
 mod next_hop;
+mod packed;
 mod response;
 
 pub use locals::Local;
@@ -10,6 +11,7 @@ pub use locals::Local;
 pub(crate) use flows::{Flow, Flows};
 pub(crate) use locals::Locals;
 pub(crate) use next_hop::{NextHop, next_hop};
+pub(crate) use packed::PackedAddr;
 pub(crate) use response::reply_address;
 
 use core::fmt;

@@ -157,6 +157,10 @@ impl Machine for UserAgent {
 
     fn datagram<'b>(&mut self, now: Instant, from: Source, data: &'b [u8]) -> Option<Event<'b>> {
         self.enter(now);
+        if self.layer.receive_exact(from, data) {
+            self.leave();
+            return None;
+        }
         let message = datagram(data, &self.config.core.limits);
         let meaning = self.hear(from, message.as_ref())?;
         Some(Event::of(meaning, from, message))

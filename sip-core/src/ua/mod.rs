@@ -144,8 +144,14 @@ impl UserAgent {
 
     /// The session that a message belongs to.
     fn find(&self, message: &Message<'_>, side: Side) -> Option<Key> {
-        let key = dialog::by_message(&self.layer.hash, message, side);
-        self.sessions.key_at(self.dialogs.get(key)?)
+        self.find_key(dialog::by_message(&self.layer.hash, message, side))
+    }
+
+    fn find_key(&self, key: u128) -> Option<Key> {
+        let is = |place| {
+            self.sessions.at(place).is_some_and(|session| session.dialog.key(&self.layer.hash) == key)
+        };
+        self.sessions.key_at(self.dialogs.get(key as u64, is)?)
     }
 
     fn push(&mut self, event: Event<'static>) {

@@ -49,7 +49,9 @@ impl UserAgent {
     pub(super) fn open_session(&mut self, session: Session) -> DialogId {
         let key = session.dialog.key(&self.layer.hash);
         let id = DialogId(self.sessions.insert(session));
-        self.dialogs.insert(key, id.0.index);
+        if self.find_key(key).is_none() {
+            self.dialogs.insert(key as u64, id.0.index);
+        }
         id
     }
 
@@ -78,7 +80,7 @@ impl UserAgent {
     /// Removes a session from the tables.
     pub(super) fn forget_session(&mut self, key: Key) {
         let Some(session) = self.sessions.remove(key) else { return };
-        self.dialogs.remove(session.dialog.key(&self.layer.hash), key.index);
+        self.dialogs.remove(session.dialog.key(&self.layer.hash) as u64, key.index);
         if let Some(ack) = session.ack {
             self.layer.buffers.unpin(ack);
         }
