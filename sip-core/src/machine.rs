@@ -284,7 +284,10 @@ macro_rules! facts {
 pub(crate) use facts;
 
 /// The next queued output; events come from the owner's own queue, in step with their marks.
-pub(crate) fn next_output<'m, E>(layer: &'m mut Layer, events: &mut VecDeque<E>) -> Option<Output<'m, E>> {
+pub(crate) fn next_output<'m, E, Q: Into<E>>(
+    layer: &'m mut Layer,
+    events: &mut VecDeque<Q>,
+) -> Option<Output<'m, E>> {
     Some(match layer.out.pop(&mut layer.buffers)? {
         Item::Transmit { to, buffer, ticket, again } => Output::Transmit(Transmit {
             ticket,
@@ -298,7 +301,7 @@ pub(crate) fn next_output<'m, E>(layer: &'m mut Layer, events: &mut VecDeque<E>)
             let host = core::str::from_utf8(layer.buffers.message(buffer)).unwrap_or_default();
             Output::Resolve { id, host, port, transport }
         }
-        Item::Event => Output::Event(events.pop_front()?),
+        Item::Event => Output::Event(events.pop_front()?.into()),
     })
 }
 

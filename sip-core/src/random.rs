@@ -54,6 +54,16 @@ impl BytesHash {
         hasher.write(data);
         hasher.finish().max(1)
     }
+
+    /// The hash of several parts; never zero.
+    pub(crate) fn of_parts(&self, parts: &[&[u8]]) -> u64 {
+        let mut hasher = FoldHasher::with_seed(self.seed, &self.shared);
+        for part in parts {
+            hasher.write(part);
+            hasher.write_usize(part.len());
+        }
+        hasher.finish().max(1)
+    }
 }
 
 /// SipHash-1-3 with 128 bits of output under a secret key.
@@ -66,34 +76,58 @@ pub(crate) struct KeyedHash(SipHasher13);
 impl KeyedHash {
     /// Hashes the parts; each is closed by its length, so that no two lists of parts run together.
     pub(crate) fn of(&self, parts: &[&[u8]]) -> u128 {
-        let mut hasher = self.0;
-        for part in parts {
-            hasher.write(part);
-            hasher.write(&(part.len() as u32).to_le_bytes());
+        self.hash(&[], parts)
+    }
+
+    /// The same, the first parts in ASCII lower case: they compare without case.
+    pub(crate) fn hash(&self, lower: &[&[u8]], parts: &[&[u8]]) -> u128 {
+        let mut hasher = Gather { hasher: self.0, bytes: [0; 128], length: 0 };
+        for part in lower {
+            hasher.write(part, true);
         }
-        hasher.finish128().as_u128()
-    }
-
-    /// The lower half: enough where a wrong match is no harm.
-    pub(crate) fn short(&self, parts: &[&[u8]]) -> u64 {
-        self.of(parts) as u64
-    }
-
-    /// The same over ASCII lower case, for parts that compare without case.
-    pub(crate) fn of_lower(&self, parts: &[&[u8]]) -> u128 {
-        let mut hasher = self.0;
         for part in parts {
-            let mut chunks = part.chunks(64);
-            for chunk in &mut chunks {
-                let mut lower = [0; 64];
-                let Some(lower) = lower.get_mut(..chunk.len()) else { continue };
-                lower.copy_from_slice(chunk);
-                lower.make_ascii_lowercase();
-                hasher.write(lower);
+            hasher.write(part, false);
+        }
+        hasher.finish()
+    }
+}
+
+/// Collects small parts, because a hasher takes one large one faster than many small ones.
+struct Gather {
+    hasher: SipHasher13,
+    bytes: [u8; 128],
+    length: usize,
+}
+
+impl Gather {
+    fn write(&mut self, part: &[u8], lower: bool) {
+        for chunk in part.chunks(self.bytes.len()) {
+            self.push(chunk, lower);
+        }
+        self.push(&(part.len() as u32).to_le_bytes(), false);
+    }
+
+    fn push(&mut self, chunk: &[u8], lower: bool) {
+        if self.bytes.len() - self.length < chunk.len() {
+            self.flush();
+        }
+        if let Some(place) = self.bytes.get_mut(self.length..self.length + chunk.len()) {
+            place.copy_from_slice(chunk);
+            if lower {
+                place.make_ascii_lowercase();
             }
-            hasher.write(&(part.len() as u32).to_le_bytes());
+            self.length += chunk.len();
         }
-        hasher.finish128().as_u128()
+    }
+
+    fn flush(&mut self) {
+        self.hasher.write(self.bytes.get(..self.length).unwrap_or_default());
+        self.length = 0;
+    }
+
+    fn finish(mut self) -> u128 {
+        self.flush();
+        self.hasher.finish128().as_u128()
     }
 }
 
@@ -115,7 +149,8 @@ mod tests {
         let hash = Random::new([7; 32]).hash_key();
         assert_ne!(hash.of(&[b"ab", b"c"]), hash.of(&[b"a", b"bc"]));
         assert_ne!(hash.of(&[b"ab"]), hash.of(&[b"AB"]));
-        assert_eq!(hash.of_lower(&[b"aB"]), hash.of_lower(&[b"Ab"]));
-        assert_eq!(hash.of_lower(&[b"ab"]), hash.of(&[b"ab"]));
+        assert_eq!(hash.hash(&[b"aB"], &[b"c"]), hash.hash(&[b"Ab"], &[b"c"]));
+        assert_eq!(hash.hash(&[b"ab"], &[]), hash.of(&[b"ab"]));
+        assert_ne!(hash.of(&[&[7; 300]]), hash.of(&[&[7; 301]]));
     }
 }

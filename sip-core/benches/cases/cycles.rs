@@ -21,6 +21,7 @@ pub(crate) struct Cycles {
     invite: Template,
     ack: Template,
     responses: Vec<Vec<u8>>,
+    source: Source,
 }
 
 /// A request in whose branch, tag and Call-ID a number of twelve digits stands.
@@ -71,6 +72,7 @@ impl Cycles {
             invite: Template::new("INVITE", ""),
             ack: Template::new("ACK", ";tag=x"),
             responses: Vec::new(),
+            source: Source::Datagram { local: addr, remote: PEER.parse().expect("an address") },
         };
         // What the peer answers to our INVITEs, but for the branch.
         new.request();
@@ -92,10 +94,6 @@ impl Cycles {
             .into();
         new.finish();
         new
-    }
-
-    fn source() -> Source {
-        Source::Datagram { local: US.parse().expect("an address"), remote: PEER.parse().expect("an address") }
     }
 
     fn drain(&mut self) {
@@ -133,7 +131,7 @@ impl Cycles {
     pub(crate) fn nist(&mut self) {
         self.number += 1;
         let bytes = self.options.number(self.number);
-        let Some(Event::Request { txn, .. }) = self.endpoint.datagram(self.now, Self::source(), bytes) else {
+        let Some(Event::Request { txn, .. }) = self.endpoint.datagram(self.now, self.source, bytes) else {
             panic!("no request")
         };
         self.endpoint.respond(self.now, txn, Status::OK, &Content::NONE).expect("a first answer");
@@ -143,7 +141,7 @@ impl Cycles {
     /// The last OPTIONS once more.
     pub(crate) fn again(&mut self) {
         let bytes = &self.options.bytes;
-        assert!(self.endpoint.datagram(self.now, Self::source(), bytes).is_none());
+        assert!(self.endpoint.datagram(self.now, self.source, bytes).is_none());
         self.drain();
     }
 
@@ -151,7 +149,7 @@ impl Cycles {
     pub(crate) fn ist(&mut self, status: Status) {
         self.number += 1;
         let bytes = self.invite.number(self.number);
-        let Some(Event::Request { txn, .. }) = self.endpoint.datagram(self.now, Self::source(), bytes) else {
+        let Some(Event::Request { txn, .. }) = self.endpoint.datagram(self.now, self.source, bytes) else {
             panic!("no request")
         };
         self.endpoint.respond(self.now, txn, Status::RINGING, &Content::NONE).expect("a first answer");
@@ -165,7 +163,7 @@ impl Cycles {
     pub(crate) fn refused(&mut self) {
         self.ist(Status::BUSY_HERE);
         let ack = self.ack.number(self.number);
-        assert!(self.endpoint.datagram(self.now, Self::source(), ack).is_none());
+        assert!(self.endpoint.datagram(self.now, self.source, ack).is_none());
         self.drain();
     }
 
@@ -183,7 +181,7 @@ impl Cycles {
             }
         }
         for response in &self.responses {
-            let event = self.endpoint.datagram(self.now, Self::source(), response);
+            let event = self.endpoint.datagram(self.now, self.source, response);
             assert!(matches!(event, Some(Event::Response { .. })));
         }
         self.drain();

@@ -6,7 +6,7 @@ use crate::headers::Name;
 use crate::message::{
     Content, Error, Malformed, Message, Method, Request, Response, Status, Writer, is_text,
 };
-use crate::transaction::{Heard, Timers, towards};
+use crate::transaction::{Heard, Timers, Told, towards};
 use crate::transport::Target;
 use core::fmt;
 
@@ -144,7 +144,8 @@ impl Event<'_> {
 }
 
 impl<'b> Event<'b> {
-    /// A message with what it means.
+    /// A message with what it means. A message is large: it is moved once, to where it stays.
+    #[inline(always)]
     pub(super) fn of(meaning: Meaning, source: Source, message: Result<Message<'b>, Malformed<'b>>) -> Self {
         let message = match message {
             Ok(message) => message,
@@ -153,19 +154,27 @@ impl<'b> Event<'b> {
                 return Self::Rejected(Rejected::new(malformed, status, source));
             }
         };
-        match (message.classify(), meaning) {
-            (Ok(request), Meaning::Heard(Heard::Request { txn, merged })) => {
-                Self::Request { txn, request, source, merged }
+        let Meaning::Heard(heard) = meaning else { return Self::Stray(Response::of(message)) };
+        match heard {
+            Heard::Request { txn, merged } => {
+                Self::Request { txn, request: Request::of(message), source, merged }
             }
-            (Ok(request), Meaning::Heard(Heard::Cancel { invite, user })) => {
-                Self::Cancelled { txn: invite, user, request }
+            Heard::Cancel { invite, user } => {
+                Self::Cancelled { txn: invite, user, request: Request::of(message) }
             }
-            (Ok(request), Meaning::Heard(Heard::Ack { txn })) => Self::Ack { txn, request },
-            (Ok(request), _) => Self::Ack { txn: None, request },
-            (Err(response), Meaning::Heard(Heard::Response { txn, user })) => {
-                Self::Response { txn, user, response }
-            }
-            (Err(response), _) => Self::Stray(response),
+            Heard::Ack { txn } => Self::Ack { txn, request: Request::of(message) },
+            Heard::Response { txn, user } => Self::Response { txn, user, response: Response::of(message) },
+            Heard::Stray => Self::Stray(Response::of(message)),
+        }
+    }
+}
+
+impl From<Told> for Event<'static> {
+    fn from(told: Told) -> Self {
+        match told {
+            Told::Terminated { txn, user, cause } => Self::Terminated { txn, user, cause },
+            Told::TransportError { txn, user } => Self::TransportError { txn, user },
+            Told::Unanswered { txn, user } => Self::Unanswered { txn, user },
         }
     }
 }

@@ -24,7 +24,8 @@ use alloc::collections::VecDeque;
 /// dialogs: the ACK for a 2xx is sent with [`ack`](Self::ack), and a 2xx is repeated with [`repeat`](Self::repeat).
 pub struct Endpoint {
     layer: Layer,
-    events: VecDeque<Event<'static>>,
+    /// What the polled events are made from; an event has room for a message, which these do not have.
+    events: VecDeque<Told>,
 }
 
 impl Endpoint {
@@ -172,12 +173,7 @@ impl Endpoint {
     /// Every call ends here: what the layer has to tell becomes events.
     fn leave(&mut self) {
         while let Some(told) = self.layer.told() {
-            let event = match told {
-                Told::Terminated { txn, user, cause } => Event::Terminated { txn, user, cause },
-                Told::TransportError { txn, user } => Event::TransportError { txn, user },
-                Told::Unanswered { txn, user } => Event::Unanswered { txn, user },
-            };
-            self.events.push_back(event);
+            self.events.push_back(told);
             self.layer.out.push(crate::transaction::Item::Event);
         }
     }
@@ -253,9 +249,9 @@ impl Machine for Endpoint {
         while self.events.is_empty() && self.layer.is_due() {
             self.fire();
         }
-        let event = self.events.pop_front()?;
+        let told = self.events.pop_front()?;
         self.layer.out.overtake();
-        Some(event)
+        Some(told.into())
     }
 
     fn deadline(&self) -> Option<Instant> {

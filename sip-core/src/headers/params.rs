@@ -68,7 +68,21 @@ impl<'a> Params<'a> {
 
     /// The value of a parameter, its name compared without case.
     pub fn get(&self, name: &str) -> Option<&'a [u8]> {
-        self.iter().find(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+        self.iter()
+            .find(|(found, _)| found.len() == name.len() && found.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
+    }
+
+    /// Which of these parameters there are.
+    pub(crate) fn have<const N: usize>(&self, names: [&str; N]) -> [bool; N] {
+        let mut found = [false; N];
+        // Most have a branch and nothing else; a name can't be where its length isn't.
+        for (name, _) in self.iter() {
+            for (wanted, found) in names.iter().zip(&mut found) {
+                *found |= name.len() == wanted.len() && name.eq_ignore_ascii_case(wanted.as_bytes());
+            }
+        }
+        found
     }
 
     /// The value of a parameter as a number; nothing if it is none.

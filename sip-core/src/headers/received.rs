@@ -11,8 +11,11 @@ use core::net::{IpAddr, SocketAddr};
 pub(crate) fn stamped_via(out: &mut Vec<u8>, value: &[u8], via: &Via<'_>, source: SocketAddr) {
     // A socket for both families shows IPv4 addresses inside IPv6 ones.
     let ip = source.ip().to_canonical();
-    let rport = via.params.get("rport").is_some();
+    let [rport, received] = via.params.have(["rport", "received"]);
     let differs = crate::uri::ip(via.host) != Some(ip);
+    if !(rport || received || differs) {
+        return out.extend_from_slice(value);
+    }
     let (before, behind) = split(value, via.params.as_bytes());
     out.extend_from_slice(before);
     for (name, as_written) in via.params.as_written() {

@@ -102,6 +102,12 @@ impl Line {
         whole.get(at..at + self.len as usize).unwrap_or_default()
     }
 
+    /// Name, colon and value as they stand, without the line's end.
+    pub(crate) fn raw(self, whole: &[u8]) -> &[u8] {
+        let end = (self.value_and_name >> 8) as usize + self.len as usize;
+        whole.get(self.start()..end).unwrap_or_default()
+    }
+
     /// The name as it is spelt in the message.
     pub(crate) fn spelt(self, whole: &[u8]) -> &[u8] {
         let line = whole.get(self.start()..).unwrap_or_default();

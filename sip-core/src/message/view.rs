@@ -121,6 +121,11 @@ impl<'b> Message<'b> {
         if self.is_request() { Ok(Request(self)) } else { Err(Response(self)) }
     }
 
+    /// The header fields in their order: name, the line as it stands without its end, value.
+    pub(crate) fn raw_fields(&self) -> impl Iterator<Item = (Name, &[u8], &[u8])> {
+        self.index.lines.iter().map(|line| (line.name(), line.raw(&self.bytes), line.value(&self.bytes)))
+    }
+
     /// The header fields in their order.
     pub fn fields(&self) -> impl Iterator<Item = Field<'_>> {
         self.index.lines.iter().map(|line| Field {
@@ -252,6 +257,12 @@ impl<'b> Message<'b> {
 pub struct Request<'b>(Message<'b>);
 
 impl<'b> Request<'b> {
+    /// A message that is known to be one.
+    pub(crate) fn of(message: Message<'b>) -> Self {
+        debug_assert!(message.is_request());
+        Self(message)
+    }
+
     /// Parses a datagram that holds a request, within the default limits. A machine does this by itself.
     ///
     /// # Errors
@@ -290,6 +301,12 @@ impl<'b> Request<'b> {
 pub struct Response<'b>(Message<'b>);
 
 impl<'b> Response<'b> {
+    /// A message that is known to be one.
+    pub(crate) fn of(message: Message<'b>) -> Self {
+        debug_assert!(!message.is_request());
+        Self(message)
+    }
+
     /// Parses a datagram that holds a response, within the default limits. A machine does this by itself.
     ///
     /// # Errors

@@ -23,6 +23,8 @@ pub(crate) struct Lanes {
     nodes: Paged<Node>,
     lanes: Vec<Lane>,
     heap: Vec<u32>,
+    /// What [`next`](Self::next) says.
+    first: Option<(Instant, u32)>,
 }
 
 /// Sixteen bytes: at a million timers memory is what costs time.
@@ -71,6 +73,9 @@ impl Lanes {
             Some(place) => self.append(place, timer, due),
             None => self.push(timer, due),
         }
+        if self.first.is_none_or(|(first, _)| due < first) {
+            self.first = Some((due, timer));
+        }
     }
 
     /// Disarms a timer, if it is armed.
@@ -84,10 +89,17 @@ impl Lanes {
         if let Some(node) = self.nodes.get_mut(timer) {
             *node = Node::IDLE;
         }
+        if self.first.is_some_and(|(_, first)| first == timer) {
+            self.first = self.least();
+        }
     }
 
     /// The timer that is due first, and when.
-    pub(crate) fn next(&self) -> Option<(Instant, u32)> {
+    pub(crate) const fn next(&self) -> Option<(Instant, u32)> {
+        self.first
+    }
+
+    fn least(&self) -> Option<(Instant, u32)> {
         let mut first: Option<(Instant, u32)> = self.heap.first().map(|timer| (self.due(*timer), *timer));
         for lane in &self.lanes {
             if lane.head != NONE && first.is_none_or(|(due, _)| lane.due < due) {

@@ -106,7 +106,8 @@ impl Layer {
             return None;
         }
         // RFC 3261 §8.2.2.2: no To tag, and the rest equal to a request that is under way and that it does not match.
-        let merge_key = if request.to_tag().is_none() { table::merge_key(&self.hash, request) } else { 0 };
+        let merge_key =
+            if request.to_tag().is_none() { table::merge_key(&self.bytes_hash, request) } else { 0 };
         let is = |place| self.txns.at(place).is_some_and(|record| record.merge_key == merge_key);
         let merged = merge_key != 0 && self.merged.get(merge_key, is).is_some();
         let txn = self.open_server(source, peer, request, key);

@@ -11,7 +11,7 @@
 //! buffer then is the response, to be sent again as it is, until another response cuts it back to its skeleton.
 
 use crate::headers::Name;
-use crate::message::{Message, Method, Status, Writer, push_hex, push_number};
+use crate::message::{Message, Method, Status, push_hex, push_number};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -56,35 +56,31 @@ impl Skeleton {
         let uri = out.len() as u32;
         out.resize(out.len() + GAP, b' ');
 
-        let mut vias = request.values(Name::Via);
-        if let Some(top) = vias.next() {
-            out.extend_from_slice(b"Via: ");
-            crate::headers::stamped_via(out, top, &request.via(), source);
-            out.extend_from_slice(b"\r\n");
-        }
-        let mut writer = Writer::resume(out);
-        for via in vias {
-            writer.field(Name::Via, &[via]);
-        }
-        for name in [Name::From, Name::CallId, Name::CSeq] {
-            if let Some(value) = request.value(name) {
-                writer.field(name, &[value]);
-            }
-        }
         // RFC 3261 §12.1.1: the response that makes a dialog carries the route.
-        if matches!(
+        let routed = matches!(
             request.request_method(),
             Some(Method::Invite | Method::Subscribe | Method::Notify | Method::Refer | Method::Update)
-        ) {
-            for route in request.values(Name::RecordRoute) {
-                writer.field(Name::RecordRoute, &[route]);
+        );
+        let (mut stamped, mut to) = (false, None);
+        for (name, line, value) in request.raw_fields() {
+            match name {
+                Name::Via if !stamped => {
+                    stamped = true;
+                    out.extend_from_slice(b"Via: ");
+                    crate::headers::stamped_via(out, value, &request.via(), source);
+                }
+                // As they stand, name and all: RFC 3261 §8.2.6.2 wants them equal.
+                Name::Via | Name::From | Name::CallId | Name::CSeq => out.extend_from_slice(line),
+                Name::RecordRoute if routed => out.extend_from_slice(line),
+                Name::To => {
+                    to = to.or(Some(line));
+                    continue;
+                }
+                _ => continue,
             }
+            out.extend_from_slice(b"\r\n");
         }
-        let to = request.value(Name::To);
-        if let Some(to) = to {
-            out.extend_from_slice(b"To: ");
-            out.extend_from_slice(to);
-        }
+        out.extend_from_slice(to.unwrap_or_default());
         Self { timestamp, uri, end: out.len() as u32, tagged: request.to_tag().is_some() || to.is_none() }
     }
 

@@ -4,7 +4,7 @@
 //! are found by, so their keys are hashed under a secret key, and the 128 bits of the hash are the key.
 
 use crate::message::{Message, Method};
-use crate::random::KeyedHash;
+use crate::random::{BytesHash, KeyedHash};
 use hashbrown::HashTable;
 
 /// From the hash of a key to the place of who has it. The keys stand with those who have them, so an entry is 8 bytes; half of
@@ -67,18 +67,20 @@ pub(crate) fn rule(request: &Message<'_>) -> Rule {
 pub(crate) fn key(hash: &KeyedHash, request: &Message<'_>, method: Method<'_>) -> u128 {
     let via = request.via();
     let port = via.port.map_or_else(|| default_port(via.transport), core::num::NonZero::get).to_be_bytes();
-    let sent_by = hash.of_lower(&[via.host, request.branch().unwrap_or_default()]).to_be_bytes();
+    let sent_by = [via.host, request.branch().unwrap_or_default()];
     match rule(request) {
-        Rule::Branch => hash.of(&[b"b", &sent_by, &port, method.as_bytes()]),
-        Rule::Rfc2543 => hash.of(&[
-            b"2543",
+        Rule::Branch => hash.hash(&sent_by, &[b"b", &port, method.as_bytes()]),
+        Rule::Rfc2543 => hash.hash(
             &sent_by,
-            &port,
-            method.as_bytes(),
-            request.call_id(),
-            request.from_tag().unwrap_or_default(),
-            &request.cseq().number.to_be_bytes(),
-        ]),
+            &[
+                b"2543",
+                &port,
+                method.as_bytes(),
+                request.call_id(),
+                request.from_tag().unwrap_or_default(),
+                &request.cseq().number.to_be_bytes(),
+            ],
+        ),
     }
 }
 
@@ -86,11 +88,10 @@ fn default_port(transport: &[u8]) -> u16 {
     if transport.eq_ignore_ascii_case(b"TLS") { 5061 } else { 5060 }
 }
 
-/// RFC 3261 §8.2.2.2: what a request and its copy by another path have in common.
-pub(crate) fn merge_key(hash: &KeyedHash, request: &Message<'_>) -> u64 {
+/// RFC 3261 §8.2.2.2: what a request and its copy by another path have in common; never zero.
+pub(crate) fn merge_key(hash: &BytesHash, request: &Message<'_>) -> u64 {
     let cseq = request.cseq();
-    hash.short(&[
-        b"m",
+    hash.of_parts(&[
         request.from_tag().unwrap_or_default(),
         request.call_id(),
         &cseq.number.to_be_bytes(),

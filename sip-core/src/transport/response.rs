@@ -15,10 +15,13 @@ pub(crate) fn reply_address(via: &Via<'_>, transport: Transport, source: SocketA
     if transport.reliability() == Reliability::Reliable {
         return SocketAddr::new(source.ip(), port);
     }
-    if let Some(maddr) = via.params.get("maddr").and_then(crate::uri::ip).filter(is_followed) {
-        return SocketAddr::new(maddr, port);
+    let [rport, maddr] = via.params.have(["rport", "maddr"]);
+    if maddr {
+        if let Some(maddr) = via.params.get("maddr").and_then(crate::uri::ip).filter(is_followed) {
+            return SocketAddr::new(maddr, port);
+        }
     }
-    if via.params.get("rport").is_some() { source } else { SocketAddr::new(source.ip(), port) }
+    if rport { source } else { SocketAddr::new(source.ip(), port) }
 }
 
 fn is_followed(ip: &IpAddr) -> bool {

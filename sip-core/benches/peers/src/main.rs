@@ -7,6 +7,7 @@
 #[path = "../../cases/mod.rs"]
 mod cases;
 mod contenders;
+mod transactions;
 
 use contenders::{Contender, Work};
 use cpu_time::ThreadTime;
@@ -50,6 +51,7 @@ fn main() {
     ];
     let times = race(&mut works);
     println!("sip-core {:.0} ns, httparse {:.0} ns: {:.2} times", times[0], times[1], times[0] / times[1]);
+    transactions::run();
 }
 
 /// The INVITE as a request of HTTP: the same lines.
