@@ -101,6 +101,19 @@ impl Limits {
     };
 }
 
+impl Limits {
+    /// What messages of this side's own making are held to.
+    pub(crate) const NONE: Self = Self {
+        message: usize::MAX,
+        header_lines: usize::MAX,
+        line: usize::MAX,
+        header_section: usize::MAX,
+        vias: usize::MAX,
+        routes: usize::MAX,
+        ..Self::DEFAULT
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self::DEFAULT

@@ -24,6 +24,9 @@ pub trait Machine {
     /// The commands of the machine as plain values.
     type Command<'a>: Debug;
 
+    /// What a command makes: the handles of it, or nothing.
+    type Made: Debug;
+
     /// Takes one datagram, or one message of a flow that frames messages itself.
     fn datagram<'b>(&mut self, now: Instant, from: Source, data: &'b [u8]) -> Option<Self::Event<'b>>;
 
@@ -64,11 +67,11 @@ pub trait Machine {
     /// Answers [`Output::Resolve`] with the addresses in the order of preference; none if the name has none.
     fn resolved(&mut self, now: Instant, id: ResolveId, addrs: &[SocketAddr]);
 
-    /// Carries out a command given as a value. The methods of the machine do the same and return the handles.
+    /// Carries out a command given as a value, as the method of the machine does.
     ///
     /// # Errors
     /// As the method of the same name.
-    fn command(&mut self, now: Instant, command: Self::Command<'_>) -> Result<(), Misuse>;
+    fn command(&mut self, now: Instant, command: Self::Command<'_>) -> Result<Self::Made, Misuse>;
 
     /// Begins nothing new from here on: new requests are refused with 503, commands that begin something return
     /// [`Misuse::Draining`]; what is under way goes on.
@@ -208,7 +211,7 @@ impl Streams {
             Input::SendFailed(ticket, error) => machine.send_failed(now, ticket, error),
             Input::Resolved { id, addrs } => machine.resolved(now, id, addrs),
             Input::Drain => machine.drain(now),
-            Input::Command(command) => return machine.command(now, command),
+            Input::Command(command) => return machine.command(now, command).map(|_| ()),
         }
         Ok(())
     }

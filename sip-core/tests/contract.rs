@@ -568,6 +568,7 @@ impl Faulty {
 impl Machine for Faulty {
     type Event<'b> = Event<'b>;
     type Command<'a> = Command<'a>;
+    type Made = Option<sip_core::ClientTxn>;
 
     fn datagram<'b>(&mut self, now: Instant, from: Source, data: &'b [u8]) -> Option<Event<'b>> {
         assert!(self.fault != Fault::Panics || data.len() % 8 != 3, "the planted panic");
@@ -631,7 +632,7 @@ impl Machine for Faulty {
     fn resolved(&mut self, now: Instant, id: ResolveId, addrs: &[SocketAddr]) {
         self.inner.resolved(now, id, addrs);
     }
-    fn command(&mut self, now: Instant, command: Command<'_>) -> Result<(), Misuse> {
+    fn command(&mut self, now: Instant, command: Command<'_>) -> Result<Option<sip_core::ClientTxn>, Misuse> {
         self.before();
         self.inner.command(now, command)
     }

@@ -73,6 +73,7 @@ impl Shown {
 impl Machine for Shown {
     type Event<'b> = ua::Event<'b>;
     type Command<'a> = ua::Command<'a>;
+    type Made = ua::Made;
 
     fn poll(&mut self) -> Option<Output<'_, ua::Event<'static>>> {
         let output = self.0.poll();
@@ -117,7 +118,7 @@ impl Machine for Shown {
     fn resolved(&mut self, now: Instant, id: ResolveId, addrs: &[SocketAddr]) {
         self.0.resolved(now, id, addrs);
     }
-    fn command(&mut self, now: Instant, command: ua::Command<'_>) -> Result<(), Misuse> {
+    fn command(&mut self, now: Instant, command: ua::Command<'_>) -> Result<ua::Made, Misuse> {
         self.0.command(now, command)
     }
     fn drain(&mut self, now: Instant) {

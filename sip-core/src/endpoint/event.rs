@@ -225,7 +225,7 @@ impl<'a> NewRequest<'a> {
     }
 
     pub(super) fn check(&self) -> Result<(), Misuse> {
-        use crate::headers::{Address, Header, Route};
+        use crate::headers::{Address, CallId, Header, Route};
         self.content.check().map_err(|_| Misuse::BadContent)?;
         let sound = crate::message::lex::is_token(self.method.as_bytes())
             && Address::whole(self.from.as_bytes()).is_ok()
@@ -233,7 +233,7 @@ impl<'a> NewRequest<'a> {
             && self.route.iter().all(|route| is_text(route) && Route::whole(route.as_bytes()).is_ok())
             && is_text(self.from)
             && is_text(self.to)
-            && !self.call_id.contains(|c: char| c.is_ascii_control() || c == ' ');
+            && (self.call_id.is_empty() || CallId::whole(self.call_id.as_bytes()).is_ok());
         if !sound {
             return Err(Misuse::BadContent);
         }

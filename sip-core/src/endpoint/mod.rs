@@ -62,7 +62,8 @@ impl Endpoint {
         txn
     }
 
-    /// Sends an ACK for a 2xx, outside any transaction (RFC 3261 §13.2.2.4). The method of `request` is taken as ACK.
+    /// Sends an ACK for a 2xx, outside any transaction (RFC 3261 §13.2.2.4). The method of `request` is taken as ACK. The same
+    /// request given again, for a copy of the 2xx, is the same ACK byte for byte.
     ///
     /// # Errors
     /// As [`request`](Self::request).
@@ -203,6 +204,7 @@ pub(crate) enum Meaning {
 impl Machine for Endpoint {
     type Event<'b> = Event<'b>;
     type Command<'a> = Command<'a>;
+    type Made = Option<ClientTxn>;
 
     fn datagram<'b>(&mut self, now: Instant, from: Source, data: &'b [u8]) -> Option<Event<'b>> {
         self.enter(now);
@@ -260,15 +262,16 @@ impl Machine for Endpoint {
 
     crate::machine::facts!();
 
-    fn command(&mut self, now: Instant, command: Command<'_>) -> Result<(), Misuse> {
+    fn command(&mut self, now: Instant, command: Command<'_>) -> Result<Option<ClientTxn>, Misuse> {
         match command {
-            Command::Request(request) => self.request(now, &request).map(|_| ()),
-            Command::Ack(request) => self.ack(now, &request),
-            Command::Respond { txn, status, content } => self.respond(now, txn, status, &content),
-            Command::Repeat(txn) => self.repeat(now, txn),
-            Command::Cancel(txn) => self.cancel(now, txn),
-            Command::Abort(txn) => self.abort(now, txn),
+            Command::Request(request) => return self.request(now, &request).map(Some),
+            Command::Ack(request) => self.ack(now, &request)?,
+            Command::Respond { txn, status, content } => self.respond(now, txn, status, &content)?,
+            Command::Repeat(txn) => self.repeat(now, txn)?,
+            Command::Cancel(txn) => self.cancel(now, txn)?,
+            Command::Abort(txn) => self.abort(now, txn)?,
         }
+        Ok(None)
     }
 
     fn is_idle(&self) -> bool {

@@ -3,6 +3,7 @@
 use super::layer::{Applied, Heard, Layer, branch_key};
 use super::record::{Key128, Record};
 use super::{BufferId, State, Timers, ict, nict};
+use crate::config::Limits;
 use crate::endpoint::{Misuse, Txn};
 use crate::handle::{ClientTxn, Key};
 use crate::headers::{Header, Name, Route, Via};
@@ -193,7 +194,7 @@ impl Layer {
     fn derive(&mut self, invite: BufferId, method: Method<'_>, to: Option<&[u8]>) -> BufferId {
         let mut text = core::mem::take(&mut self.scratch);
         text.clear();
-        if let Ok(invite) = parse(self.buffers.message(invite), &crate::config::Limits::DEFAULT) {
+        if let Ok(invite) = parse(self.buffers.message(invite), &Limits::NONE) {
             derived(&mut text, &invite, method, to);
         }
         let buffer = self.buffers.keep(&text);
@@ -215,17 +216,31 @@ impl Layer {
             NextHop::Address(target) => (target.transport, Some(target.addr)),
             NextHop::Name { transport, .. } => (transport, None),
         };
-        let branch = hex(self.random.u64());
         let (_, sent_by) = self.locals.towards(transport, addr).ok_or(Misuse::NoLocal(transport))?;
         let mut text = core::mem::take(&mut self.scratch);
         text.clear();
         let mut writer = Writer::request(&mut text, method, uri);
-        via(&mut writer, transport, sent_by, &[COOKIE, &branch].concat());
+        via(&mut writer, transport, sent_by, &Self::stateless_branch(&[0; 16]));
         write(&mut writer);
+        // RFC 3261 §13.2.2.4: the ACK for a copy of the 2xx is the same ACK. Its branch follows from all else in it.
+        let branch = Self::stateless_branch(&hex(self.hash.of(&[&text]) as u64));
+        if let Some(place) =
+            memchr::memmem::find(&text, COOKIE).and_then(|at| text.get_mut(at..at + branch.len()))
+        {
+            place.copy_from_slice(&branch);
+        }
         let buffer = self.buffers.keep(&text);
         self.scratch = text;
         self.send_hop(buffer, hop, false);
         Ok(buffer)
+    }
+
+    fn stateless_branch(digits: &[u8; 16]) -> [u8; COOKIE.len() + 16] {
+        let mut branch = [0; COOKIE.len() + 16];
+        for (place, byte) in branch.iter_mut().zip(COOKIE.iter().chain(digits)) {
+            *place = *byte;
+        }
+        branch
     }
 
     /// Sends such a request again, to the next hop that follows from `towards`.

@@ -16,7 +16,7 @@ use crate::handle::{ClientTxn, FlowId, Key, ResolveId, ServerTxn, Slab};
 use crate::message::{Message, Method, Status};
 use crate::random::{BytesHash, KeyedHash, Random};
 use crate::time::{Instant, micros};
-use crate::transport::{Flow, Flows, Local, Locals, Target, Transport};
+use crate::transport::{Flow, Flows, Local, Locals, Target, Transport, Waiting};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -202,9 +202,8 @@ impl Layer {
         flow.open = true;
         flow.local = Some(local);
         let waiting = core::mem::take(&mut flow.waiting);
-        for (buffer, ticket) in waiting {
-            // What its transaction no longer wants sent is not sent.
-            if ticket.0.is_none_or(|key| self.txns.get(key).is_some()) {
+        for Waiting { buffer, ticket, while_alive } in waiting {
+            if !while_alive || ticket.0.is_some_and(|key| self.txns.get(key).is_some()) {
                 self.transmit(Destination::Flow(id), buffer, ticket, false);
             }
             self.buffers.unpin(buffer);
@@ -216,12 +215,15 @@ impl Layer {
     pub(crate) fn flow_closed(&mut self, id: FlowId) {
         let Some(flow) = self.flows.remove(id) else { return };
         self.owed.disarm(id.0.index * 2);
-        for (buffer, _) in flow.waiting {
+        for Waiting { buffer, ticket, while_alive } in flow.waiting {
             self.buffers.unpin(buffer);
+            // RFC 6026 §8.8: whose response is lost is told. Client transactions are in the list below.
+            self.failed.extend(ticket.0.filter(|_| !while_alive));
         }
         if flow.first_txn != NOBODY {
             self.lost.push_back(flow.first_txn);
         }
+        self.report_failures();
     }
 
     /// One transaction of a connection that is gone.

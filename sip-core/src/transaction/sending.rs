@@ -6,28 +6,26 @@ use super::outbox::Item;
 use super::record::{NOBODY, Record, Way};
 use crate::endpoint::{Destination, Source, Ticket};
 use crate::handle::{FlowId, Key};
-use crate::transport::{Reliability, Target, Transport};
+use crate::transport::{Reliability, Target, Transport, Waiting};
 
 impl Layer {
     /// Sends one of a transaction's messages.
     pub(super) fn send(&mut self, key: Key, buffer: BufferId, again: bool) {
         let Some(txn) = self.txns.get(key) else { return };
         let ticket = Ticket(Some(key));
-        // A request that waits for its connection is not sent when nobody waits for it any more. A response or an ACK is:
-        // on a reliable transport their transactions end at once.
-        let waits = Ticket(Some(key).filter(|_| txn.state.is_client() && buffer == txn.buffer));
+        let request = txn.state.is_client() && buffer == txn.buffer;
         match txn.to() {
             // A name that is still being resolved: it is sent when the answer comes.
             None => {}
             Some(to @ Destination::Datagram { .. }) => self.transmit(to, buffer, ticket, again),
             Some(Destination::Flow(id)) => match self.flows.get_mut(id) {
                 Some(flow) if flow.open => self.transmit(Destination::Flow(id), buffer, ticket, again),
-                Some(_) => self.wait_for(id, buffer, waits),
+                Some(_) => self.wait_for(id, buffer, ticket, request),
                 None => {
                     // RFC 3261 §18.2.2: the connection is gone, another is opened.
                     self.direct(key);
                     match self.txns.get(key).and_then(Record::to) {
-                        Some(Destination::Flow(id)) => self.wait_for(id, buffer, waits),
+                        Some(Destination::Flow(id)) => self.wait_for(id, buffer, ticket, request),
                         _ => self.failed.push_back(key),
                     }
                 }
@@ -35,7 +33,7 @@ impl Layer {
         }
     }
 
-    fn wait_for(&mut self, id: FlowId, buffer: BufferId, ticket: Ticket) {
+    fn wait_for(&mut self, id: FlowId, buffer: BufferId, ticket: Ticket, while_alive: bool) {
         let Some(flow) = self.flows.get_mut(id) else { return };
         if flow.open {
             return self.transmit(Destination::Flow(id), buffer, ticket, false);
@@ -46,7 +44,7 @@ impl Layer {
             }
             return;
         }
-        flow.waiting.push_back((buffer, ticket));
+        flow.waiting.push_back(Waiting { buffer, ticket, while_alive });
         self.buffers.pin(buffer);
     }
 
@@ -98,7 +96,7 @@ impl Layer {
     /// Sends a message outside any transaction to an address.
     pub(super) fn send_to(&mut self, target: Target, buffer: BufferId, again: bool) {
         match self.way_to(target) {
-            Some(Destination::Flow(id)) => self.wait_for(id, buffer, Ticket(None)),
+            Some(Destination::Flow(id)) => self.wait_for(id, buffer, Ticket(None), false),
             Some(to) => self.transmit(to, buffer, Ticket(None), again),
             None => {}
         }
@@ -128,7 +126,7 @@ impl Layer {
                 let to = Destination::Datagram { local, remote: target.addr };
                 self.transmit(to, buffer, Ticket(None), false);
             }
-            Source::Flow(id) => self.wait_for(id, buffer, Ticket(None)),
+            Source::Flow(id) => self.wait_for(id, buffer, Ticket(None), false),
         }
     }
 

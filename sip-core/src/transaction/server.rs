@@ -66,15 +66,18 @@ impl Layer {
         if table::rule(request) == Rule::Branch {
             return true;
         }
-        let ours = request.request_method() != Some(Method::Ack)
-            || record.skeleton.is_tagged()
-            || request.to_tag().is_some_and(|tag| Tag(record.secret).is(tag));
+        let kept = record.skeleton.to_tag(self.buffers.whole(record.buffer));
+        // RFC 3261 §17.2.3: the To tag of an ACK is that of the response.
+        let same_tag = match (request.request_method(), kept) {
+            (Some(Method::Ack), None) => request.to_tag().is_some_and(|tag| Tag(record.secret).is(tag)),
+            (_, kept) => request.to_tag() == kept,
+        };
         let kept = record.skeleton.uri(self.buffers.whole(record.buffer));
         let same_uri = match (Uri::parse(kept), Uri::parse(request.request_uri())) {
             (Ok(kept), Ok(uri)) => kept.equivalent(&uri),
             _ => kept == request.request_uri(),
         };
-        same_uri && ours
+        same_uri && same_tag
     }
 
     /// A request that its transaction has seen, or the ACK for its response.

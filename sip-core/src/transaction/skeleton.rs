@@ -10,8 +10,8 @@
 //! To answer, the status line is written into the gap so that it ends where the skeleton begins, and the rest behind it. The
 //! buffer then is the response, to be sent again as it is, until another response cuts it back to its skeleton.
 
-use crate::headers::Name;
-use crate::message::{Message, Method, Status, push_hex, push_number};
+use crate::headers::{Header, Name, To};
+use crate::message::{Message, Method, Status, lex, push_hex, push_number};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -23,6 +23,7 @@ const GAP: usize = 64;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Skeleton {
     uri: u32,
+    to: u32,
     end: u32,
     timestamp: u16,
     /// Whether To had a tag in the request.
@@ -42,14 +43,11 @@ impl Tag {
 }
 
 impl Skeleton {
-    /// Whether To had a tag in the request.
-    pub(crate) const fn is_tagged(self) -> bool {
-        self.tagged
-    }
-
     /// Writes the skeleton of a request into an empty buffer. Of a malformed request it has what there is.
     pub(crate) fn write(out: &mut Vec<u8>, request: &Message<'_>, source: SocketAddr, uri: &[u8]) -> Self {
-        let timestamp = request.value(Name::Timestamp).filter(|value| value.len() < 64).unwrap_or_default();
+        let timestamp = request.value(Name::Timestamp).unwrap_or_default();
+        // RFC 3261 §20.38: behind a blank stands the delay of whoever answered before; ours takes its place.
+        let timestamp = timestamp.split(u8::is_ascii_whitespace).next().unwrap_or_default();
         out.extend_from_slice(timestamp);
         let timestamp = out.len() as u16;
         out.extend_from_slice(uri);
@@ -80,13 +78,27 @@ impl Skeleton {
             }
             out.extend_from_slice(b"\r\n");
         }
+        let to_at = out.len() as u32;
         out.extend_from_slice(to.unwrap_or_default());
-        Self { timestamp, uri, end: out.len() as u32, tagged: request.to_tag().is_some() || to.is_none() }
+        Self {
+            timestamp,
+            uri,
+            to: to_at,
+            end: out.len() as u32,
+            tagged: request.to_tag().is_some() || to.is_none(),
+        }
     }
 
     /// The Request-URI that was kept.
     pub(crate) fn uri(self, whole: &[u8]) -> &[u8] {
         whole.get(self.timestamp as usize..self.uri as usize).unwrap_or_default()
+    }
+
+    /// The To tag of the request.
+    pub(crate) fn to_tag(self, whole: &[u8]) -> Option<&[u8]> {
+        let line = whole.get(self.to as usize..self.end as usize)?;
+        let value = line.get(memchr::memchr(b':', line)? + 1..)?;
+        To::whole(lex::trim(value)).ok()?.0.params.get("tag")
     }
 
     /// How much of the buffer any response of the request needs.
@@ -96,8 +108,9 @@ impl Skeleton {
 
     /// How much room a response with this tail needs in the buffer.
     pub(crate) const fn room(self, tail: usize) -> usize {
-        // A tag, a line end, and the Timestamp of a 100 with its delay.
-        self.end as usize + b";tag=0123456789abcdef\r\n".len() + 96 + tail
+        // Behind it stand a tag and a line end, or the Timestamp of a 100 with its delay.
+        let timestamp = if self.timestamp > 0 { self.timestamp as usize + 48 } else { 0 };
+        self.end as usize + b";tag=0123456789abcdef\r\n".len() + timestamp + tail
     }
 
     /// Writes a response over whatever response stood in the buffer, and returns where it begins. The tail is its other headers and

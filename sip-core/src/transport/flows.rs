@@ -13,9 +13,18 @@ pub(crate) struct Flow {
     pub(crate) local: Option<SocketAddr>,
     pub(crate) open: bool,
     /// Messages that are sent when it opens.
-    pub(crate) waiting: VecDeque<(BufferId, Ticket)>,
+    pub(crate) waiting: VecDeque<Waiting>,
     /// The transactions that use it, first of a list through them.
     pub(crate) first_txn: u32,
+}
+
+/// A message that waits for its connection.
+pub(crate) struct Waiting {
+    pub(crate) buffer: BufferId,
+    pub(crate) ticket: Ticket,
+    /// A request is not sent when nobody waits for its answer any more. A response or an ACK is: on a reliable transport their
+    /// transactions end at once.
+    pub(crate) while_alive: bool,
 }
 
 /// All connections, by handle and by where they lead.

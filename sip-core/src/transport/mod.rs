@@ -8,7 +8,7 @@ mod response;
 
 pub use locals::Local;
 
-pub(crate) use flows::{Flow, Flows};
+pub(crate) use flows::{Flow, Flows, Waiting};
 pub(crate) use locals::Locals;
 pub(crate) use next_hop::{NextHop, next_hop};
 pub(crate) use packed::PackedAddr;

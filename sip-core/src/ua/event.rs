@@ -242,6 +242,18 @@ impl<'a> NewRequest<'a> {
     }
 }
 
+/// What a command of a [`UserAgent`](super::UserAgent) makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Made {
+    /// No handle.
+    Nothing,
+    /// A call.
+    Invitation(Invitation),
+    /// The transaction of a request.
+    Request(ClientTxn),
+}
+
 /// The commands of a user agent as values.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]

@@ -1,6 +1,6 @@
 //! The verbs of a user agent.
 
-use super::{Command, Config, Event, Reason, Stray, UserAgent, Work};
+use super::{Command, Config, Event, Made, Reason, Stray, UserAgent, Work};
 use crate::endpoint::{Cause, Misuse, Output, Rejected, Source, Stats, Txn};
 use crate::framing::{StreamBuf, datagram};
 use crate::handle::{ClientTxn, DialogId, FlowId, Invitation};
@@ -154,6 +154,7 @@ impl UserAgent {
 impl Machine for UserAgent {
     type Event<'b> = Event<'b>;
     type Command<'a> = Command<'a>;
+    type Made = Made;
 
     fn datagram<'b>(&mut self, now: Instant, from: Source, data: &'b [u8]) -> Option<Event<'b>> {
         self.enter(now);
@@ -211,20 +212,21 @@ impl Machine for UserAgent {
 
     crate::machine::facts!();
 
-    fn command(&mut self, now: Instant, command: Command<'_>) -> Result<(), Misuse> {
+    fn command(&mut self, now: Instant, command: Command<'_>) -> Result<Made, Misuse> {
         match command {
-            Command::Invite(invite) => self.invite(now, &invite).map(|_| ()),
-            Command::Cancel(invitation) => self.cancel(now, invitation),
-            Command::Ack(dialog, content) => self.ack(now, dialog, &content),
-            Command::Ring(dialog, status, content) => self.ring(now, dialog, status, &content),
-            Command::Accept(dialog, content) => self.accept(now, dialog, &content),
-            Command::Reject(dialog, status, content) => self.reject(now, dialog, status, &content),
-            Command::Bye(dialog, content) => self.bye(now, dialog, &content),
-            Command::Request(request) => self.request(now, &request).map(|_| ()),
+            Command::Invite(invite) => return self.invite(now, &invite).map(Made::Invitation),
+            Command::Request(request) => return self.request(now, &request).map(Made::Request),
             Command::RequestIn(dialog, method, user, content) => {
-                self.request_in(now, dialog, method, user, &content).map(|_| ())
+                return self.request_in(now, dialog, method, user, &content).map(Made::Request);
             }
+            Command::Cancel(invitation) => self.cancel(now, invitation)?,
+            Command::Ack(dialog, content) => self.ack(now, dialog, &content)?,
+            Command::Ring(dialog, status, content) => self.ring(now, dialog, status, &content)?,
+            Command::Accept(dialog, content) => self.accept(now, dialog, &content)?,
+            Command::Reject(dialog, status, content) => self.reject(now, dialog, status, &content)?,
+            Command::Bye(dialog, content) => self.bye(now, dialog, &content)?,
         }
+        Ok(Made::Nothing)
     }
 
     fn is_idle(&self) -> bool {

@@ -13,7 +13,7 @@ mod requests;
 mod session;
 mod validate;
 
-pub use event::{Command, Event, NewInvite, NewRequest, Reason, Stray};
+pub use event::{Command, Event, Made, NewInvite, NewRequest, Reason, Stray};
 
 use crate::config::Config as CoreConfig;
 use crate::dialog::{self, Ends, Side};
