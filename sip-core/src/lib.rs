@@ -88,6 +88,8 @@ mod machine;
 pub mod message;
 mod paged;
 mod random;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod time;
 pub mod transaction;
 mod transport;

@@ -1,0 +1,85 @@
+//! `scenario [--trace] FILE…`: runs scenario files in virtual time, to the microsecond. A file whose name ends with `.log` is the
+//! log of a machine's inputs: it is given to a fresh machine, and what that does is printed.
+//!
+//! The language is described in [`sip_core::sim::scenario`].
+
+use sip_core::sim::{replay, scenario};
+use sip_core::{Config, Endpoint};
+use std::process::ExitCode;
+
+const HELP: &str = "scenario [--trace] FILE…
+
+Runs scenario files in virtual time. Prints a line for each file: its name, `ok` or `failed`, and how many sections it has.
+A file that ends with .log is a log of inputs (simulate --log writes them): it is replayed, and what the machine does is printed.
+
+  --trace   prints what happens, with its instant
+  --help    this text";
+
+fn main() -> ExitCode {
+    let mut files: Vec<String> = std::env::args().skip(1).collect();
+    if files.iter().any(|arg| arg == "--help") {
+        println!("{HELP}");
+        return ExitCode::SUCCESS;
+    }
+    let trace = files.iter().any(|arg| arg == "--trace");
+    files.retain(|arg| arg != "--trace");
+    if let Some(flag) = files.iter().find(|arg| arg.starts_with("--")) {
+        eprintln!("scenario: unknown flag {flag}; see --help");
+        return ExitCode::from(2);
+    }
+    if files.is_empty() {
+        eprintln!("scenario: no file given; see --help");
+        return ExitCode::from(2);
+    }
+    let mut sound = true;
+    for file in files {
+        let text = match std::fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) => {
+                eprintln!("scenario: {file}: {error}");
+                sound = false;
+                continue;
+            }
+        };
+        sound &= if file.ends_with(".log") { replayed(&file, &text) } else { run(&file, &text, trace) };
+    }
+    if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run(file: &str, text: &str, trace: bool) -> bool {
+    let print = |line: &str| {
+        if trace {
+            println!("{line}");
+        }
+    };
+    match scenario::run(text, print) {
+        Ok(sections) => {
+            println!("{file}\tok\t{sections}");
+            true
+        }
+        Err(failures) => {
+            println!("{file}\tfailed\t{}", failures.len());
+            failures.iter().for_each(|failure| {
+                eprintln!("{file}:{}: {}: {}", failure.line, failure.section, failure.what)
+            });
+            false
+        }
+    }
+}
+
+/// The seed of the machine stands in the first line of its log.
+fn replayed(file: &str, text: &str) -> bool {
+    let mut seed = [0; 32];
+    let first = text.lines().next().and_then(|line| line.strip_prefix("# seed ")).unwrap_or_default();
+    for (place, number) in seed.iter_mut().zip(first.split(' ')) {
+        *place = number.parse().unwrap_or_default();
+    }
+    let mut machine = Endpoint::new(Config::new(seed));
+    match replay(text, &mut machine, |at, what| println!("{:>14} {what}", at.as_micros())) {
+        Ok(()) => true,
+        Err(error) => {
+            eprintln!("{file}: {error}");
+            false
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! `simulate --seed N --calls N …`: calls over a bad network in virtual time, the same on every machine.
+
+#[path = "support/pcap.rs"]
+mod pcap;
+
+use sip_core::Transport;
+use sip_core::sim::{
+    Faults, Report, Script, Setup, Tape, Topology, ladder, mermaid, read_choices, shrink, svg, write_choices,
+};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+const HELP: &str = "simulate [--seed N | --seeds A..B | --replay CHOICES] [--calls N] …
+
+Places calls over a simulated network, checks every invariant on the way, and prints one line of totals.
+
+  --seed N            the seed (1)
+  --seeds A..B        every seed from A to B, without B
+  --replay CHOICES    the choices of a run, as a failing one prints them
+  --calls N           calls for each seed (1)
+  --loss P            percent of datagrams lost (0); no effect on tcp
+  --duplicate P       percent delivered twice
+  --reorder P         percent held back
+  --delay MS          the longest time that a message is under way
+  --transport T       udp (default) or tcp
+  --topology T        uac-uas (default), proxy or fork
+  --chaos             every fault there is, each seed with rates of its own; calls of all kinds, and a hostile peer
+  --ladder FORM       prints the run as text, mermaid or svg
+  --pcap FILE         writes the messages of the run (of the last seed)
+  --log FILE          writes the inputs of each machine to FILE.0.log, FILE.1.log …
+  --help              this text
+
+Exit code 1 on a violation, with the seed, the shrunk choices, the ladder and a pcap.";
+
+struct Options {
+    setup: Setup,
+    chaos: bool,
+    seeds: std::ops::Range<u64>,
+    replay: Option<String>,
+    ladder: Option<String>,
+    pcap: Option<String>,
+    log: Option<String>,
+}
+
+fn main() -> ExitCode {
+    match options() {
+        Ok(Some(options)) => run(&options),
+        Ok(None) => {
+            println!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("simulate: {error}; see --help");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn options() -> Result<Option<Options>, String> {
+    let mut options = Options {
+        setup: Setup::default(),
+        chaos: false,
+        seeds: 1..2,
+        replay: None,
+        ladder: None,
+        pcap: None,
+        log: None,
+    };
+    let mut args = std::env::args().skip(1);
+    while let Some(flag) = args.next() {
+        if flag == "--help" {
+            return Ok(None);
+        }
+        if flag == "--chaos" {
+            options.chaos = true;
+            continue;
+        }
+        let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
+        let number = || value.parse::<u64>().map_err(|_| format!("{flag} {value}: not a number"));
+        let percent = || match value.parse::<f64>() {
+            Ok(percent) if (0.0..=100.0).contains(&percent) => Ok((percent * 100.0).round() as u32),
+            _ => Err(format!("{flag} {value}: not a percentage")),
+        };
+        let setup = &mut options.setup;
+        match flag.as_str() {
+            "--seed" => options.seeds = number()?..number()?.saturating_add(1),
+            "--seeds" => {
+                let (from, to) =
+                    value.split_once("..").ok_or_else(|| format!("{flag} {value}: write A..B"))?;
+                let parse = |text: &str| text.parse().map_err(|_| format!("{flag} {value}: write A..B"));
+                options.seeds = parse(from)?..parse(to)?;
+            }
+            "--calls" => {
+                setup.calls = u32::try_from(number()?).map_err(|_| "--calls: too many".to_string())?
+            }
+            "--loss" => setup.faults.loss = percent()?,
+            "--duplicate" => setup.faults.duplicate = percent()?,
+            "--reorder" => setup.faults.reorder = percent()?,
+            "--delay" => setup.faults.delay = Duration::from_millis(number()?),
+            "--transport" => {
+                setup.transport = match value.as_str() {
+                    "udp" => Transport::Udp,
+                    "tcp" => Transport::Tcp,
+                    other => return Err(format!("--transport {other}: udp or tcp")),
+                }
+            }
+            "--topology" => {
+                setup.topology = match value.as_str() {
+                    "uac-uas" => Topology::Direct,
+                    "proxy" => Topology::Relay,
+                    "fork" => Topology::Fork,
+                    other => return Err(format!("--topology {other}: uac-uas, proxy or fork")),
+                }
+            }
+            "--ladder" if ["text", "mermaid", "svg"].contains(&value.as_str()) => {
+                options.ladder = Some(value)
+            }
+            "--ladder" => return Err(format!("--ladder {value}: text, mermaid or svg")),
+            "--pcap" => options.pcap = Some(value),
+            "--log" => options.log = Some(value),
+            "--replay" => options.replay = Some(value),
+            other => return Err(format!("unknown flag {other}")),
+        }
+    }
+    let setup = &mut options.setup;
+    // Calls begin one after the other: a hundred a second.
+    setup.spread = Duration::from_millis(10) * setup.calls;
+    setup.faults.chaos = setup.spread + Duration::from_secs(40);
+    Ok(Some(options))
+}
+
+impl Options {
+    /// The world of one seed.
+    fn setup(&self, tape: &mut Tape) -> Setup {
+        let mut setup = self.setup.clone();
+        setup.keep_trace = self.ladder.is_some() || self.pcap.is_some();
+        setup.logs = self.log.is_some();
+        if self.chaos {
+            setup.faults = Faults { chaos: setup.faults.chaos, ..Faults::swarm(tape) };
+            setup.script = None;
+            setup.hostile = setup.transport == Transport::Udp;
+        } else {
+            setup.script = Some(Script::Call);
+        }
+        setup
+    }
+
+    fn once(&self, mut tape: Tape, keep: bool) -> Report {
+        let mut setup = self.setup(&mut tape);
+        setup.keep_trace |= keep;
+        setup.run(tape)
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        match self.setup.topology {
+            Topology::Direct => vec!["uac", "uas", "hostile"],
+            Topology::Relay => vec!["uac", "proxy", "uas", "hostile"],
+            Topology::Fork => vec!["uac", "proxy", "uas 1", "uas 2", "uas 3", "hostile"],
+        }
+    }
+}
+
+#[derive(Default)]
+struct Totals {
+    calls: u64,
+    completed: u64,
+    messages: u64,
+    retransmissions: u64,
+    violations: usize,
+    leaked: u64,
+    time: Duration,
+    digest: u128,
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long it took is part of the totals")]
+fn run(options: &Options) -> ExitCode {
+    let start = std::time::Instant::now();
+    let mut totals = Totals::default();
+    let many = options.seeds.end.saturating_sub(options.seeds.start) > 1;
+    let progress = many && std::io::IsTerminal::is_terminal(&std::io::stderr());
+    for seed in options.seeds.clone() {
+        let tape = match options.replay.as_deref().map(read_choices) {
+            Some(Ok(choices)) => Tape::list(&choices),
+            Some(Err(error)) => {
+                eprintln!("simulate: {error}");
+                return ExitCode::from(2);
+            }
+            None => Tape::seed(seed),
+        };
+        let report = options.once(tape, false);
+        totals.calls += report.calls;
+        totals.completed += report.completed;
+        totals.messages += report.messages;
+        totals.retransmissions += report.retransmissions;
+        totals.violations += report.violations.len();
+        totals.leaked += report.leaked;
+        totals.time += report.time;
+        // Of several seeds the digests are folded in their order.
+        totals.digest = totals.digest.rotate_left(1) ^ report.digest;
+        if progress && seed % 500 == 0 {
+            eprint!("\rseed {seed} of {}, {} calls", options.seeds.end, totals.calls);
+        }
+        if !report.violations.is_empty() {
+            explain(options, seed, &report);
+            break;
+        }
+        if let Err(error) = show(options, &report) {
+            eprintln!("simulate: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
+    if progress {
+        eprintln!();
+    }
+    println!(
+        "seed={} calls={} completed={} failed={} messages={} retransmissions={} violations={} leaked={} sim_seconds={:.3} \
+         wall_seconds={:.3} digest={:032x}",
+        options.seeds.start,
+        totals.calls,
+        totals.completed,
+        totals.calls - totals.completed,
+        totals.messages,
+        totals.retransmissions,
+        totals.violations,
+        totals.leaked,
+        totals.time.as_secs_f64(),
+        start.elapsed().as_secs_f64(),
+        totals.digest
+    );
+    if totals.violations == 0 && totals.leaked == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Draws and writes what was asked for.
+fn show(options: &Options, report: &Report) -> Result<(), Box<dyn std::error::Error>> {
+    let names = options.names();
+    match options.ladder.as_deref() {
+        Some("text") => print!("{}", ladder(&report.trace, &names)),
+        Some("mermaid") => print!("{}", mermaid(&report.trace, &names)),
+        Some(_) => print!("{}", svg(&report.trace, &names)),
+        None => {}
+    }
+    if let Some(path) = &options.pcap {
+        pcap::write(Path::new(path), &report.trace).map_err(|error| format!("{path}: {error}"))?;
+    }
+    if let Some(path) = &options.log {
+        for (node, log) in report.logs.iter().enumerate() {
+            let mut seed = [0_u8; 32];
+            seed[0] = node as u8 + 1;
+            let seed: Vec<String> = seed.iter().map(u8::to_string).collect();
+            let path = format!("{path}.{node}.log");
+            std::fs::write(&path, format!("# seed {}\n{log}", seed.join(" ")))
+                .map_err(|error| format!("{path}: {error}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Says what is wrong, with the shortest run that shows it.
+fn explain(options: &Options, seed: u64, report: &Report) {
+    let wrong = report.violations.first().map_or("", |violation| violation.monitor);
+    let fails = |tape: Tape| options.once(tape, false).violations.iter().any(|found| found.monitor == wrong);
+    let choices = shrink(&report.choices, 2_000, fails);
+    let short = options.once(Tape::list(&choices), true);
+    for violation in short.violations.iter().chain(&report.violations).take(1) {
+        eprintln!("simulate: seed {seed}: {violation}");
+    }
+    eprintln!("choices: {}", write_choices(&choices));
+    eprint!("{}", ladder(&short.trace, &options.names()));
+    let path = format!("violation-{seed}.pcap");
+    match pcap::write(Path::new(&path), &short.trace) {
+        Ok(()) => eprintln!("packets: {path}"),
+        Err(error) => eprintln!("simulate: {path}: {error}"),
+    }
+}

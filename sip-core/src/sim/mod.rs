@@ -1,0 +1,63 @@
+//! Whole SIP networks in virtual time, the same on every machine (feature `sim`).
+//!
+//! A [`World`] has machines, a network between them, and one clock that jumps to whatever is due next. Everything that could go one
+//! way or the other (is this datagram lost, does that callee answer, is the clock of a machine fast) is asked of a [`Tape`]:
+//! a seed, the bytes of a fuzzer, or a list of [`Choice`]s. Monitors watch the trace and nothing else; they hold the machines to
+//! what the standards say. After the chaos the network heals, and then nothing may be left: no transaction, no byte, no deadline.
+//!
+//! ```
+//! use sip_core::sim::{Faults, Script, Setup, Tape, ladder};
+//!
+//! // Two calls over a network that loses a third of all datagrams.
+//! let faults = Faults { loss: 3_300, ..Faults::NONE };
+//! let setup = Setup { faults, calls: 2, keep_trace: true, ..Setup::default() };
+//! let report = setup.run(Tape::seed(7));
+//! assert!(report.violations.is_empty() && report.leaked == 0);
+//! assert!(ladder(&report.trace, &["alice", "bob"]).contains("INVITE"));
+//! // The same seed is the same run, byte for byte.
+//! assert_eq!(report.digest, setup.run(Tape::seed(7)).digest);
+//! // And so is the list of what went wrong in it.
+//! assert_eq!(report.digest, setup.run(Tape::list(&report.choices)).digest);
+//! ```
+//!
+//! # What to use it for
+//!
+//! * **Your own transaction user**: implement [`Actor`], put it into a [`Host`], and add that to a world.
+//! * **Your own wrapper of a machine**: implement [`Node`] for it; a world needs nothing else.
+//! * **Your own invariant**: implement [`Monitor`].
+//! * **A bug**: [`shrink`] makes the list of choices short, [`ladder`], [`mermaid`] and [`svg`] draw the run, [`replay`] gives the log
+//!   of one machine to a fresh one.
+//! * **All small faults**: [`all_faults`] goes through every single and every double fault of a run.
+//! * **One machine, line by line**: [`scenario`] runs files that say what comes, and what has to happen when.
+
+mod actors;
+mod calls;
+mod draw;
+mod explore;
+mod faults;
+mod history;
+mod hostile;
+mod log;
+mod monitor;
+mod net;
+mod node;
+mod note;
+mod relay;
+pub mod scenario;
+mod tape;
+mod trace;
+mod world;
+
+pub use actors::{Callee, Caller, Manner, Script};
+pub use calls::{Report, Setup, Topology};
+pub use draw::{ladder, mermaid, svg};
+pub use explore::{all_faults, shrink};
+pub use faults::Faults;
+pub use history::{History, Role};
+pub use log::{BadLog, Log, replay};
+pub use monitor::{Monitor, Violation, monitors};
+pub use node::{Act, Actor, Hand, Host, Node};
+pub use note::{Gist, Note, Verb};
+pub use tape::{BadChoice, Choice, Kind, Question, Site, Tape, read_choices, write_choices};
+pub use trace::{Entry, Loss, Packet, PacketId, Trace, What};
+pub use world::World;

@@ -1,0 +1,202 @@
+//! What monitors and drawings see of messages and events: small values, read from the bytes once.
+
+use crate::endpoint::{Cause, Misuse, Txn};
+use crate::handle::{ClientTxn, ServerTxn};
+use crate::headers::{Name, Via};
+use crate::message::{Message, Method};
+use core::hash::Hasher;
+use core::net::{IpAddr, SocketAddr};
+use foldhash::SharedSeed;
+use foldhash::fast::FoldHasher;
+
+/// A method by its number, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the names of methods")]
+pub enum Verb {
+    Invite,
+    Ack,
+    Bye,
+    Cancel,
+    Options,
+    Register,
+    Other,
+}
+
+impl From<Method<'_>> for Verb {
+    fn from(method: Method<'_>) -> Self {
+        match method {
+            Method::Invite => Self::Invite,
+            Method::Ack => Self::Ack,
+            Method::Bye => Self::Bye,
+            Method::Cancel => Self::Cancel,
+            Method::Options => Self::Options,
+            Method::Register => Self::Register,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Verb {
+    /// As it stands in messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Invite => "INVITE",
+            Self::Ack => "ACK",
+            Self::Bye => "BYE",
+            Self::Cancel => "CANCEL",
+            Self::Options => "OPTIONS",
+            Self::Register => "REGISTER",
+            Self::Other => "request",
+        }
+    }
+}
+
+/// The gist of a message: what tells whose it is and whether two are alike. Parts are told apart by hashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gist {
+    /// The status of a response; zero for a request.
+    pub status: u16,
+    /// The method of a request, or of the CSeq of a response.
+    pub verb: Verb,
+    /// The CSeq number.
+    pub cseq: u32,
+    /// The branch of the top Via, without case.
+    pub branch: u64,
+    /// The whole top Via but for `received` and `rport`.
+    pub via: u64,
+    /// All Vias behind the top one.
+    pub vias: u64,
+    /// Call-ID.
+    pub call: u64,
+    /// The value of From.
+    pub from: u64,
+    /// The value of To; its tag; zero if there is none.
+    pub to: u64,
+    /// The To tag; zero if there is none.
+    pub to_tag: u64,
+    /// The Request-URI, or the reason.
+    pub uri: u64,
+    /// All values of Route.
+    pub route: u64,
+    /// All bytes.
+    pub bytes: u64,
+    /// Where a response goes by its top Via (RFC 3261 §18.2.2, RFC 3581), if that names an address.
+    pub reply_to: Option<SocketAddr>,
+}
+
+impl Gist {
+    /// Of a message that was understood.
+    pub fn of(message: &Message<'_>) -> Self {
+        let via = message.via();
+        let tag = message.to_tag();
+        let mut rest = message.values(Name::Via);
+        let first = rest.next().unwrap_or_default();
+        let behind = memchr::memchr(b',', first).and_then(|at| first.get(at..)).unwrap_or_default();
+        let cseq = message.cseq();
+        Self {
+            status: if message.is_request() { 0 } else { message.status_code() },
+            verb: cseq.method.into(),
+            cseq: cseq.number,
+            branch: lower(message.branch().unwrap_or_default()),
+            via: stamped(&via),
+            vias: hash(core::iter::once(behind).chain(rest)),
+            call: hash([message.call_id()]),
+            from: hash(message.value(Name::From)),
+            to: hash(message.value(Name::To)),
+            to_tag: tag.map_or(0, |tag| hash([tag])),
+            uri: if message.is_request() { hash([message.request_uri()]) } else { 0 },
+            route: hash(message.values(Name::Route)),
+            bytes: hash([message.as_bytes()]),
+            reply_to: reply_to(&via),
+        }
+    }
+
+    /// Whether it is a request.
+    pub const fn is_request(&self) -> bool {
+        self.status == 0
+    }
+
+    /// Whether it is a final response.
+    pub const fn is_final(&self) -> bool {
+        self.status >= 200
+    }
+}
+
+/// A hash for comparing within one process, and for nothing else.
+fn hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
+    let mut hasher = FoldHasher::with_seed(1, SharedSeed::global_fixed());
+    for part in parts {
+        hasher.write(part);
+        hasher.write_usize(part.len());
+    }
+    hasher.finish().max(1)
+}
+
+fn lower(part: &[u8]) -> u64 {
+    let mut hasher = FoldHasher::with_seed(1, SharedSeed::global_fixed());
+    part.iter().for_each(|byte| hasher.write_u8(byte.to_ascii_lowercase()));
+    hasher.finish()
+}
+
+/// What a server leaves as it is.
+fn stamped(via: &Via<'_>) -> u64 {
+    let mut hasher = FoldHasher::with_seed(2, SharedSeed::global_fixed());
+    hasher.write(via.transport);
+    hasher.write(via.host);
+    hasher.write_u16(via.port.map_or(0, core::num::NonZero::get));
+    let own = |name: &&[u8]| !(name.eq_ignore_ascii_case(b"received") || name.eq_ignore_ascii_case(b"rport"));
+    for (name, value) in via.params.iter().filter(|(name, _)| own(name)) {
+        hasher.write(name);
+        hasher.write(value);
+    }
+    hasher.finish()
+}
+
+fn reply_to(via: &Via<'_>) -> Option<SocketAddr> {
+    let host: IpAddr = via.received().or_else(|| core::str::from_utf8(via.host).ok()?.parse().ok())?;
+    let port = via.rport().or(via.port.map(core::num::NonZero::get)).unwrap_or(5060);
+    Some(SocketAddr::new(host, port))
+}
+
+/// Something that a transaction user was told or did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "fields are named after what they hold")]
+pub enum Note {
+    /// It began a client transaction.
+    Began { txn: ClientTxn, verb: Verb, call: u64, cseq: u32 },
+    /// It answered.
+    Answered { txn: ServerTxn, status: u16 },
+    /// It sent an ACK for a 2xx.
+    Acked { call: u64, cseq: u32 },
+    /// It had its 2xx sent again.
+    Repeated { txn: ServerTxn },
+    /// It asked for a CANCEL.
+    Cancelling { txn: ClientTxn },
+    /// It gave a transaction up.
+    Aborted { txn: Txn },
+    /// A command of it was refused.
+    Refused { why: Misuse },
+    /// It was given a new request.
+    Request { txn: ServerTxn, gist: Gist, merged: bool },
+    /// It was given an ACK for a 2xx.
+    Ack { txn: Option<ServerTxn>, gist: Gist },
+    /// It was told that an INVITE is cancelled.
+    Cancelled { txn: ServerTxn },
+    /// It was given a response.
+    Response { txn: ClientTxn, gist: Gist },
+    /// It was given a response that belongs to nothing.
+    Stray { gist: Gist },
+    /// It was told of a malformed message, and what that was answered with.
+    Rejected { status: Option<u16> },
+    /// It was told that something could not be sent.
+    TransportError { txn: Txn },
+    /// It was told that its answer is taken for missing.
+    Unanswered { txn: ServerTxn },
+    /// It was told that a transaction is over.
+    Ended { txn: Txn, cause: Cause },
+}
+
+/// The hash of a Call-ID as it stands in a [`Gist`].
+pub(super) fn call_hash(call_id: &str) -> u64 {
+    hash([call_id.as_bytes()])
+}

@@ -1,0 +1,864 @@
+//! Scenario files: one machine, its user and its peer, line by line, at exact instants.
+//!
+//! ```text
+//! == an INVITE that is refused, and the 486 once more
+//! over udp
+//! 0       tu   > INVITE inv
+//! .       wire < INVITE inv
+//! 100ms   wire > 486 inv
+//! .       tu   < response inv 486
+//! .       wire < ACK inv
+//! 200ms   wire > again
+//! .       wire < ACK inv again
+//! 32.1s   tu   < end inv Completed
+//! quiet
+//! ```
+//!
+//! A line has a time, a side, a direction and words. The time is absolute (`0`, `500ms`, `3.5s`), relative to the line before
+//! (`+200ms`), or the same (`.`). The reader is strict: all that the machine sends, and all that its user is told, must stand there, in
+//! this order and at this microsecond. `==` begins a section with a fresh machine at time 0; `#` begins a comment.
+//!
+//! | line | means |
+//! |---|---|
+//! | `over udp`, `over tcp` | how they talk, for the section or, before the first, for the file |
+//! | `timers t1=2s t2=4s`, `limits transactions=2` | the machine's configuration |
+//! | `tu > METHOD name [cseq= to-tag=]` | the user begins a client transaction |
+//! | `tu > respond name STATUS`, `ack name`, `cancel name`, `repeat name`, `abort name` | its other commands; behind `!` stands the refusal that is expected |
+//! | `tu < request name METHOD [merged]`, `response name STATUS`, `ack name`, `cancelled name`, `error name`, `unanswered name`, `end name CAUSE`, `stray STATUS`, `rejected STATUS` or `-` | what the user is told |
+//! | `wire > METHOD name [key=value …]` | a request of the peer; the same line again is the same request. Keys: `branch`, `call-id`, `from-tag`, `to-tag`, `cseq`, `cseq-method`, `sent-by`, `uri`, and `like=other` to begin with the fields of another. ACK and CANCEL of a known name have its fields |
+//! | `wire > STATUS name [key=value …]` | a response to our request: `to-tag`, `cseq-method`, `branch`, `sent-by`, `extra-via=1`, `no-via=1` |
+//! | `wire > again`, `raw "…"`, `error name` | the last message once more; any bytes; what was sent last for `name` could not be sent |
+//! | `wire > open`, `refuse`, `close` | the connection asked for opens or not; the open one is lost |
+//! | `wire < METHOD name [again]`, `STATUS name [METHOD] [again]`, `connect`, `close` | what the machine sends; `again`: the same bytes as before |
+//! | `quiet 5s`, `quiet` | nothing happens for so long; or ever more, and the machine is idle |
+
+use super::log::unquote;
+use crate::config::{Config, Limits};
+use crate::endpoint::{
+    Command, Destination, Endpoint, Event, Misuse, NewRequest, Output, SendError, Source, Ticket, Txn,
+};
+use crate::framing::StreamBuf;
+use crate::handle::{ClientTxn, FlowId, ServerTxn};
+use crate::machine::Machine;
+use crate::message::{Content, Message, Method, Status, parse};
+use crate::time::Instant;
+use crate::transaction::Timers;
+use crate::transport::{Local, Target, Transport};
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+const US: &str = "192.0.2.1:5060";
+const PEER: &str = "192.0.2.2:5060";
+
+/// A line of a scenario that does not hold, or can't be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// The number of the line, from one.
+    pub line: usize,
+    /// The title of its section.
+    pub section: String,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {} ({}): {}", self.line, self.section, self.what)
+    }
+}
+
+impl core::error::Error for Failed {}
+
+/// Runs all sections of a scenario file. `trace` is given each thing that happens as text. Returns how many sections there are.
+///
+/// # Errors
+/// Every section that fails, with its first line that does not hold.
+pub fn run(text: &str, mut trace: impl FnMut(&str)) -> Result<usize, Vec<Failed>> {
+    let mut head = Vec::new();
+    let mut sections: Vec<(String, Vec<(usize, &str)>)> = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if let Some(title) = line.strip_prefix("==") {
+            sections.push((title.trim().into(), head.clone()));
+        } else if !line.is_empty() && !line.starts_with('#') {
+            match sections.last_mut() {
+                Some((_, lines)) => lines.push((at + 1, line)),
+                None => head.push((at + 1, line)),
+            }
+        }
+    }
+    if sections.is_empty() {
+        sections.push(("the whole file".into(), head));
+    }
+    let mut failures = Vec::new();
+    let count = sections.len();
+    for (title, lines) in sections {
+        trace(&format!("== {title}"));
+        let mut stage = Stage::new(&mut trace);
+        for (number, line) in lines {
+            if let Err(what) = stage.line(line) {
+                failures.push(Failed { line: number, section: title, what });
+                break;
+            }
+        }
+    }
+    if failures.is_empty() { Ok(count) } else { Err(failures) }
+}
+
+/// Something that the machine did.
+struct Seen {
+    at: Instant,
+    what: Did,
+}
+
+enum Did {
+    Sent { bytes: Vec<u8>, ticket: Ticket },
+    Connect,
+    Close,
+    Told { words: String, request: Option<Vec<u8>>, server: Option<ServerTxn> },
+}
+
+impl fmt::Display for Did {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sent { bytes, .. } => {
+                let text = String::from_utf8_lossy(bytes);
+                let mut lines = text.lines();
+                let first = lines.next().unwrap_or_default();
+                let header =
+                    |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+                write!(f, "wire < {first} (Call-ID{}, CSeq{})", header("Call-ID:"), header("CSeq:"))
+            }
+            Self::Connect => f.write_str("wire < connect"),
+            Self::Close => f.write_str("wire < close"),
+            Self::Told { words, .. } => write!(f, "tu   < {words}"),
+        }
+    }
+}
+
+/// The fields of a request of the peer.
+#[derive(Clone, Debug)]
+struct Fields {
+    method: String,
+    branch: String,
+    call_id: String,
+    from_tag: String,
+    to_tag: String,
+    cseq: u32,
+    cseq_method: String,
+    sent_by: String,
+    uri: String,
+    /// The transaction, once the user was told of it.
+    txn: Option<ServerTxn>,
+}
+
+impl Fields {
+    fn new(method: &str, name: &str) -> Self {
+        Self {
+            method: method.into(),
+            branch: format!("z9hG4bK-{name}"),
+            call_id: name.into(),
+            from_tag: name.into(),
+            to_tag: String::new(),
+            cseq: 1,
+            cseq_method: method.into(),
+            sent_by: PEER.into(),
+            uri: format!("sip:us@{US}"),
+            txn: None,
+        }
+    }
+
+    fn text(&self, transport: Transport) -> String {
+        let tag = if self.to_tag.is_empty() { String::new() } else { format!(";tag={}", self.to_tag) };
+        let branch = if self.branch == "none" { String::new() } else { format!(";branch={}", self.branch) };
+        format!(
+            "{} {} SIP/2.0\r\nVia: SIP/2.0/{} {}{branch}\r\nMax-Forwards: 70\r\nFrom: <sip:peer@192.0.2.2>;tag={}\r\n\
+             To: <sip:us@192.0.2.1>{tag}\r\nCall-ID: {}\r\nCSeq: {} {}\r\nContent-Length: 0\r\n\r\n",
+            self.method,
+            self.uri,
+            transport.token(),
+            self.sent_by,
+            self.from_tag,
+            self.call_id,
+            self.cseq,
+            self.cseq_method
+        )
+    }
+
+    /// Whether a response can be one to this request.
+    fn fits(&self, response: &Message<'_>) -> bool {
+        let branch = response.branch().unwrap_or_default();
+        (self.branch == "none" || branch.eq_ignore_ascii_case(self.branch.as_bytes()))
+            && response.call_id() == self.call_id.as_bytes()
+            && response.cseq().number == self.cseq
+            && response.from_tag().unwrap_or_default() == self.from_tag.as_bytes()
+    }
+}
+
+/// A client transaction of the user.
+struct Client {
+    txn: ClientTxn,
+    name: String,
+    /// The To tag of the last 2xx that the user was given.
+    to_tag: String,
+    method: String,
+    cseq: u32,
+}
+
+/// What every line works on.
+struct Stage<'t> {
+    trace: &'t mut dyn FnMut(&str),
+    machine: Option<Endpoint>,
+    timers: Timers,
+    limits: Limits,
+    transport: Transport,
+    now: Instant,
+    seen: VecDeque<Seen>,
+    clients: Vec<Client>,
+    servers: BTreeMap<String, Fields>,
+    /// Everything sent so far, in order.
+    sent: Vec<(Vec<u8>, Ticket)>,
+    /// The name of the last request of the peer, and the last bytes of its.
+    last_name: String,
+    last_bytes: Vec<u8>,
+    connecting: Option<FlowId>,
+    flow: Option<FlowId>,
+    stream: StreamBuf,
+}
+
+type Held = Result<(), String>;
+
+fn need<T>(value: Option<T>, what: &str) -> Result<T, String> {
+    value.ok_or_else(|| format!("{what} is missing or unknown"))
+}
+
+fn key<'w>(words: &[&'w str], name: &str) -> Option<&'w str> {
+    words.iter().find_map(|word| word.split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value))
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = match text.find(|c: char| c.is_ascii_alphabetic()) {
+        Some(at) => text.split_at(at),
+        None => (text, "s"),
+    };
+    let unit: u64 = match unit {
+        "us" => 1,
+        "ms" => 1_000,
+        "s" => 1_000_000,
+        "min" => 60_000_000,
+        "h" => 3_600_000_000,
+        _ => return None,
+    };
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    let mut micros = whole.parse::<u64>().ok()?.checked_mul(unit)?;
+    let mut scale = unit;
+    for digit in part.chars() {
+        scale /= 10;
+        micros += u64::from(digit.to_digit(10)?) * scale;
+    }
+    Some(Duration::from_micros(micros))
+}
+
+impl<'t> Stage<'t> {
+    fn new(trace: &'t mut dyn FnMut(&str)) -> Self {
+        Self {
+            trace,
+            machine: None,
+            timers: Timers::DEFAULT,
+            limits: Limits::DEFAULT,
+            transport: Transport::Udp,
+            now: Instant::ZERO,
+            seen: VecDeque::new(),
+            clients: Vec::new(),
+            servers: BTreeMap::new(),
+            sent: Vec::new(),
+            last_name: String::new(),
+            last_bytes: Vec::new(),
+            connecting: None,
+            flow: None,
+            stream: StreamBuf::new(),
+        }
+    }
+
+    fn line(&mut self, line: &str) -> Held {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["over", over] => self.transport = need(Transport::named(over.as_bytes()), "the transport")?,
+            ["timers", rest @ ..] => {
+                let value = |name: &str| key(rest, name).and_then(duration);
+                self.timers.t1 = value("t1").unwrap_or(self.timers.t1);
+                self.timers.t2 = value("t2").unwrap_or(self.timers.t2);
+                self.timers.t4 = value("t4").unwrap_or(self.timers.t4);
+            }
+            ["limits", rest @ ..] => {
+                let value = |name: &str| key(rest, name).and_then(|value| value.parse().ok());
+                self.limits.transactions = value("transactions").unwrap_or(self.limits.transactions);
+                self.limits.unanswered = value("unanswered").unwrap_or(self.limits.unanswered);
+            }
+            ["quiet"] => return self.quiet(None),
+            ["quiet", length] => return self.quiet(Some(need(duration(length), "the time")?)),
+            [time, side, "<", rest @ ..] => {
+                let at = self.time(time)?;
+                return self.expect(at, side, rest);
+            }
+            [time, side, ">", rest @ ..] => {
+                let at = self.time(time)?;
+                self.pass_to(at)?;
+                (self.trace)(&format!("{:>12} {side:<4} > {}", super::trace::seconds(at), rest.join(" ")));
+                match *side {
+                    "tu" => self.command(rest)?,
+                    "wire" => self.inject(rest, line)?,
+                    _ => return Err(format!("{side} is neither tu nor wire")),
+                }
+                self.drain();
+            }
+            _ => return Err("this is no line of a scenario".into()),
+        }
+        Ok(())
+    }
+
+    fn time(&self, text: &str) -> Result<Instant, String> {
+        if text == "." {
+            return Ok(self.now);
+        }
+        let (from, text) = match text.strip_prefix('+') {
+            Some(text) => (self.now, text),
+            None => (Instant::ZERO, text),
+        };
+        let at = from + need(duration(text), "the time")?;
+        if at < self.now { Err("time runs backwards".into()) } else { Ok(at) }
+    }
+
+    fn machine(&mut self) -> &mut Endpoint {
+        let Self { machine, timers, limits, .. } = self;
+        machine.get_or_insert_with(|| {
+            let config = Config { seed: [7; 32], timers: *timers, limits: limits.clone() };
+            let mut endpoint = Endpoint::new(config);
+            for transport in [Transport::Udp, Transport::Tcp] {
+                if let Ok(addr) = US.parse() {
+                    endpoint.listen(Instant::ZERO, Local { transport, addr, advertised: None });
+                }
+            }
+            endpoint
+        })
+    }
+
+    // Time.
+
+    /// Lets time pass; nothing may happen before it is over.
+    fn pass_to(&mut self, at: Instant) -> Held {
+        self.nothing_left()?;
+        while let Some(deadline) = self.machine().deadline().filter(|deadline| *deadline < at) {
+            self.wake(deadline);
+            self.nothing_left()?;
+        }
+        self.now = at;
+        Ok(())
+    }
+
+    fn wake(&mut self, at: Instant) {
+        self.now = self.now.max(at);
+        let now = self.now;
+        self.machine().advance(now);
+        self.drain();
+    }
+
+    fn nothing_left(&self) -> Held {
+        match self.seen.front() {
+            Some(seen) => Err(format!("not expected: {} {}", super::trace::seconds(seen.at), seen.what)),
+            None => Ok(()),
+        }
+    }
+
+    fn quiet(&mut self, length: Option<Duration>) -> Held {
+        if let Some(length) = length {
+            let until = self.now + length;
+            self.pass_to(until)?;
+            self.wake(until);
+            return self.nothing_left();
+        }
+        self.nothing_left()?;
+        while let Some(deadline) = self.machine().deadline() {
+            self.wake(deadline);
+            self.nothing_left()?;
+        }
+        if self.machine().is_idle() {
+            Ok(())
+        } else {
+            Err("something is left, and nothing will happen to it".into())
+        }
+    }
+
+    /// All that the machine does now.
+    fn drain(&mut self) {
+        let at = self.now;
+        loop {
+            let machine = self.machine();
+            let what = match machine.poll() {
+                Some(Output::Transmit(transmit)) => {
+                    let _: Destination = transmit.to;
+                    Did::Sent { bytes: transmit.bytes.into(), ticket: transmit.ticket }
+                }
+                Some(Output::Connect { flow, .. }) => {
+                    self.connecting = Some(flow);
+                    Did::Connect
+                }
+                Some(Output::Close { .. }) => Did::Close,
+                Some(Output::Event(event)) => self.told(&event),
+                Some(Output::Resolve { .. }) => continue,
+                None => return,
+            };
+            self.push(at, what);
+        }
+    }
+
+    fn push(&mut self, at: Instant, what: Did) {
+        (self.trace)(&format!("{:>12} {what}", super::trace::seconds(at)));
+        self.seen.push_back(Seen { at, what });
+    }
+
+    /// An event as the words of a line; who it is about by name.
+    fn told(&self, event: &Event<'_>) -> Did {
+        let name = |txn: Txn| match txn {
+            Txn::Client(txn) => {
+                self.clients.iter().find(|client| client.txn == txn).map(|client| client.name.clone())
+            }
+            Txn::Server(txn) => {
+                self.servers.iter().find(|(_, fields)| fields.txn == Some(txn)).map(|(name, _)| name.clone())
+            }
+        };
+        let name = |txn: Txn| name(txn).unwrap_or_else(|| "?".into());
+        let (mut bytes, mut server) = (None, None);
+        let words = match event {
+            Event::Request { txn, request, merged, .. } => {
+                (bytes, server) = (Some(request.as_bytes().to_vec()), Some(*txn));
+                let method = String::from_utf8_lossy(request.method().as_bytes()).into_owned();
+                format!("request {} {method}{}", self.last_name, if *merged { " merged" } else { "" })
+            }
+            Event::Ack { txn, .. } => match txn {
+                Some(txn) => format!("ack {}", name(Txn::Server(*txn))),
+                None => format!("ack {}", self.last_name),
+            },
+            Event::Cancelled { txn, .. } => format!("cancelled {}", name(Txn::Server(*txn))),
+            Event::Response { txn, response, .. } => {
+                bytes = Some(response.as_bytes().to_vec());
+                format!("response {} {}", name(Txn::Client(*txn)), response.status_code())
+            }
+            Event::Stray(response) => format!("stray {}", response.status_code()),
+            Event::Rejected(rejected) => match rejected.status {
+                Some(status) => format!("rejected {}", status.code()),
+                None => "rejected -".into(),
+            },
+            Event::TransportError { txn, .. } => format!("error {}", name(*txn)),
+            Event::Unanswered { txn, .. } => format!("unanswered {}", name(Txn::Server(*txn))),
+            Event::Terminated { txn, cause, .. } => format!("end {} {cause:?}", name(*txn)),
+        };
+        Did::Told { words, request: bytes, server }
+    }
+
+    // What is expected.
+
+    fn expect(&mut self, at: Instant, side: &str, words: &[&str]) -> Held {
+        while self.seen.is_empty() {
+            match self.machine().deadline().filter(|deadline| *deadline <= at) {
+                Some(deadline) => self.wake(deadline),
+                None => return Err(format!("nothing happened by {}", super::trace::seconds(at))),
+            }
+        }
+        let Some(Seen { at: when, what }) = self.seen.pop_front() else { return Ok(()) };
+        let got = format!("but at {}: {what}", super::trace::seconds(when));
+        if when != at {
+            return Err(format!("expected at {}, {got}", super::trace::seconds(at)));
+        }
+        let fits = match (side, &what, words) {
+            ("tu", Did::Told { words: told, .. }, _) => *told == words.join(" "),
+            ("wire", Did::Connect, ["connect"]) | ("wire", Did::Close, ["close"]) => true,
+            ("wire", Did::Sent { bytes, .. }, [what, name, rest @ ..]) => {
+                self.is_sent(bytes, what, name, rest)?
+            }
+            _ => false,
+        };
+        if !fits {
+            return Err(format!("expected {side} < {}, {got}", words.join(" ")));
+        }
+        self.now = at;
+        match what {
+            Did::Sent { bytes, ticket } => self.sent.push((bytes, ticket)),
+            Did::Told { request: Some(bytes), server: None, .. } => {
+                // The To tag of a 2xx is what its ACK needs.
+                if let (["response", name, status], Ok(response)) = (words, parse(&bytes, &Limits::DEFAULT)) {
+                    let tag = response.to_tag().map(|tag| String::from_utf8_lossy(tag).into_owned());
+                    let client = self.clients.iter_mut().find(|client| client.name == *name);
+                    if let (Some(client), Some(tag), true) = (client, tag, status.starts_with('2')) {
+                        client.to_tag = tag;
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn is_sent(&self, bytes: &[u8], what: &str, name: &str, rest: &[&str]) -> Result<bool, String> {
+        let message =
+            parse(bytes, &Limits::DEFAULT).map_err(|_| "what was sent can't be parsed".to_string())?;
+        let again = rest.contains(&"again");
+        if again && !self.sent.iter().any(|(before, _)| before == bytes) {
+            return Ok(false);
+        }
+        let method = rest.iter().find(|word| **word != "again");
+        if message.is_request() {
+            return Ok(message.method().as_bytes() == what.as_bytes() && message.call_id() == name.as_bytes());
+        }
+        let fields = need(self.servers.get(name), name)?;
+        let of = method.map_or(fields.cseq_method.as_str(), |method| method);
+        Ok(message.status_code().to_string() == what
+            && message.cseq().method.as_bytes() == of.as_bytes()
+            && fields.fits(&message))
+    }
+
+    // What the user does.
+
+    fn command(&mut self, words: &[&str]) -> Held {
+        let (words, refusal) = match words.iter().position(|word| *word == "!") {
+            Some(at) => (words.get(..at).unwrap_or_default(), words.get(at + 1).copied()),
+            None => (words, None),
+        };
+        let done = match words {
+            ["respond", name, status] => {
+                let txn = need(self.servers.get(*name).and_then(|fields| fields.txn), name)?;
+                let status = need(status.parse().ok().and_then(Status::new), "the status")?;
+                self.give(&Command::Respond { txn, status, content: Content::NONE })
+            }
+            ["repeat", name] => {
+                let txn = need(self.servers.get(*name).and_then(|fields| fields.txn), name)?;
+                self.give(&Command::Repeat(txn))
+            }
+            ["cancel", name] => {
+                let txn = need(self.client(name), name)?.txn;
+                self.give(&Command::Cancel(txn))
+            }
+            ["abort", name] => {
+                let txn = match self.client(name) {
+                    Some(client) => Txn::Client(client.txn),
+                    None => Txn::Server(need(self.servers.get(*name).and_then(|fields| fields.txn), name)?),
+                };
+                self.give(&Command::Abort(txn))
+            }
+            ["ack", name] => {
+                let client = need(self.client(name), name)?;
+                let (to_tag, cseq) = (client.to_tag.clone(), client.cseq);
+                self.request("ACK", name, &to_tag, cseq)
+            }
+            [method, name, keys @ ..] => {
+                let cseq = key(keys, "cseq").and_then(|cseq| cseq.parse().ok()).unwrap_or(1);
+                self.request(method, name, key(keys, "to-tag").unwrap_or_default(), cseq)
+            }
+            _ => return Err("this is no command".into()),
+        };
+        let done = done.err().map(|misuse| format!("{misuse:?}"));
+        if done.as_deref() == refusal {
+            return Ok(());
+        }
+        Err(match (done, refusal) {
+            (Some(done), _) => format!("refused: {done}"),
+            (None, refusal) => format!("not refused with {}", refusal.unwrap_or_default()),
+        })
+    }
+
+    fn client(&self, name: &str) -> Option<&Client> {
+        self.clients.iter().find(|client| client.name == name)
+    }
+
+    fn give(&mut self, command: &Command<'_>) -> Result<Option<ClientTxn>, Misuse> {
+        let now = self.now;
+        self.machine().command(now, *command)
+    }
+
+    fn request(
+        &mut self,
+        method: &str,
+        name: &str,
+        to_tag: &str,
+        cseq: u32,
+    ) -> Result<Option<ClientTxn>, Misuse> {
+        let uri = format!("sip:peer@{PEER};transport={}", self.transport);
+        let from = format!("<sip:us@192.0.2.1>;tag={name}");
+        let tag = if to_tag.is_empty() { String::new() } else { format!(";tag={to_tag}") };
+        let to = format!("<sip:peer@192.0.2.2>{tag}");
+        let request = NewRequest {
+            call_id: name,
+            ..NewRequest::new(Method::new(method.as_bytes()), &uri, &from, &to, cseq)
+        };
+        if method == "ACK" {
+            return self.give(&Command::Ack(request));
+        }
+        let made = self.give(&Command::Request(request))?;
+        if let Some(txn) = made {
+            let client =
+                Client { txn, name: name.into(), to_tag: String::new(), method: method.into(), cseq };
+            self.clients.retain(|known| known.name != name);
+            self.clients.push(client);
+        }
+        Ok(made)
+    }
+
+    // What the peer does.
+
+    fn inject(&mut self, words: &[&str], line: &str) -> Held {
+        match words {
+            ["open"] => {
+                let flow = need(self.connecting.take(), "a connection asked for")?;
+                let (now, local) = (self.now, need(US.parse().ok(), "an address")?);
+                if self.machine().flow_opened(now, flow, local) {
+                    self.flow = Some(flow);
+                }
+            }
+            ["refuse"] => {
+                let flow = need(self.connecting.take(), "a connection asked for")?;
+                let now = self.now;
+                self.machine().flow_closed(now, flow);
+            }
+            ["close"] => {
+                let flow = need(self.flow.take(), "an open connection")?;
+                let now = self.now;
+                self.stream = StreamBuf::new();
+                self.machine().flow_closed(now, flow);
+            }
+            ["error", name] => {
+                let ticket = need(self.last_ticket(name), "what was sent")?;
+                let now = self.now;
+                self.machine().send_failed(now, ticket, SendError::Unreachable);
+            }
+            ["again"] => self.hear(self.last_bytes.clone())?,
+            ["raw", ..] => {
+                let (_, quoted) = need(line.split_once('"'), "a text in quotes")?;
+                let (bytes, _) = need(unquote(quoted), "a text in quotes")?;
+                self.hear(bytes)?;
+            }
+            [what, name, keys @ ..] => {
+                let text = match what.parse() {
+                    Ok(status) => self.response(status, name, keys)?,
+                    Err(_) => self.incoming(what, name, keys)?,
+                };
+                self.hear(text.into_bytes())?;
+            }
+            _ => return Err("this is nothing that a peer does".into()),
+        }
+        Ok(())
+    }
+
+    fn last_ticket(&self, name: &str) -> Option<Ticket> {
+        let fits = |bytes: &[u8]| {
+            let Ok(message) = parse(bytes, &Limits::DEFAULT) else { return false };
+            if message.is_request() {
+                message.call_id() == name.as_bytes()
+            } else {
+                self.servers.get(name).is_some_and(|fields| fields.fits(&message))
+            }
+        };
+        self.sent.iter().rev().find(|(bytes, _)| fits(bytes)).map(|(_, ticket)| *ticket)
+    }
+
+    fn hear(&mut self, bytes: Vec<u8>) -> Held {
+        let now = self.now;
+        let (local, remote): (SocketAddr, SocketAddr) =
+            (need(US.parse().ok(), "an address")?, need(PEER.parse().ok(), "an address")?);
+        self.last_bytes.clone_from(&bytes);
+        if self.transport == Transport::Udp {
+            let mut machine = self.machine.take();
+            if machine.is_none() {
+                self.machine();
+                machine = self.machine.take();
+            }
+            let event = machine
+                .as_mut()
+                .and_then(|machine| machine.datagram(now, Source::Datagram { local, remote }, &bytes));
+            let told = event.map(|event| self.told(&event));
+            self.machine = machine;
+            self.note_request(told);
+            return Ok(());
+        }
+        if self.flow.is_none() {
+            let target = Target { transport: self.transport, addr: remote };
+            let accepted = self.machine().flow_accepted(now, target, local);
+            self.flow = Some(accepted.map_err(|misuse| format!("the connection is refused: {misuse:?}"))?);
+        }
+        let flow = need(self.flow, "a connection")?;
+        let mut stream = core::mem::take(&mut self.stream);
+        stream.extend(&bytes);
+        loop {
+            let mut machine = self.machine.take();
+            let event = machine.as_mut().and_then(|machine| machine.stream(now, flow, &mut stream));
+            let told = event.map(|event| self.told(&event));
+            self.machine = machine;
+            if told.is_none() {
+                break;
+            }
+            self.note_request(told);
+        }
+        self.stream = stream;
+        Ok(())
+    }
+
+    /// What the bytes themselves caused; a new transaction has the name of their line.
+    fn note_request(&mut self, told: Option<Did>) {
+        let Some(told) = told else { return };
+        if let Did::Told { server: Some(txn), .. } = &told {
+            if let Some(fields) = self.servers.get_mut(&self.last_name) {
+                fields.txn = Some(*txn);
+            }
+        }
+        let at = self.now;
+        self.push(at, told);
+    }
+
+    /// A request of the peer.
+    fn incoming(&mut self, method: &str, name: &str, keys: &[&str]) -> Result<String, String> {
+        self.last_name = name.into();
+        if let (Some(known), "ACK" | "CANCEL") = (self.servers.get(name), method) {
+            // Of a known transaction: its fields, and in the ACK the To of our response.
+            if known.method != method {
+                let mut fields =
+                    Fields { method: method.into(), cseq_method: method.into(), ..known.clone() };
+                if method == "ACK" {
+                    fields.to_tag = self.our_tag(known).unwrap_or_default();
+                }
+                overlay(&mut fields, keys);
+                return Ok(fields.text(self.transport));
+            }
+        }
+        let fields = match (self.servers.get(name), key(keys, "like")) {
+            (Some(known), _) if keys.is_empty() && known.method == method => known.clone(),
+            (_, Some(other)) => {
+                let mut fields = need(self.like(other), other)?;
+                fields.method = method.into();
+                fields.cseq_method = method.into();
+                fields.txn = None;
+                overlay(&mut fields, keys);
+                // An ACK made like an INVITE of the peer is for our response.
+                if method == "ACK" && key(keys, "to-tag").is_none() {
+                    if let Some(tag) = self.servers.get(other).and_then(|known| self.our_tag(known)) {
+                        fields.to_tag = tag;
+                    }
+                }
+                fields
+            }
+            _ => {
+                let mut fields = Fields::new(method, name);
+                overlay(&mut fields, keys);
+                fields
+            }
+        };
+        self.servers.insert(name.into(), fields.clone());
+        Ok(fields.text(self.transport))
+    }
+
+    /// The fields of another request: of the peer, or of ours when it is sent back.
+    fn like(&self, name: &str) -> Option<Fields> {
+        if let Some(fields) = self.servers.get(name) {
+            return Some(fields.clone());
+        }
+        let (bytes, _) = self.sent.iter().rev().find(|(bytes, _)| {
+            parse(bytes, &Limits::DEFAULT)
+                .is_ok_and(|message| message.is_request() && message.call_id() == name.as_bytes())
+        })?;
+        let request = parse(bytes, &Limits::DEFAULT).ok()?;
+        let text = |part: &[u8]| String::from_utf8_lossy(part).into_owned();
+        let method = text(request.method().as_bytes());
+        Some(Fields {
+            branch: text(request.branch()?),
+            call_id: name.into(),
+            from_tag: text(request.from_tag()?),
+            to_tag: request.to_tag().map(text).unwrap_or_default(),
+            cseq: request.cseq().number,
+            cseq_method: method.clone(),
+            sent_by: US.into(),
+            uri: text(request.request_uri()),
+            method,
+            txn: None,
+        })
+    }
+
+    /// The To tag of our responses to a request.
+    fn our_tag(&self, fields: &Fields) -> Option<String> {
+        self.sent.iter().rev().find_map(|(bytes, _)| {
+            let message = parse(bytes, &Limits::DEFAULT).ok()?;
+            if message.is_request() || !fields.fits(&message) {
+                return None;
+            }
+            message.to_tag().map(|tag| String::from_utf8_lossy(tag).into_owned())
+        })
+    }
+
+    /// A response of the peer to a request of ours.
+    fn response(&self, status: u16, name: &str, keys: &[&str]) -> Result<String, String> {
+        let client = need(self.client(name), name)?;
+        let method = key(keys, "cseq-method").unwrap_or(&client.method);
+        // A CANCEL has the Via of its INVITE, so the last message of ours by this name will do for either.
+        let sent = self.sent.iter().rev().find_map(|(bytes, _)| {
+            let text = core::str::from_utf8(bytes).ok()?;
+            let ours = !text.starts_with("SIP/") && !text.starts_with("ACK ");
+            (ours && text.contains(&format!("\r\nCall-ID: {name}\r\n"))).then_some(text)
+        });
+        let sent = need(sent, "what was sent")?;
+        let header = |name: &str| {
+            sent.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).unwrap_or_default()
+        };
+        let mut via = header("Via").to_string();
+        if let Some(branch) = key(keys, "branch") {
+            let own =
+                via.split(";branch=").nth(1).and_then(|rest| rest.split(';').next()).unwrap_or_default();
+            let new = if branch == "swapcase" { swap_case(own) } else { branch.to_string() };
+            via = via.replace(own, &new);
+        }
+        if let Some(sent_by) = key(keys, "sent-by") {
+            via = via.replace(US, sent_by);
+        }
+        let mut vias = format!("Via: {via}\r\n");
+        if key(keys, "extra-via").is_some() {
+            vias = format!("Via: SIP/2.0/{} {PEER};branch=z9hG4bK-more\r\n{vias}", self.transport.token());
+        }
+        if key(keys, "no-via").is_some() {
+            vias.clear();
+        }
+        let to = header("To");
+        let tag = key(keys, "to-tag").unwrap_or(if status == 100 { "" } else { "peer" });
+        let tag = if tag.is_empty() || to.contains(";tag=") { String::new() } else { format!(";tag={tag}") };
+        let reason = Status::new(status).map_or("", Status::reason);
+        Ok(format!(
+            "SIP/2.0 {status} {reason}\r\n{vias}From: {}\r\nTo: {to}{tag}\r\nCall-ID: {name}\r\nCSeq: {} {method}\r\n\
+             Content-Length: 0\r\n\r\n",
+            header("From"),
+            client.cseq
+        ))
+    }
+}
+
+fn overlay(fields: &mut Fields, keys: &[&str]) {
+    for word in keys {
+        let Some((key, value)) = word.split_once('=') else { continue };
+        let value = value.to_string();
+        match key {
+            "branch" => fields.branch = value,
+            "call-id" => fields.call_id = value,
+            "from-tag" => fields.from_tag = value,
+            "to-tag" => fields.to_tag = value,
+            "cseq" => fields.cseq = value.parse().unwrap_or(fields.cseq),
+            "cseq-method" => fields.cseq_method = value,
+            "sent-by" => fields.sent_by = value,
+            "uri" => fields.uri = value,
+            _ => {}
+        }
+    }
+}
+
+fn swap_case(text: &str) -> String {
+    let swap = |c: char| if c.is_ascii_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() };
+    text.chars().map(swap).collect()
+}
