@@ -14,7 +14,7 @@ use std::time::Duration;
 ///
 /// # Errors
 /// The file can't be written.
-pub fn write(path: &Path, trace: &Trace) -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) fn write(path: &Path, trace: &Trace) -> Result<(), Box<dyn std::error::Error>> {
     let header = PcapHeader { datalink: DataLink::RAW, ..PcapHeader::default() };
     let mut writer = PcapWriter::with_header(std::fs::File::create(path)?, header)?;
     let mut sequence: HashMap<(u32, SocketAddr), u32> = HashMap::new();

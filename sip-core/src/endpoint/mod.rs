@@ -186,11 +186,11 @@ impl Endpoint {
 
     fn hear(&mut self, source: Source, message: Result<&Message<'_>, &Malformed<'_>>) -> Option<Meaning> {
         let meaning = match message {
-            Ok(message) => Meaning::Heard(self.layer.receive(source, message)?),
-            Err(malformed) => Meaning::Rejected(self.layer.reject(source, malformed)),
+            Ok(message) => self.layer.receive(source, message).map(Meaning::Heard),
+            Err(malformed) => Some(Meaning::Rejected(self.layer.reject(source, malformed))),
         };
         self.leave();
-        Some(meaning)
+        meaning
     }
 }
 

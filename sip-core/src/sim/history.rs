@@ -5,7 +5,7 @@
 
 use super::monitor::{Monitor, Violation, broken};
 use super::note::{Gist, Note, Verb};
-use super::trace::{Entry, Packet, Trace, What};
+use super::trace::{Entry, Packet, Trace, What, seconds};
 use crate::endpoint::{Cause, Txn};
 use crate::time::Instant;
 use crate::transaction::Timers;
@@ -54,6 +54,22 @@ pub enum Event {
     Unanswered,
     /// It is over.
     Ended(Cause),
+}
+
+impl Event {
+    /// In few words.
+    fn words(&self) -> String {
+        match self {
+            Self::Sent(gist, true) => alloc::format!("sent {} for a copy", gist.status),
+            Self::Sent(gist, false) if gist.is_request() => "sent".into(),
+            Self::Sent(gist, false) => alloc::format!("sent {}", gist.status),
+            Self::SentAck(_) => "sent ACK".into(),
+            Self::SentCancel(_) => "sent CANCEL".into(),
+            Self::Heard(gist) if gist.is_request() => "heard a copy".into(),
+            Self::Heard(gist) => alloc::format!("heard {}", gist.status),
+            other => alloc::format!("{other:?}"),
+        }
+    }
 }
 
 /// The life of one transaction.
@@ -325,6 +341,9 @@ fn schedule(history: &History, timers: &Timers) -> Result<(), String> {
             Err("it was sent twice on a reliable transport".into())
         };
     }
+    if history.fuzzy && !client {
+        return Ok(());
+    }
     let capped = history.role != Role::Ict;
     // After this nothing is sent any more.
     let stops = |event: &Event| match history.role {
@@ -457,7 +476,7 @@ pub(super) struct Histories {
     open: BTreeMap<(usize, Txn2), History>,
     /// Clients by branch and method; servers by branch, Via, CSeq and method.
     clients: BTreeMap<(usize, u64, Verb), Txn2>,
-    servers: BTreeMap<(usize, u64, u64, Verb), Txn2>,
+    servers: BTreeMap<(usize, u64, u64, u32, Verb), Txn2>,
     /// Transactions that are over: nothing is heard of them again.
     over: BTreeSet<(usize, Txn2)>,
     cancels: BTreeMap<(usize, u64), Vec<Instant>>,
@@ -470,6 +489,8 @@ pub(super) struct Histories {
     stray: BTreeMap<usize, u32>,
     copy: BTreeMap<usize, (u32, Txn2, bool)>,
     arrived: BTreeMap<usize, (u32, Option<u32>)>,
+    /// The arrival that was malformed, and what it was answered with outside any transaction.
+    malformed: BTreeMap<usize, (u32, u16)>,
 }
 
 /// A handle that can be ordered.
@@ -497,6 +518,7 @@ impl Histories {
             stray: BTreeMap::new(),
             copy: BTreeMap::new(),
             arrived: BTreeMap::new(),
+            malformed: BTreeMap::new(),
         }
     }
 
@@ -547,6 +569,21 @@ impl Histories {
 
     fn note(&mut self, entry: &Entry, note: &Note) -> Result<(), Violation> {
         let node = entry.node;
+        if matches!(
+            note,
+            Note::Answered { .. }
+                | Note::Repeated { .. }
+                | Note::Began { .. }
+                | Note::Acked { .. }
+                | Note::Cancelling { .. }
+        ) {
+            // What is sent from here on is the user's doing.
+            self.copy.remove(&node);
+            self.stray.remove(&node);
+            if let Some((number, _)) = self.arrived.get_mut(&node) {
+                *number = u32::MAX;
+            }
+        }
         match *note {
             Note::Began { txn, verb, call, cseq } => {
                 let role = if verb == Verb::Invite { Role::Ict } else { Role::Nict };
@@ -556,7 +593,7 @@ impl Histories {
                 }
             }
             Note::Request { txn, gist, .. } => {
-                let at = (node, gist.branch, gist.via, gist.verb);
+                let at = (node, gist.branch, gist.via, gist.cseq, gist.verb);
                 let alive = self.servers.get(&at).and_then(|key| self.open.get(&(node, *key)));
                 let same = |history: &History| {
                     history.request.is_some_and(|known| known.cseq == gist.cseq && known.call == gist.call)
@@ -601,11 +638,13 @@ impl Histories {
                 self.alive(node, Txn::Server(txn))?;
             }
             Note::Ended { txn, cause } => return self.end(entry, txn, cause),
+            Note::Rejected { status } => {
+                self.malformed.insert(node, (entry.cause, status.unwrap_or_default()));
+            }
             Note::Aborted { .. }
             | Note::Acked { .. }
             | Note::Ack { .. }
             | Note::Refused { .. }
-            | Note::Rejected { .. }
             | Note::Stray { .. } => {}
         }
         Ok(())
@@ -631,7 +670,10 @@ impl Histories {
         if gist.is_request() {
             return self.sent_request(entry, packet, &gist);
         }
-        let at = (node, gist.branch, gist.via, gist.verb);
+        if self.malformed.get(&node) == Some(&(entry.cause, gist.status)) {
+            return Ok(());
+        }
+        let at = (node, gist.branch, gist.via, gist.cseq, gist.verb);
         let Some(key) = self.servers.get(&at).copied() else { return Ok(()) };
         let Some(history) = self.open.get_mut(&(node, key)) else {
             // Over: what is sent now must answer something that has just come.
@@ -661,20 +703,22 @@ impl Histories {
         if history.conn.is_some() && history.conn != packet.conn && !lost {
             return broken("I27", node, alloc::format!("the {} goes by another connection", gist.status));
         }
-        if let Some((number, copied, allowed)) =
-            self.copy.get_mut(&node).filter(|(number, ..)| *number == entry.cause)
+        // A copy of the request brings the last response once. A second one at this instant can only be Timer G's.
+        let mut caused = false;
+        if let Some((_, _, allowed)) =
+            self.copy.get_mut(&node).filter(|(number, copied, _)| *number == entry.cause && *copied == key)
         {
-            let _ = number;
-            if *copied == key {
-                let same = before.is_none_or(|before| before.bytes == gist.bytes);
-                if !core::mem::take(allowed) || !same && !history.fuzzy {
-                    return broken(
-                        "I11",
-                        node,
-                        "a copy of a request brought something else than the last response".into(),
-                    );
-                }
+            let same = history.fuzzy || before.is_none_or(|before| before.bytes == gist.bytes);
+            let first = core::mem::take(allowed);
+            let repeats = history.role == Role::Ist && gist.status >= 300 && !history.reliable;
+            if !same || !(first || repeats) {
+                return broken(
+                    "I11",
+                    node,
+                    "a copy of a request brought something else than the last response".into(),
+                );
             }
+            caused = first;
         }
         history.events.push((entry.local, Event::Sent(gist, caused)));
         Ok(())
@@ -755,7 +799,7 @@ impl Histories {
         let Some(gist) = packet.gist else { return };
         let key = if gist.is_request() {
             let verb = if gist.verb == Verb::Ack { Verb::Invite } else { gist.verb };
-            self.servers.get(&(node, gist.branch, gist.via, verb)).copied()
+            self.servers.get(&(node, gist.branch, gist.via, gist.cseq, verb)).copied()
         } else {
             self.clients.get(&(node, gist.branch, gist.verb)).copied()
         };
@@ -791,7 +835,15 @@ impl Histories {
 fn judge(history: &History, timers: &Timers) -> Result<(), Violation> {
     for (name, holds) in INVARIANTS {
         if let Err(what) = holds(history, timers) {
-            let what = alloc::format!("{:?} {}: {what}", history.role, history.verb.as_str());
+            let mut what = alloc::format!(
+                "{:?} {}: {what}; it began at {}",
+                history.role,
+                history.verb.as_str(),
+                seconds(history.began)
+            );
+            for (at, event) in &history.events {
+                what += &alloc::format!("; {} {}", seconds(*at), event.words());
+            }
             return broken(name, history.node, what);
         }
     }

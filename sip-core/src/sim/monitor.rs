@@ -4,6 +4,7 @@
 //! than one transaction.
 
 use super::history::Histories;
+use super::note::Note;
 use super::trace::{Entry, Trace, What};
 use crate::time::Instant;
 use crate::transaction::Timers;
@@ -66,7 +67,7 @@ pub fn monitors(timers: &Timers, most_open: usize) -> Vec<Box<dyn Monitor>> {
     vec![
         Box::new(Histories::new(timers)),
         Box::new(Honesty),
-        Box::new(Messages),
+        Box::new(Messages::default()),
         Box::new(Caps(most_open)),
         Box::new(Conservation::default()),
     ]
@@ -99,12 +100,23 @@ impl Monitor for Honesty {
     }
 }
 
-/// I26 and I18: what a machine sends can be parsed, stands in CRLF lines, and fits its transport.
-struct Messages;
+/// I26 and I18: what a machine sends can be parsed, stands in CRLF lines, and fits its transport. The answer to a malformed request is
+/// excepted: it repeats what stands there.
+#[derive(Default)]
+struct Messages {
+    /// The arrival at each node that was malformed.
+    malformed: BTreeMap<usize, u32>,
+}
 
 impl Monitor for Messages {
     fn see(&mut self, entry: &Entry, trace: &Trace) -> Result<(), Violation> {
+        if let What::Note(Note::Rejected { .. }) = entry.what {
+            self.malformed.insert(entry.node, entry.cause);
+        }
         let What::Sent { packet } = entry.what else { return Ok(()) };
+        if self.malformed.get(&entry.node) == Some(&entry.cause) {
+            return Ok(());
+        }
         let Some(packet) = trace.packet(packet).filter(|packet| !packet.forged) else { return Ok(()) };
         let pong = packet.transport != Transport::Udp && packet.bytes == b"\r\n";
         if packet.gist.is_none() && !pong {

@@ -553,11 +553,11 @@ impl<'t> Stage<'t> {
             ["ack", name] => {
                 let client = need(self.client(name), name)?;
                 let (to_tag, cseq) = (client.to_tag.clone(), client.cseq);
-                self.request("ACK", name, &to_tag, cseq)
+                self.request(None, name, &to_tag, cseq)
             }
             [method, name, keys @ ..] => {
                 let cseq = key(keys, "cseq").and_then(|cseq| cseq.parse().ok()).unwrap_or(1);
-                self.request(method, name, key(keys, "to-tag").unwrap_or_default(), cseq)
+                self.request(Some(method), name, key(keys, "to-tag").unwrap_or_default(), cseq)
             }
             _ => return Err("this is no command".into()),
         };
@@ -580,9 +580,10 @@ impl<'t> Stage<'t> {
         self.machine().command(now, *command)
     }
 
+    /// Begins a transaction, or without a method sends an ACK for a 2xx.
     fn request(
         &mut self,
-        method: &str,
+        method: Option<&str>,
         name: &str,
         to_tag: &str,
         cseq: u32,
@@ -593,11 +594,9 @@ impl<'t> Stage<'t> {
         let to = format!("<sip:peer@192.0.2.2>{tag}");
         let request = NewRequest {
             call_id: name,
-            ..NewRequest::new(Method::new(method.as_bytes()), &uri, &from, &to, cseq)
+            ..NewRequest::new(Method::new(method.unwrap_or("ACK").as_bytes()), &uri, &from, &to, cseq)
         };
-        if method == "ACK" {
-            return self.give(&Command::Ack(request));
-        }
+        let Some(method) = method else { return self.give(&Command::Ack(request)) };
         let made = self.give(&Command::Request(request))?;
         if let Some(txn) = made {
             let client =
@@ -755,8 +754,12 @@ impl<'t> Stage<'t> {
                 fields
             }
         };
-        self.servers.insert(name.into(), fields.clone());
-        Ok(fields.text(self.transport))
+        // Written again, it is the same transaction until the user is told of a new one.
+        let known = self.servers.get(name).and_then(|known| known.txn);
+        let fields = Fields { txn: known, ..fields };
+        let text = fields.text(self.transport);
+        self.servers.insert(name.into(), fields);
+        Ok(text)
     }
 
     /// The fields of another request: of the peer, or of ours when it is sent back.
@@ -822,7 +825,7 @@ impl<'t> Stage<'t> {
         }
         let mut vias = format!("Via: {via}\r\n");
         if key(keys, "extra-via").is_some() {
-            vias = format!("Via: SIP/2.0/{} {PEER};branch=z9hG4bK-more\r\n{vias}", self.transport.token());
+            vias += &format!("Via: SIP/2.0/{} {PEER};branch=z9hG4bK-more\r\n", self.transport.token());
         }
         if key(keys, "no-via").is_some() {
             vias.clear();

@@ -272,7 +272,11 @@ impl World {
 
     /// Adds a line to the trace and shows it to the monitors.
     fn note(&mut self, node: usize, what: What) -> u32 {
-        let (local, cause) = self.places.get(node).map_or((self.now, 0), |place| (place.local, place.cause));
+        let now = self.now;
+        let (local, cause) = self.places.get_mut(node).map_or((now, 0), |place| {
+            place.local = place.local.max(place.clock.local(now));
+            (place.local, place.cause)
+        });
         let entry = Entry { at: self.now, local, node, number: self.trace.next_number(), cause, what };
         for monitor in &mut self.monitors {
             if let Err(violation) = monitor.see(&entry, &self.trace) {
@@ -318,6 +322,13 @@ impl World {
         let Some(place) = self.places.get_mut(node) else { return };
         let told = place.clock.local(self.now);
         place.local = place.local.max(told);
+        // What was due before is done now: so much too late.
+        let overdue = place.node.as_ref().and_then(|machine| machine.deadline());
+        let late = overdue.map_or(Duration::ZERO, |deadline| place.local.since(deadline));
+        if !late.is_zero() {
+            self.note(node, What::Woken { late });
+        }
+        let Some(place) = self.places.get_mut(node) else { return };
         let Some(machine) = &mut place.node else { return };
         act(machine.as_mut(), told);
         self.settle(node);
@@ -389,13 +400,10 @@ impl World {
         let Some(place) = self.places.get_mut(node) else { return };
         place.wake = None;
         let Some(deadline) = place.node.as_ref().and_then(|machine| machine.deadline()) else { return };
-        let local = place.clock.local(self.now);
-        place.local = place.local.max(local);
-        let behind = local.since(deadline);
-        if local < deadline {
+        if place.clock.local(self.now) < deadline {
             return self.schedule(node, Some(deadline));
         }
-        self.cause(node, What::Woken { late: behind });
+        self.cause(node, What::Woken { late: Duration::ZERO });
         self.with(node, |machine, now| machine.advance(now));
     }
 

@@ -25,6 +25,8 @@ pub(super) struct Record {
     pub(super) ack: BufferId,
     /// The present interval of the timer that repeats, in microseconds; it stays below 71 minutes.
     pub(super) interval: u32,
+    /// Server: its method ([`method_id`](super::table::method_id)).
+    pub(super) method: u32,
     pub(super) skeleton: Skeleton,
     pub(super) user: u64,
     /// Client: the random part of the branch. Server: the To tag.
@@ -88,6 +90,7 @@ impl Record {
             buffer: BufferId::NONE,
             ack: BufferId::NONE,
             interval: 0,
+            method: 0,
             skeleton: Skeleton::default(),
             user,
             secret: 0,

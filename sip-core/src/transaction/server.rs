@@ -26,8 +26,9 @@ impl Layer {
     ) -> Option<Heard> {
         let method = request.request_method()?;
         let of = if method == Method::Ack { Method::Invite } else { method };
-        let key: Key128 = table::key(&self.hash, request, of).into();
-        if let Some(found) = self.matching(key, request) {
+        let key: Key128 = table::key(&self.hash, request).into();
+        let id = table::method_id(&self.bytes_hash, of);
+        if let Some(found) = self.matching(key, request, |method| method == id) {
             return self.receive_again(found, method == Method::Ack);
         }
         match method {
@@ -54,9 +55,11 @@ impl Layer {
 
     /// The live transaction of a request. By the rules of RFC 2543 the Request-URI counts too, by RFC 3261 §19.1.4, and the
     /// To tag: that of the request, or for an ACK the one that we gave.
-    fn matching(&self, key: Key128, request: &Message<'_>) -> Option<Key> {
+    fn matching(&self, key: Key128, request: &Message<'_>, method: impl Fn(u32) -> bool) -> Option<Key> {
         let is = |place| {
-            self.txns.at(place).is_some_and(|record| record.key == key && self.matches(record, request))
+            self.txns.at(place).is_some_and(|record| {
+                record.key == key && method(record.method) && self.matches(record, request)
+            })
         };
         self.txns.key_at(self.requests.get(key.hash(), is)?)
     }
@@ -137,10 +140,8 @@ impl Layer {
         cancel: &Message<'_>,
         key: Key128,
     ) -> Option<Heard> {
-        let matching = |method| self.matching(table::key(&self.hash, cancel, method).into(), cancel);
-        let Some(found) =
-            Method::KNOWN.into_iter().filter(|method| *method != Method::Cancel).find_map(matching)
-        else {
+        let own = table::method_id(&self.bytes_hash, Method::Cancel);
+        let Some(found) = self.matching(key, cancel, |method| method != own) else {
             return self.receive_new(source, peer, cancel, key);
         };
         if self.is_full(Method::Cancel) {
@@ -190,7 +191,8 @@ impl Layer {
             Source::Flow(_) => 0,
         };
         let record = Record::new(step.next, target, 0, None, self.clock());
-        let slot = self.open(Record { buffer, skeleton, key, exact, ..record });
+        let method = request.request_method().map_or(0, |method| table::method_id(&self.bytes_hash, method));
+        let slot = self.open(Record { buffer, skeleton, key, exact, method, ..record });
         self.requests.insert(key.hash(), slot.index);
         if exact != 0 {
             self.exact.insert(exact, slot.index);

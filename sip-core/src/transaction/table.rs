@@ -57,7 +57,7 @@ pub(crate) fn rule(request: &Message<'_>) -> Rule {
     }
 }
 
-/// The key of a request as if its method were `method`.
+/// The key of a request, but for its method: an ACK is looked for among INVITEs, a CANCEL among all.
 ///
 /// RFC 3261 §17.2.3: branch, sent-by and method. An absent port equals the default one, and hosts compare
 /// without case; branches are tokens and do too. The CSeq number is one more: a client that uses a branch again for another
@@ -65,24 +65,25 @@ pub(crate) fn rule(request: &Message<'_>) -> Rule {
 ///
 /// By the rules of RFC 2543: Call-ID, From tag, CSeq number, method and the top Via. The Request-URI and the To tag are
 /// compared by the caller, because a URI has no one spelling and the To tag of an ACK is that of our response.
-pub(crate) fn key(hash: &KeyedHash, request: &Message<'_>, method: Method<'_>) -> u128 {
+pub(crate) fn key(hash: &KeyedHash, request: &Message<'_>) -> u128 {
     let via = request.via();
     let port = via.port.map_or_else(|| default_port(via.transport), core::num::NonZero::get).to_be_bytes();
     let cseq = request.cseq().number.to_be_bytes();
     let sent_by = [via.host, request.branch().unwrap_or_default()];
     match rule(request) {
-        Rule::Branch => hash.hash(&sent_by, &[b"b", &port, method.as_bytes(), &cseq]),
-        Rule::Rfc2543 => hash.hash(
-            &sent_by,
-            &[
-                b"2543",
-                &port,
-                method.as_bytes(),
-                request.call_id(),
-                request.from_tag().unwrap_or_default(),
-                &cseq,
-            ],
-        ),
+        Rule::Branch => hash.hash(&sent_by, &[b"b", &port, &cseq]),
+        Rule::Rfc2543 => {
+            let from_tag = request.from_tag().unwrap_or_default();
+            hash.hash(&sent_by, &[b"2543", &port, request.call_id(), from_tag, &cseq])
+        }
+    }
+}
+
+/// A method as a small number. Unknown ones are told apart by their hash.
+pub(crate) fn method_id(hash: &BytesHash, method: Method<'_>) -> u32 {
+    match Method::KNOWN.iter().position(|known| *known == method) {
+        Some(known) => known as u32,
+        None => hash.of_parts(&[method.as_bytes()]) as u32 | 1 << 31,
     }
 }
 

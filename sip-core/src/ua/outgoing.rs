@@ -330,8 +330,11 @@ impl UserAgent {
 
     /// A response that no transaction wants: a 2xx that comes late still gets its ACK if the dialog lives.
     pub(super) fn on_stray(&mut self, response: &Message<'_>) -> Option<Meaning> {
+        // RFC 3261 §18.1.2: one that was not for us is nobody's.
+        let via = response.via();
+        let ours = self.layer.locals.is_ours(via.transport, via.host, via.port.map(core::num::NonZero::get));
         let success =
-            (200..300).contains(&response.status_code()) && response.cseq().method == Method::Invite;
+            ours && (200..300).contains(&response.status_code()) && response.cseq().method == Method::Invite;
         let session = self.find(response, Side::Caller).filter(|key| {
             success
                 && self
