@@ -206,9 +206,12 @@ fn nist_ends(history: &History, timers: &Timers) -> Result<(), String> {
         }
     }
     let answered = history.answered();
+    let unreachable =
+        history.first(|event| matches!(event, Event::ConnectionLost | Event::TransportError)).is_some();
     let Some((end, cause)) = history.ended() else { return Ok(()) };
     if answered.map_or(end, |(at, _)| at).since(history.began) > late + history.slack
         && !tried
+        && !unreachable
         && cause != Cause::Aborted
     {
         return Err("it sent no 100 though one was due".into());
@@ -259,10 +262,12 @@ fn ist_ends(history: &History, timers: &Timers) -> Result<(), String> {
         return Ok(());
     }
     let Some((end, cause)) = history.ended() else { return Ok(()) };
-    let ack = history.answered().and_then(|(answered, _)| {
-        let after = |(at, event): &&(Instant, Event)| *at >= answered && matches!(event, Event::HeardAck);
-        history.events.iter().find(after).map(|(at, _)| *at)
-    });
+    let mut after = history
+        .events
+        .iter()
+        .skip_while(|(_, event)| !matches!(event, Event::Answered(200..) | Event::Unanswered))
+        .skip_while(|(_, event)| !matches!(event, Event::HeardAck));
+    let ack = after.next().map(|(at, _)| *at);
     match (cause, history.answered(), ack) {
         (Cause::Completed, Some((at, 200..=299)), _) => {
             history.takes("Timer L", at, end, timer(timers, L, history))
@@ -351,7 +356,11 @@ fn schedule(history: &History, timers: &Timers) -> Result<(), String> {
         Role::Nict => matches!(event, Event::Told(200..) | Event::Ended(_)),
         _ => matches!(event, Event::HeardAck | Event::Ended(_)),
     };
-    let after_first = history.events.iter().find(|(at, event)| *at >= first && stops(event));
+    let after_first = history
+        .events
+        .iter()
+        .skip_while(|(_, event)| !matches!(event, Event::Sent(gist, _) if gist.bytes == bytes))
+        .find(|(_, event)| stops(event));
     let provisional = if history.role == Role::Nict { history.told_provisional() } else { None };
     let (mut last, mut interval) = (first, timers.t1);
     for (at, _) in sends.iter().skip(1) {
@@ -593,7 +602,7 @@ impl Histories {
                 }
             }
             Note::Request { txn, gist, .. } => {
-                let at = (node, gist.branch, gist.via, gist.cseq, gist.verb);
+                let at = (node, gist.branch, gist.sent_by, gist.cseq, gist.verb);
                 let alive = self.servers.get(&at).and_then(|key| self.open.get(&(node, *key)));
                 let same = |history: &History| {
                     history.request.is_some_and(|known| known.cseq == gist.cseq && known.call == gist.call)
@@ -664,7 +673,9 @@ impl Histories {
         let Some(gist) = packet.gist.filter(|_| !packet.forged) else { return Ok(()) };
         let node = entry.node;
         let caused = self.arrived.get(&node).is_some_and(|(number, _)| *number == entry.cause);
-        if caused && self.stray.get(&node) == Some(&entry.cause) {
+        // A timer may be due at the same instant: what it sends again is not because of the stray.
+        let timed = packet.again || matches!(gist.status, 100 | 500);
+        if caused && !timed && self.stray.get(&node) == Some(&entry.cause) {
             return broken("I19", node, "something was sent because of a stray response".into());
         }
         if gist.is_request() {
@@ -673,11 +684,11 @@ impl Histories {
         if self.malformed.get(&node) == Some(&(entry.cause, gist.status)) {
             return Ok(());
         }
-        let at = (node, gist.branch, gist.via, gist.cseq, gist.verb);
+        let at = (node, gist.branch, gist.sent_by, gist.cseq, gist.verb);
         let Some(key) = self.servers.get(&at).copied() else { return Ok(()) };
         let Some(history) = self.open.get_mut(&(node, key)) else {
-            // Over: what is sent now must answer something that has just come.
-            if !caused {
+            // Over: what is sent now must answer something that has just come, or has waited for its connection.
+            if !caused && packet.conn.is_none() {
                 return broken("I7", node, alloc::format!("a {} was sent after the end", gist.status));
             }
             return Ok(());
@@ -799,7 +810,7 @@ impl Histories {
         let Some(gist) = packet.gist else { return };
         let key = if gist.is_request() {
             let verb = if gist.verb == Verb::Ack { Verb::Invite } else { gist.verb };
-            self.servers.get(&(node, gist.branch, gist.via, gist.cseq, verb)).copied()
+            self.servers.get(&(node, gist.branch, gist.sent_by, gist.cseq, verb)).copied()
         } else {
             self.clients.get(&(node, gist.branch, gist.verb)).copied()
         };
@@ -812,6 +823,14 @@ impl Histories {
                     history.fuzzy = true;
                 }
             }
+            return;
+        }
+        // RFC 3261 §18.1.2: a response whose sent-by is not ours is for nobody, whatever its branch.
+        let foreign =
+            |history: &&mut History| history.request.is_some_and(|request| request.sent_by != gist.sent_by);
+        let of_key = alive.filter(|_| !gist.is_request()).and_then(|key| self.open.get_mut(&(node, key)));
+        if let Some(history) = of_key.filter(foreign) {
+            history.fuzzy = true;
             return;
         }
         match alive {

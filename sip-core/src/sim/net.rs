@@ -41,6 +41,8 @@ pub(super) struct Conn {
     /// What each side has written and the other has not read.
     written: [VecDeque<Piece>; 2],
     last: [Option<Instant>; 2],
+    /// Nothing more gets through that this side writes: it breaks soon.
+    cut: [bool; 2],
 }
 
 impl Conn {
@@ -52,6 +54,7 @@ impl Conn {
             callee: None,
             written: [VecDeque::new(), VecDeque::new()],
             last: [None; 2],
+            cut: [false; 2],
         }
     }
 
@@ -120,6 +123,17 @@ impl Connections {
             *last = Some(piece.due);
             written.push_back(piece);
         }
+    }
+
+    /// Nothing more gets through that this side writes.
+    pub(super) fn cut(&mut self, number: u32, side: Side) {
+        if let Some(cut) = self.get_mut(number).and_then(|conn| conn.cut.get_mut(side as usize)) {
+            *cut = true;
+        }
+    }
+
+    pub(super) fn is_cut(&self, number: u32, side: Side) -> bool {
+        self.get(number).and_then(|conn| conn.cut.get(side as usize)).copied().unwrap_or_default()
     }
 
     /// Nothing that this side has written arrives before then.

@@ -62,8 +62,10 @@ pub struct Gist {
     pub cseq: u32,
     /// The branch of the top Via, without case.
     pub branch: u64,
-    /// The whole top Via but for `received` and `rport`.
+    /// The whole top Via, without case and but for `received` and `rport`.
     pub via: u64,
+    /// The sent-by of the top Via: host without case, and port or the default one.
+    pub sent_by: u64,
     /// All Vias behind the top one.
     pub vias: u64,
     /// Call-ID.
@@ -99,6 +101,7 @@ impl Gist {
             cseq: cseq.number,
             branch: lower(message.branch().unwrap_or_default()),
             via: stamped(&via),
+            sent_by: lower(via.host) ^ u64::from(via.port.map_or(5060, core::num::NonZero::get)),
             vias: hash(core::iter::once(behind).chain(rest)),
             call: hash([message.call_id()]),
             from: hash(message.value(Name::From)),
@@ -138,18 +141,15 @@ fn lower(part: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// What a server leaves as it is.
+/// What a server leaves as it is, without case: hosts and tokens have none.
 fn stamped(via: &Via<'_>) -> u64 {
-    let mut hasher = FoldHasher::with_seed(2, SharedSeed::global_fixed());
-    hasher.write(via.transport);
-    hasher.write(via.host);
-    hasher.write_u16(via.port.map_or(0, core::num::NonZero::get));
+    let mut hash = lower(via.transport) ^ lower(via.host).rotate_left(1);
+    hash ^= u64::from(via.port.map_or(0, core::num::NonZero::get)) << 7;
     let own = |name: &&[u8]| !(name.eq_ignore_ascii_case(b"received") || name.eq_ignore_ascii_case(b"rport"));
     for (name, value) in via.params.iter().filter(|(name, _)| own(name)) {
-        hasher.write(name);
-        hasher.write(value);
+        hash = hash.rotate_left(3) ^ lower(name) ^ lower(value).rotate_left(32);
     }
-    hasher.finish()
+    hash
 }
 
 fn reply_to(via: &Via<'_>) -> Option<SocketAddr> {

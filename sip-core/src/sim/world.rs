@@ -147,7 +147,7 @@ impl World {
             addr,
             seen: None,
             clock,
-            local: clock.local(Instant::ZERO),
+            local: Instant::ZERO,
             wake: None,
             flows: BTreeMap::new(),
             mute: Instant::ZERO,
@@ -223,7 +223,7 @@ impl World {
         self.schedule_episodes();
         self.push(Instant::ZERO + self.faults.chaos, Due::Heal);
         for node in 0..self.places.len() {
-            self.settle(node);
+            self.with(node, |machine, now| machine.advance(now));
         }
         let mut events = 0;
         while self.violations.is_empty() {
@@ -273,10 +273,10 @@ impl World {
     /// Adds a line to the trace and shows it to the monitors.
     fn note(&mut self, node: usize, what: What) -> u32 {
         let now = self.now;
-        let (local, cause) = self.places.get_mut(node).map_or((now, 0), |place| {
-            place.local = place.local.max(place.clock.local(now));
-            (place.local, place.cause)
-        });
+        let (local, cause) = self
+            .places
+            .get(node)
+            .map_or((now, 0), |place| (place.local.max(place.clock.local(now)), place.cause));
         let entry = Entry { at: self.now, local, node, number: self.trace.next_number(), cause, what };
         for monitor in &mut self.monitors {
             if let Err(violation) = monitor.see(&entry, &self.trace) {
@@ -464,7 +464,11 @@ impl World {
         let gist = parse(&bytes, &crate::Limits::DEFAULT).ok().map(|message| Gist::of(&message));
         let transport = if conn.is_some() { Transport::Tcp } else { Transport::Udp };
         let length = bytes.len();
-        let (at, peer) = (self.now, self.at(to));
+        let (at, mut peer) = (self.now, self.at(to));
+        if let Some(conn) = conn.and_then(|number| self.conns.get(number)) {
+            let ends = [Side::Caller, Side::Callee].map(|side| conn.node(side));
+            peer = ends.into_iter().flatten().find(|end| *end != node).or(peer);
+        }
         let forged = self.is_tap(node);
         let packet = Packet { at, node, peer, from, to, transport, conn, gist, again, forged, bytes, length };
         let id = self.trace.add_packet(packet);
@@ -692,6 +696,10 @@ impl World {
         let peer = self.conns.get(number).and_then(|conn| conn.node(side.other())).unwrap_or(node);
         let weights = Faults::weights(self.rate(self.faults.send), [0, 2, 0, 1]);
         let mut wait = Duration::ZERO;
+        if self.conns.is_cut(number, side) {
+            self.note(node, What::Lost { packet, why: Loss::Broken });
+            return;
+        }
         match self.tape.choose(Site::link(Kind::Send, node, peer), &weights) {
             0 => {}
             3 => {
@@ -718,6 +726,7 @@ impl World {
             let weights = Faults::weights(self.rate(self.faults.reset), [0, 1]);
             // A connection may break before any of the first pieces; to ask for each byte would be too much.
             if index < 4 && self.tape.choose(Site::link(Kind::Reset, node, peer), &weights) == 1 {
+                self.conns.cut(number, side);
                 self.push(due, Due::Closed { conn: number, side });
                 self.push(due, Due::Closed { conn: number, side: side.other() });
                 break;
