@@ -145,12 +145,22 @@ pub struct Caller {
     began: bool,
     agenda: Agenda,
     calls: Vec<Placed>,
+    completed: u64,
 }
 
 impl Caller {
     /// One that makes these calls, so long after its start each. `tag` tells its incarnations apart.
     pub const fn new(own: SocketAddr, target: Target, tag: u32, planned: Vec<(Duration, Script)>) -> Self {
-        Self { own, target, tag, planned, began: false, agenda: Agenda(BTreeSet::new()), calls: Vec::new() }
+        Self {
+            own,
+            target,
+            tag,
+            planned,
+            began: false,
+            agenda: Agenda(BTreeSet::new()),
+            calls: Vec::new(),
+            completed: 0,
+        }
     }
 
     fn begin(&mut self, hand: &mut Hand<'_>, at: usize) {
@@ -199,7 +209,9 @@ impl Caller {
         let status = response.status_code();
         if response.cseq().method == Method::Bye {
             call.over |= status >= 200;
-            call.good |= (200..300).contains(&status);
+            if (200..300).contains(&status) {
+                self.completed(number as usize);
+            }
             return;
         }
         match (call.script, status) {
@@ -217,7 +229,12 @@ impl Caller {
                     &[("Authorization", "Digest username=\"alice\", response=\"0\"")],
                 );
             }
-            (Script::Options | Script::Register, _) => (call.over, call.good) = (true, status < 300),
+            (Script::Options | Script::Register, _) => {
+                call.over = true;
+                if status < 300 {
+                    self.completed(number as usize);
+                }
+            }
             (_, 200..=299) => {
                 let to = text(response.value(Name::To).unwrap_or_default());
                 let leg = Leg {
@@ -238,12 +255,23 @@ impl Caller {
             }
             (script, _) => {
                 call.over = true;
-                call.good = match script {
+                let good = match script {
                     Script::Busy => status == 486,
                     Script::Cancelled | Script::CancelledAtOnce => status == 487,
                     _ => false,
                 };
+                if good {
+                    self.completed(number as usize);
+                }
             }
+        }
+    }
+
+    /// A call ended as it should.
+    fn completed(&mut self, number: usize) {
+        if let Some(call) = self.calls.get_mut(number) {
+            call.over = true;
+            self.completed += u64::from(!core::mem::replace(&mut call.good, true));
         }
     }
 
@@ -271,9 +299,11 @@ impl Actor for Caller {
                 let bye = request.request_method() == Some(Method::Bye);
                 hand.respond(txn, if bye { Status::OK } else { Status::NOT_IMPLEMENTED }, &Content::NONE);
                 if bye {
-                    let call_id = request.call_id();
-                    for call in self.calls.iter_mut().filter(|call| call.leg.call_id.as_bytes() == call_id) {
-                        (call.over, call.good) = (true, true);
+                    // The Call-ID begins with the number of the call.
+                    let number =
+                        text(request.call_id()).split('.').next().and_then(|number| number.parse().ok());
+                    if let Some(number) = number {
+                        self.completed(number);
                     }
                 }
             }
@@ -306,7 +336,7 @@ impl Actor for Caller {
     }
 
     fn calls(&self) -> (u64, u64) {
-        (self.calls.len() as u64, self.calls.iter().filter(|call| call.good).count() as u64)
+        (self.calls.len() as u64, self.completed)
     }
 }
 
@@ -363,6 +393,9 @@ pub struct Callee {
     asked: usize,
     agenda: Agenda,
     calls: BTreeMap<u64, Taken>,
+    /// Calls by Call-ID, and by the transaction of their INVITE.
+    by_call: BTreeMap<String, u64>,
+    by_txn: BTreeMap<ServerTxn, u64>,
     next: u64,
     /// Requests to answer later.
     waiting: BTreeMap<u64, ServerTxn>,
@@ -379,6 +412,8 @@ impl Callee {
             asked: 0,
             agenda: Agenda(BTreeSet::new()),
             calls: BTreeMap::new(),
+            by_call: BTreeMap::new(),
+            by_txn: BTreeMap::new(),
             next: 0,
             waiting: BTreeMap::new(),
         }
@@ -432,8 +467,9 @@ impl Callee {
             }
         }
         if method == Some(Method::Bye) {
-            let call_id = request.call_id();
-            for call in self.calls.values_mut().filter(|call| call.leg.call_id.as_bytes() == call_id) {
+            if let Some(call) =
+                self.by_call.get(&text(request.call_id())).and_then(|number| self.calls.get_mut(number))
+            {
                 (call.repeat, call.hang_up) = (None, false);
             }
         }
@@ -470,6 +506,8 @@ impl Callee {
             repeat: None,
             hang_up: false,
         };
+        self.by_call.insert(taken.leg.call_id.clone(), number);
+        self.by_txn.insert(txn, number);
         self.calls.insert(number, taken);
         if let Some(after) = after {
             self.agenda.set(now + after, number);
@@ -518,13 +556,12 @@ impl Callee {
     }
 
     fn ack(&mut self, now: Instant, ack: &Request<'_>) {
-        let (call_id, tag) = (ack.call_id(), ack.value(Name::To).map(text).unwrap_or_default());
-        for (number, call) in &mut self.calls {
-            if call.leg.call_id.as_bytes() == call_id && call.repeat.take().is_some() {
-                call.leg.from = tag.clone();
-                if call.hang_up {
-                    self.agenda.set(now + HOLD, *number);
-                }
+        let Some(number) = self.by_call.get(&text(ack.call_id())) else { return };
+        let Some(call) = self.calls.get_mut(number) else { return };
+        if call.repeat.take().is_some() {
+            call.leg.from = ack.value(Name::To).map(text).unwrap_or_default();
+            if call.hang_up {
+                self.agenda.set(now + HOLD, *number);
             }
         }
     }
@@ -536,16 +573,21 @@ impl Actor for Callee {
             Event::Request { txn, request, merged, .. } => self.request(now, hand, txn, &request, merged),
             Event::Ack { request, .. } => self.ack(now, &request),
             Event::Cancelled { txn, .. } => {
-                for call in self.calls.values_mut().filter(|call| call.txn == txn) {
-                    call.cancelled = true;
-                    if call.manner != Manner::Late && call.manner != Manner::Never {
-                        call.answered = true;
-                        hand.respond(txn, Status::REQUEST_TERMINATED, &Content::NONE);
-                    }
+                let call = self.by_txn.get(&txn).and_then(|number| self.calls.get_mut(number));
+                let Some(call) = call else { return };
+                call.cancelled = true;
+                if call.manner != Manner::Late && call.manner != Manner::Never {
+                    call.answered = true;
+                    hand.respond(txn, Status::REQUEST_TERMINATED, &Content::NONE);
                 }
             }
             Event::Terminated { txn: crate::Txn::Server(txn), .. } => {
-                self.calls.retain(|_, call| call.txn != txn || call.hang_up);
+                let Some(number) = self.by_txn.remove(&txn) else { return };
+                if self.calls.get(&number).is_some_and(|call| !call.hang_up) {
+                    if let Some(call) = self.calls.remove(&number) {
+                        self.by_call.remove(&call.leg.call_id);
+                    }
+                }
             }
             _ => {}
         }

@@ -95,8 +95,6 @@ pub struct History {
     pub fuzzy: bool,
     conn: Option<u32>,
     late_before: Duration,
-    call: u64,
-    cseq: u32,
 }
 
 impl History {
@@ -483,6 +481,8 @@ fn trying(history: &History, timers: &Timers) -> Result<(), String> {
 pub(super) struct Histories {
     timers: Timers,
     open: BTreeMap<(usize, Txn2), History>,
+    /// Clients that have begun, by Call-ID and CSeq, until their request is sent.
+    waiting: BTreeMap<(usize, u64, u32, Verb), Txn2>,
     /// Clients by branch and method; servers by branch, Via, CSeq and method.
     clients: BTreeMap<(usize, u64, Verb), Txn2>,
     servers: BTreeMap<(usize, u64, u64, u32, Verb), Txn2>,
@@ -517,6 +517,7 @@ impl Histories {
         Self {
             timers: *timers,
             open: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             clients: BTreeMap::new(),
             servers: BTreeMap::new(),
             over: BTreeSet::new(),
@@ -549,8 +550,6 @@ impl Histories {
             fuzzy: false,
             conn: None,
             late_before,
-            call: 0,
-            cseq: 0,
         };
         self.open.insert((entry.node, key_of(txn)), history);
     }
@@ -597,9 +596,7 @@ impl Histories {
             Note::Began { txn, verb, call, cseq } => {
                 let role = if verb == Verb::Invite { Role::Ict } else { Role::Nict };
                 self.begin(entry, Txn::Client(txn), role, verb, None);
-                if let Some(history) = self.open.get_mut(&(node, key_of(Txn::Client(txn)))) {
-                    (history.call, history.cseq) = (call, cseq);
-                }
+                self.waiting.insert((node, call, cseq, verb), key_of(Txn::Client(txn)));
             }
             Note::Request { txn, gist, .. } => {
                 let at = (node, gist.branch, gist.sent_by, gist.cseq, gist.verb);
@@ -776,17 +773,9 @@ impl Histories {
             Some(key) => *key,
             None => {
                 // The first send of a transaction that has begun: now its branch is known.
-                let fits = |history: &History| {
-                    history.request.is_none()
-                        && (history.call, history.cseq, history.verb) == (gist.call, gist.cseq, gist.verb)
-                        && matches!(history.role, Role::Ict | Role::Nict)
-                };
-                let of_node = (node, (false, 0))..=(node, (true, u64::MAX));
-                let Some((key, history)) = self
-                    .open
-                    .range_mut(of_node)
-                    .find(|(_, history)| fits(history))
-                    .map(|(key, history)| (key.1, history))
+                let waiting = self.waiting.remove(&(node, gist.call, gist.cseq, gist.verb));
+                let Some((key, history)) =
+                    waiting.and_then(|key| Some((key, self.open.get_mut(&(node, key))?)))
                 else {
                     return broken("I7", node, "a request was sent that nobody wants".into());
                 };
@@ -904,6 +893,7 @@ impl Monitor for Histories {
             }
             What::Crashed => {
                 self.open.retain(|(node, _), _| *node != entry.node);
+                self.waiting.retain(|(node, ..), _| *node != entry.node);
                 self.clients.retain(|(node, ..), _| *node != entry.node);
                 self.servers.retain(|(node, ..), _| *node != entry.node);
                 self.over.retain(|(node, _)| *node != entry.node);

@@ -137,7 +137,14 @@ fn hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
 
 fn lower(part: &[u8]) -> u64 {
     let mut hasher = FoldHasher::with_seed(1, SharedSeed::global_fixed());
-    part.iter().for_each(|byte| hasher.write_u8(byte.to_ascii_lowercase()));
+    for chunk in part.chunks(64) {
+        let mut small = [0; 64];
+        if let Some(small) = small.get_mut(..chunk.len()) {
+            small.copy_from_slice(chunk);
+            small.make_ascii_lowercase();
+            hasher.write(small);
+        }
+    }
     hasher.finish()
 }
 
