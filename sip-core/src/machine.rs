@@ -125,7 +125,7 @@ pub enum Input<'a, C> {
         /// Its bytes.
         data: &'a [u8],
     },
-    /// Bytes read from a flow, for [`Machine::stream`].
+    /// Bytes read from a flow, and one call of [`Machine::stream`]; without bytes, a further call.
     Stream {
         /// Which flow.
         flow: FlowId,
@@ -172,7 +172,8 @@ pub enum Input<'a, C> {
 pub struct Streams(BTreeMap<FlowId, StreamBuf>);
 
 impl Streams {
-    /// Gives one input to a machine; `heard` is called with each event that bytes caused.
+    /// Gives one input to a machine; `heard` is called with the event that bytes caused. While a stream gives one, there may be more:
+    /// give it an [`Input::Stream`] without bytes.
     ///
     /// # Errors
     /// What a command, or accepting a flow, was refused for.
@@ -192,7 +193,7 @@ impl Streams {
             Input::Stream { flow, data } => {
                 let buf = self.0.entry(flow).or_default();
                 buf.extend(data);
-                while let Some(event) = machine.stream(now, flow, buf) {
+                if let Some(event) = machine.stream(now, flow, buf) {
                     heard(machine, event);
                 }
             }

@@ -36,6 +36,11 @@ pub enum Destination {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket(pub(crate) Option<Key>);
 
+impl Ticket {
+    /// The ticket of a message that nobody waits for: that it could not be sent is told to nobody.
+    pub const NONE: Self = Self(None);
+}
+
 /// A message to send.
 #[derive(Clone, Copy, Debug)]
 pub struct Transmit<'m> {

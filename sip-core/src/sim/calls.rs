@@ -19,6 +19,7 @@ use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::Cell;
+use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
@@ -58,6 +59,25 @@ pub struct Setup {
     pub keep_trace: bool,
     /// Has the machines keep logs of their inputs.
     pub logs: bool,
+    /// Puts something around each node, by its number.
+    pub wrap: Option<Wrap>,
+}
+
+/// Something of one's own around a node: what it sends and says can be changed on the way.
+#[derive(Clone)]
+pub struct Wrap(Rc<dyn Fn(usize, Box<dyn Node>) -> Box<dyn Node>>);
+
+impl Wrap {
+    /// Made of a function.
+    pub fn new(wrap: impl Fn(usize, Box<dyn Node>) -> Box<dyn Node> + 'static) -> Self {
+        Self(Rc::new(wrap))
+    }
+}
+
+impl fmt::Debug for Wrap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wrap")
+    }
 }
 
 impl Default for Setup {
@@ -74,6 +94,7 @@ impl Default for Setup {
             transactions: Limits::DEFAULT.transactions,
             keep_trace: false,
             logs: false,
+            wrap: None,
         }
     }
 }
@@ -218,7 +239,11 @@ impl Setup {
         let limits = Limits { transactions: self.transactions, ..Limits::DEFAULT };
         let endpoint = Endpoint::new(Config { seed, timers: self.timers, limits });
         let host = Host::new(endpoint, address(node), actor);
-        Box::new(if self.logs { host.logged(address(node)) } else { host })
+        let host: Box<dyn Node> = Box::new(if self.logs { host.logged(address(node)) } else { host });
+        match &self.wrap {
+            Some(Wrap(wrap)) => wrap(node, host),
+            None => host,
+        }
     }
 
     /// When calls are made, and which.

@@ -418,8 +418,10 @@ fn acks(history: &History, _: &Timers) -> Result<(), String> {
                     return Err("the ACK is not made of the INVITE and the response".into());
                 }
             }
-            // Nothing more is acknowledged once it is over, or could not be sent.
-            Event::TransportError | Event::Ended(_) => due = due.min(0),
+            // An ACK that can't be sent is none.
+            Event::TransportError | Event::ConnectionLost | Event::Ended(Cause::TransportError) => {
+                due = due.min(0)
+            }
             _ => {}
         }
         if due < 0 {
@@ -469,6 +471,12 @@ fn trying(history: &History, timers: &Timers) -> Result<(), String> {
     match first {
         Some((at, 100, false)) if answered.is_none_or(|answered| answered > at) => {
             history.takes("the automatic 100", history.began, at, after)
+        }
+        Some((at, ..))
+            if at.since(history.began) > after.saturating_add(history.slack)
+                && answered.is_none_or(|answered| answered >= at) =>
+        {
+            Err("the first response came too late".into())
         }
         None if answered.is_none_or(|at| at.since(history.began) > after.saturating_add(history.slack)) => {
             Err("no 100 was sent".into())

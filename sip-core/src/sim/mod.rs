@@ -49,7 +49,7 @@ mod trace;
 mod world;
 
 pub use actors::{Callee, Caller, Manner, Script};
-pub use calls::{Report, Setup, Topology};
+pub use calls::{Report, Setup, Topology, Wrap};
 pub use draw::{ladder, mermaid, svg};
 pub use explore::{all_faults, shrink};
 pub use faults::Faults;

@@ -227,6 +227,7 @@ impl<A: Actor> Node for Host<A> {
         buf.extend(data);
         while let Some(event) = self.endpoint.stream(now, flow, &mut buf) {
             self.told(now, event);
+            self.note(now, Input::Stream { flow, data: b"" });
         }
         self.streams.insert(flow, buf);
     }

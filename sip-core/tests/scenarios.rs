@@ -1,0 +1,42 @@
+//! The scenario files of `tests/scenarios`, each line at its exact instant. What stands for what is said in its README.
+
+use sip_core::sim::scenario;
+use std::path::Path;
+
+mod support;
+
+#[test]
+fn every_section_holds() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let mut sections = 0;
+    let mut failures = Vec::new();
+    for (name, bytes) in support::files(&folder, "scn") {
+        match scenario::run(&String::from_utf8(bytes).unwrap(), |_| {}) {
+            Ok(count) => sections += count,
+            Err(found) => failures.extend(found.into_iter().map(|failed| format!("{name}: {failed}"))),
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(sections >= 280, "{sections} sections only");
+}
+
+/// The reader is strict: what happens and isn't written, what is written and doesn't happen, and what comes at another time, fails.
+#[test]
+fn what_does_not_hold_is_told_with_its_line() {
+    let failed = |text: &str| scenario::run(text, |_| {}).unwrap_err().remove(0);
+    let good = "over udp\n== a\n0 tu > INVITE inv\n. wire < INVITE inv\n500ms wire < INVITE inv again\n";
+    assert_eq!(scenario::run(good, |_| {}), Ok(1));
+    let late = failed(&good.replace("500ms", "501ms"));
+    assert_eq!((late.line, late.section.as_str()), (5, "a"));
+    assert!(late.what.starts_with("expected at 0.501000, but at 0.500000: wire < INVITE"), "{late}");
+    let extra = failed(&format!("{good}quiet 10s\n"));
+    assert!(extra.what.starts_with("not expected: 1.500000 wire < INVITE"), "{extra}");
+    let missing = failed(
+        "== a\n0 tu > OPTIONS o\n. wire < OPTIONS o\n. wire > 200 o\n. tu < response o 200\n1s tu < end o Completed\n",
+    );
+    assert!(missing.what.starts_with("nothing happened by 1.000000"), "{missing}");
+    let other = failed("== a\n0 tu > OPTIONS o\n. wire < INVITE o\n");
+    assert!(other.what.starts_with("expected wire < INVITE o, but at 0.000000: wire < OPTIONS"), "{other}");
+    let refusal = failed("== a\n0 tu > OPTIONS o ! Full\n");
+    assert_eq!(refusal.what, "not refused with Full");
+}
