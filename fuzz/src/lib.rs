@@ -3,17 +3,21 @@
 //! `cargo fuzz run datagram -s none` runs one on a stable compiler; `cargo test` replays the corpus and the project's own
 //! bad input.
 
-mod calls;
 mod editing;
 mod framing;
 mod headers;
+mod machine;
+mod table;
 mod uri;
+mod world;
 
-pub use calls::calls;
 pub use editing::editing;
 pub use framing::{datagram, stream};
 pub use headers::headers;
+pub use machine::machine;
+pub use table::table;
 pub use uri::uri;
+pub use world::world;
 
 use sip_core::{Config, Endpoint, Instant, Local, Machine, Source, Transport};
 
@@ -21,13 +25,15 @@ use sip_core::{Config, Endpoint, Instant, Local, Machine, Source, Transport};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 8] = [
     ("datagram", datagram),
     ("stream", stream),
     ("uri", uri),
     ("headers", headers),
     ("editing", editing),
-    ("calls", calls),
+    ("machine", machine),
+    ("table", table),
+    ("world", world),
 ];
 
 const US: &str = "192.0.2.1:5060";

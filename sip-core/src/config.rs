@@ -41,7 +41,8 @@ pub struct Limits {
     /// error. The machines look into no body.
     pub multipart_depth: usize,
     /// Transactions alive at once; beyond: commands return [`Misuse::Full`](crate::Misuse::Full), new requests get
-    /// 503 with Retry-After, or what [`overload`](Self::overload) says.
+    /// 503 with Retry-After, or what [`overload`](Self::overload) says. BYE and CANCEL have a quarter more, and the CANCEL of an INVITE of this
+    /// side always has room.
     pub transactions: usize,
     /// Server transactions that wait for their user; beyond: new requests as above, BYE and CANCEL excepted.
     pub unanswered: usize,

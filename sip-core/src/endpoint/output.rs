@@ -88,7 +88,7 @@ pub enum Output<'m, E> {
 }
 
 /// A transaction of either kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Txn {
     /// ICT or NICT.
     Client(ClientTxn),

@@ -579,6 +579,7 @@ fn compare(
 }
 
 /// Everything that the walks of a machine can hit: the pairs that do something.
+#[allow(dead_code, reason = "the fuzzer does not count")]
 pub(crate) fn all_pairs(kind: Kind, on: Reliability) -> BTreeSet<String> {
     let states: Vec<State> = match kind {
         Kind::Ict => [
