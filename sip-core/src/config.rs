@@ -46,7 +46,8 @@ pub struct Limits {
     pub transactions: usize,
     /// Server transactions that wait for their user; beyond: new requests as above, BYE and CANCEL excepted.
     pub unanswered: usize,
-    /// Bytes that are retained for retransmission or wait to be sent; beyond: as for transactions.
+    /// Bytes that are retained for retransmission or wait to be sent; beyond: as for transactions, and provisional responses of this
+    /// side return [`Misuse::Full`](crate::Misuse::Full). Final responses always have room.
     pub retained: usize,
     /// Dialogs alive at once; beyond: as for transactions.
     pub dialogs: usize,

@@ -83,7 +83,8 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`Misuse::Gone`]; [`Misuse::WrongState`] after a final response; [`Misuse::Forbidden`] for a 408, or a provisional
-    /// response but a late 100, to a request other than INVITE (RFC 4320 §4); [`Misuse::BadContent`].
+    /// response but a late 100, to a request other than INVITE (RFC 4320 §4); [`Misuse::BadContent`]; [`Misuse::Full`] for a provisional
+    /// response at the cap on retained bytes.
     pub fn respond(
         &mut self,
         now: Instant,

@@ -211,6 +211,9 @@ impl Layer {
         towards: &[u8],
         write: impl FnOnce(&mut Writer<'_>),
     ) -> Result<BufferId, Misuse> {
+        if self.buffers.retained() >= self.limits.retained.saturating_add(self.limits.retained / 4) {
+            return Err(Misuse::Full);
+        }
         let hop = Uri::parse(towards).ok().as_ref().and_then(next_hop).ok_or(Misuse::BadUri)?;
         let (transport, addr) = match hop {
             NextHop::Address(target) => (target.transport, Some(target.addr)),

@@ -242,6 +242,10 @@ impl Layer {
         if !step.actions.contains(&super::Action::Send(super::Send::Response)) {
             return Err(Misuse::WrongState);
         }
+        // A final response always has room: it ends something.
+        if status.is_provisional() && self.buffers.retained() >= self.limits.retained {
+            return Err(Misuse::Full);
+        }
         self.write_response(txn.0, status, headers, content);
         if status.code() >= 300 {
             self.unmerge(txn.0);
