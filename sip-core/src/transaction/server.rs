@@ -242,8 +242,9 @@ impl Layer {
         if !step.actions.contains(&super::Action::Send(super::Send::Response)) {
             return Err(Misuse::WrongState);
         }
-        // A final response always has room: it ends something.
-        if status.is_provisional() && self.buffers.retained() >= self.limits.retained {
+        // The first final response always has room: it ends something.
+        let first_final = record.state.is_unanswered() && !status.is_provisional();
+        if !first_final && self.buffers.retained() >= self.limits.retained {
             return Err(Misuse::Full);
         }
         self.write_response(txn.0, status, headers, content);
