@@ -194,6 +194,33 @@ fn unknown_statuses_are_those_of_their_class() {
     assert!(early.starts_with("Progress") && early.contains("dialog: Some"), "{early}");
 }
 
+/// RFC 3261 §8.2.2.3: the ACK for a 2xx requires nothing that the INVITE did.
+#[test]
+fn the_ack_for_a_2xx_has_no_require() {
+    let mut rig = agent();
+    let uri = format!("sip:bob@{PEER}");
+    let content = Content::headers(&[("Require", "100rel")]);
+    rig.machine.invite(rig.now, &NewInvite { content, ..NewInvite::new(&uri) }).unwrap();
+    let invite = rig.drain()[0].bytes().to_owned();
+    assert_eq!(header(&invite, "Require"), Some("100rel"));
+    rig.hear(&response(&invite, "200 OK", "b", "Contact: <sip:b@192.0.2.2>\r\n"));
+    let sent = rig.drain();
+    let ack = sent.iter().find(|out| out.bytes().starts_with("ACK")).unwrap();
+    assert_eq!(header(ack.bytes(), "Require"), None);
+}
+
+/// RFC 3261 §8.2.7: where no transaction is made for want of room, a CANCEL is ignored.
+#[test]
+fn a_cancel_without_a_transaction_is_ignored() {
+    let mut rig = capped(Limits { transactions: 0, ..Limits::DEFAULT });
+    serve(&mut rig, &incoming("CANCEL", "0", ""));
+    rig.drain();
+    for number in 1..4 {
+        assert_eq!(rig.hear(&incoming("CANCEL", &number.to_string(), "")), None);
+        assert!(rig.drain().is_empty());
+    }
+}
+
 /// A request inside a dialog that is refused changes nothing: the remote target stays.
 #[test]
 fn a_refused_reinvite_changes_nothing() {

@@ -344,7 +344,8 @@ impl Layer {
 
     /// 503 with Retry-After, or silence, for a request beyond a cap.
     fn refuse(&mut self, source: Source, request: &Message<'_>) {
-        if self.limits.overload == Overload::Silence {
+        // RFC 3261 §8.2.7: without a transaction a CANCEL is ignored.
+        if self.limits.overload == Overload::Silence || request.request_method() == Some(Method::Cancel) {
             return;
         }
         let after = self.limits.retry_after.as_secs();
