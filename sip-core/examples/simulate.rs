@@ -5,7 +5,8 @@ mod pcap;
 
 use sip_core::Transport;
 use sip_core::sim::{
-    Faults, Report, Script, Setup, Tape, Topology, ladder, mermaid, read_choices, shrink, svg, write_choices,
+    Faults, Report, Script, Setup, Tape, Topology, all_faults, ladder, mermaid, read_choices, shrink, svg,
+    write_choices,
 };
 use std::path::Path;
 use std::process::ExitCode;
@@ -26,17 +27,20 @@ Places calls over a simulated network, checks every invariant on the way, and pr
   --transport T       udp (default) or tcp
   --topology T        uac-uas (default), proxy or fork
   --chaos             every fault there is, each seed with rates of its own; calls of all kinds, and a hostile peer
-  --ladder FORM       prints the run as text, mermaid or svg
+  --exhaustive        instead of seeds, every single and every double fault (lost, doubled, held back) of eight base flows
+  --ladder FORM       prints the run as text, mermaid or svg, before the line of totals (`head -n -1` leaves that out)
   --pcap FILE         writes the messages of the run (of the last seed)
-  --log FILE          writes the inputs of each machine to FILE.0.log, FILE.1.log …
+  --log FILE          writes the inputs of each machine (of the last seed) to FILE.0.log, FILE.1.log …; `scenario` replays them
   --help              this text
 
 Exit code 1 on a violation, with the seed, the shrunk choices, the ladder and a pcap.";
 
+#[derive(Clone)]
 struct Options {
     setup: Setup,
     chaos: bool,
-    seeds: std::ops::Range<u64>,
+    exhaustive: bool,
+    seeds: std::ops::RangeInclusive<u64>,
     replay: Option<String>,
     ladder: Option<String>,
     pcap: Option<String>,
@@ -45,6 +49,7 @@ struct Options {
 
 fn main() -> ExitCode {
     match options() {
+        Ok(Some(options)) if options.exhaustive => exhaustive(&options),
         Ok(Some(options)) => run(&options),
         Ok(None) => {
             println!("{HELP}");
@@ -61,7 +66,8 @@ fn options() -> Result<Option<Options>, String> {
     let mut options = Options {
         setup: Setup::default(),
         chaos: false,
-        seeds: 1..2,
+        exhaustive: false,
+        seeds: 1..=1,
         replay: None,
         ladder: None,
         pcap: None,
@@ -76,6 +82,28 @@ fn options() -> Result<Option<Options>, String> {
             options.chaos = true;
             continue;
         }
+        if flag == "--exhaustive" {
+            options.exhaustive = true;
+            continue;
+        }
+        const FLAGS: [&str; 13] = [
+            "--seed",
+            "--seeds",
+            "--replay",
+            "--calls",
+            "--loss",
+            "--duplicate",
+            "--reorder",
+            "--delay",
+            "--transport",
+            "--topology",
+            "--ladder",
+            "--pcap",
+            "--log",
+        ];
+        if !FLAGS.contains(&flag.as_str()) {
+            return Err(format!("unknown flag {flag}"));
+        }
         let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
         let number = || value.parse::<u64>().map_err(|_| format!("{flag} {value}: not a number"));
         let percent = || match value.parse::<f64>() {
@@ -84,12 +112,16 @@ fn options() -> Result<Option<Options>, String> {
         };
         let setup = &mut options.setup;
         match flag.as_str() {
-            "--seed" => options.seeds = number()?..number()?.saturating_add(1),
+            "--seed" => options.seeds = number()?..=number()?,
             "--seeds" => {
                 let (from, to) =
                     value.split_once("..").ok_or_else(|| format!("{flag} {value}: write A..B"))?;
                 let parse = |text: &str| text.parse().map_err(|_| format!("{flag} {value}: write A..B"));
-                options.seeds = parse(from)?..parse(to)?;
+                let (from, to): (u64, u64) = (parse(from)?, parse(to)?);
+                if from >= to {
+                    return Err(format!("{flag} {value}: an empty range; B is not part of it"));
+                }
+                options.seeds = from..=to - 1;
             }
             "--calls" => {
                 setup.calls = u32::try_from(number()?).map_err(|_| "--calls: too many".to_string())?
@@ -97,7 +129,12 @@ fn options() -> Result<Option<Options>, String> {
             "--loss" => setup.faults.loss = percent()?,
             "--duplicate" => setup.faults.duplicate = percent()?,
             "--reorder" => setup.faults.reorder = percent()?,
-            "--delay" => setup.faults.delay = Duration::from_millis(number()?),
+            "--delay" => {
+                setup.faults.delay = match number()? {
+                    millis @ ..=600_000 => Duration::from_millis(millis),
+                    _ => return Err(format!("{flag} {value}: at most 600000, ten minutes")),
+                }
+            }
             "--transport" => {
                 setup.transport = match value.as_str() {
                     "udp" => Transport::Udp,
@@ -153,11 +190,15 @@ impl Options {
     }
 
     fn names(&self) -> Vec<&'static str> {
-        match self.setup.topology {
-            Topology::Direct => vec!["uac", "uas", "hostile"],
-            Topology::Relay => vec!["uac", "proxy", "uas", "hostile"],
-            Topology::Fork => vec!["uac", "proxy", "uas 1", "uas 2", "uas 3", "hostile"],
+        let mut names = match self.setup.topology {
+            Topology::Direct => vec!["uac", "uas"],
+            Topology::Relay => vec!["uac", "proxy", "uas"],
+            Topology::Fork => vec!["uac", "proxy", "uas 1", "uas 2", "uas 3"],
+        };
+        if self.chaos && self.setup.transport == Transport::Udp {
+            names.push("hostile");
         }
+        names
     }
 }
 
@@ -177,7 +218,7 @@ struct Totals {
 fn run(options: &Options) -> ExitCode {
     let start = std::time::Instant::now();
     let mut totals = Totals::default();
-    let many = options.seeds.end.saturating_sub(options.seeds.start) > 1;
+    let many = options.seeds.start() != options.seeds.end();
     let progress = many && std::io::IsTerminal::is_terminal(&std::io::stderr());
     for seed in options.seeds.clone() {
         let tape = match options.replay.as_deref().map(read_choices) {
@@ -199,15 +240,21 @@ fn run(options: &Options) -> ExitCode {
         // Of several seeds the digests are folded in their order.
         totals.digest = totals.digest.rotate_left(1) ^ report.digest;
         if progress && seed % 500 == 0 {
-            eprint!("\rseed {seed} of {}, {} calls", options.seeds.end, totals.calls);
+            eprint!("\rseed {seed} of {}, {} calls", options.seeds.end(), totals.calls);
         }
         if !report.violations.is_empty() {
             explain(options, seed, &report);
             break;
         }
+        let unused = unused(options, &report);
+        if unused > 0 {
+            eprintln!(
+                "simulate: {unused} of the choices were never asked for: is it another topology, transport or number of calls?"
+            );
+        }
         if let Err(error) = show(options, &report) {
             eprintln!("simulate: {error}");
-            return ExitCode::FAILURE;
+            return ExitCode::from(2);
         }
     }
     if progress {
@@ -216,7 +263,7 @@ fn run(options: &Options) -> ExitCode {
     println!(
         "seed={} calls={} completed={} failed={} messages={} retransmissions={} violations={} leaked={} sim_seconds={:.3} \
          wall_seconds={:.3} digest={:032x}",
-        options.seeds.start,
+        options.seeds.start(),
         totals.calls,
         totals.completed,
         totals.calls - totals.completed,
@@ -229,6 +276,55 @@ fn run(options: &Options) -> ExitCode {
         totals.digest
     );
     if totals.violations == 0 && totals.leaked == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// How many choices of a replayed run did not come up in it.
+fn unused(options: &Options, report: &Report) -> usize {
+    let given = options.replay.as_deref().and_then(|text| read_choices(text).ok()).unwrap_or_default();
+    let rates = given.iter().filter(|choice| choice.to_string().starts_with("rate")).count();
+    given.len().saturating_sub(report.choices.len()).min(given.len() - if options.chaos { 0 } else { rates })
+}
+
+/// Every single and double fault of the base flows.
+fn exhaustive(options: &Options) -> ExitCode {
+    let direct = [
+        Script::Call,
+        Script::Busy,
+        Script::Cancelled,
+        Script::CancelledAtOnce,
+        Script::Options,
+        Script::Register,
+        Script::Glare,
+    ];
+    let flows =
+        direct.map(|script| (Topology::Direct, script)).into_iter().chain([(Topology::Fork, Script::Call)]);
+    for (topology, script) in flows {
+        let faults = Faults { loss: 1, duplicate: 1, reorder: 1, ..Faults::NONE };
+        let setup = Setup { topology, script: Some(script), faults, ..Setup::default() };
+        let flow = Options { setup: Setup { topology, ..options.setup.clone() }, ..options.clone() };
+        let mut found = None;
+        let runs = all_faults(2, |tape| {
+            let report = setup.run(tape);
+            let sound = report.violations.is_empty() && report.leaked == 0;
+            let questions = report.questions.clone();
+            if !sound {
+                found = Some(report);
+            }
+            (questions, sound)
+        });
+        println!(
+            "{topology:?} {script:?}: {runs} runs, {}",
+            if found.is_none() { "all sound" } else { "a violation" }
+        );
+        if let Some(report) = found {
+            report.violations.iter().for_each(|violation| eprintln!("simulate: {violation}"));
+            eprintln!("choices: {}", write_choices(&report.choices));
+            let short = Setup { keep_trace: true, ..setup }.run(Tape::list(&report.choices));
+            eprint!("{}", ladder(&short.trace, &flow.names()));
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 /// Draws and writes what was asked for.
@@ -267,9 +363,9 @@ fn explain(options: &Options, seed: u64, report: &Report) {
     }
     eprintln!("choices: {}", write_choices(&choices));
     eprint!("{}", ladder(&short.trace, &options.names()));
-    let path = format!("violation-{seed}.pcap");
-    match pcap::write(Path::new(&path), &short.trace) {
-        Ok(()) => eprintln!("packets: {path}"),
-        Err(error) => eprintln!("simulate: {path}: {error}"),
+    let path = std::env::temp_dir().join(format!("violation-{seed}.pcap"));
+    match pcap::write(&path, &short.trace) {
+        Ok(()) => eprintln!("packets: {}", path.display()),
+        Err(error) => eprintln!("simulate: {}: {error}", path.display()),
     }
 }

@@ -39,8 +39,8 @@ impl Random {
     }
 }
 
-/// A fast hash of whole datagrams under a secret seed. Who could find two of one hash could have a datagram of his own taken for
-/// a copy of another one of his own: the sender is hashed too.
+/// A fast hash of whole datagrams with their sender, under a secret seed of 128 bits: what has the same hash is taken for the same
+/// datagram. It is no cryptographic hash; its seed never leaves the machine, and nothing that a peer sees depends on its values.
 pub(crate) struct BytesHash {
     seed: u64,
     shared: SharedSeed,
@@ -52,16 +52,6 @@ impl BytesHash {
         let mut hasher = FoldHasher::with_seed(self.seed, &self.shared);
         from.hash(&mut hasher);
         hasher.write(data);
-        hasher.finish().max(1)
-    }
-
-    /// The hash of several parts; never zero.
-    pub(crate) fn of_parts(&self, parts: &[&[u8]]) -> u64 {
-        let mut hasher = FoldHasher::with_seed(self.seed, &self.shared);
-        for part in parts {
-            hasher.write(part);
-            hasher.write_usize(part.len());
-        }
         hasher.finish().max(1)
     }
 }

@@ -286,6 +286,78 @@ fn a_flood_of_invites_leaves_what_exists_untouched() {
     }
 }
 
+/// What a peer can vary is in the key that its requests are found by: no table of requests that are alike in all else becomes a list.
+#[test]
+fn requests_that_are_nearly_alike_are_found_as_fast_as_others() {
+    // Steps are counted by what would take minutes: ten thousand methods on one branch, ten thousand To tags without one.
+    let mut rig = rig();
+    for number in 0..10_000 {
+        let text = incoming("OPTIONS", "same", "").replace("OPTIONS", &format!("X{number}"));
+        let txn = serve(&mut rig, &text);
+        rig.machine.respond(rig.now, txn, Status::METHOD_NOT_ALLOWED, &Content::NONE).unwrap();
+        assert_eq!(rig.drain().len(), 1);
+    }
+    for number in 0..10_000 {
+        let text = incoming("OPTIONS", "old", "").replace(";branch=z9hG4bKold", "");
+        let txn = serve(&mut rig, &text.replace("<sip:us@x>", &format!("<sip:us@x>;tag={number}")));
+        rig.machine.respond(rig.now, txn, Status::OK, &Content::NONE).unwrap();
+        assert_eq!(rig.drain().len(), 1);
+    }
+    // Of requests that differ in their Request-URIs alone there are at most sixteen.
+    let mut taken = 0;
+    for number in 0..100 {
+        let text = incoming("INFO", "", "")
+            .replace(";branch=z9hG4bK", "")
+            .replace("sip:us@", &format!("sip:u{number}@"));
+        taken += usize::from(rig.hear(&text).is_some());
+        rig.drain();
+    }
+    assert_eq!(taken, 16);
+}
+
+/// The branch of an ACK is put where its Via is, whatever stands in the Request-URI.
+#[test]
+fn a_contact_with_a_cookie_breaks_no_ack() {
+    let mut rig = rig();
+    for uri in ["sip:192.0.2.9;x=z9hG4bK", "sip:a;z9hG4bK@192.0.2.9"] {
+        rig.machine
+            .ack(rig.now, &NewRequest::new(Method::Ack, uri, "<sip:a@x>;tag=a", "<sip:b@x>;tag=b", 1))
+            .unwrap();
+        let sent = rig.drain();
+        let ack = sent[0].bytes();
+        assert!(
+            ack.starts_with(&format!("ACK {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {US};branch=z9hG4bK")),
+            "{ack}"
+        );
+        let branch = header(ack, "Via").unwrap().split_once(";branch=z9hG4bK").unwrap().1;
+        let branch = branch.strip_suffix(";rport").unwrap();
+        assert!(branch.len() == 16 && branch != "0000000000000000", "{branch}");
+    }
+}
+
+/// RFC 3261 §17.1.3: the method of a response is that of its request, not the beginning of it.
+#[test]
+fn a_method_that_begins_alike_is_another() {
+    let mut rig = rig();
+    let ours = NewRequest::new(Method::Options, "sip:b@192.0.2.2", "<sip:a@x>;tag=a", "<sip:b@x>", 1);
+    rig.machine.request(rig.now, &ours).unwrap();
+    let text = rig.drain()[0].bytes().to_owned();
+    let good = response(&text, "200 OK", "b", "");
+    assert!(rig.hear(&good.replace("1 OPTIONS", "1 OPT")).unwrap().starts_with("Stray"));
+    assert!(rig.hear(&good).unwrap().starts_with("Response"));
+}
+
+/// Requests that end something do not use up the room of those that begin something.
+#[test]
+fn byes_do_not_keep_invites_out() {
+    let mut rig = capped(Limits { unanswered: 10, ..Limits::DEFAULT });
+    for number in 0..100 {
+        serve(&mut rig, &incoming("BYE", &format!("bye{number}"), ""));
+    }
+    serve(&mut rig, &incoming("INVITE", "1", ""));
+    assert_eq!(rig.machine.stats().unanswered, 1);
+}
+
 /// Responses that match nothing cost nothing, and those that guess a branch guess wrong.
 #[test]
 fn a_flood_of_spoofed_responses_leaves_what_exists_untouched() {

@@ -24,6 +24,23 @@ fn every_section_holds() {
 #[test]
 fn what_does_not_hold_is_told_with_its_line() {
     let failed = |text: &str| scenario::run(text, |_| {}).unwrap_err().remove(0);
+    // A word that is misspelt is none, and what has happened by the end of a section must be written.
+    for (text, what) in [
+        ("== a\n0 tu > respnd o 200\n", "respnd is no command"),
+        ("== a\n0 wire > OPTIONS o foo=bar\n", "foo=bar is none of branch="),
+        ("== a\n0 wire > OPTIONS o cseq=abc\n", "cseq=abc is no such number"),
+        ("== a\ntimers t1=foo\n", "foo is no time"),
+        ("== a\nlimits transactions=-1\n", "transactions=-1 is no such number"),
+        ("== a\n18446744073709s tu > OPTIONS o\n", "18446744073709s is more than a week"),
+        ("== a\n0.00000001s tu > OPTIONS o\n", "0.00000001s is no time"),
+        ("== a\n0 wire > again\n", "nothing was sent before"),
+        ("== a\n0 tu > OPTIONS o\n", "not expected: 0.000000 wire < OPTIONS"),
+        ("0 tu > OPTIONS o\n", "there is no section"),
+        ("== a\n0 tu > cancel z\n", "no transaction is named z"),
+    ] {
+        let failed = failed(text);
+        assert!(failed.what.starts_with(what), "{text}: {failed}");
+    }
     let good = "over udp\n== a\n0 tu > INVITE inv\n. wire < INVITE inv\n500ms wire < INVITE inv again\n";
     assert_eq!(scenario::run(good, |_| {}), Ok(1));
     let late = failed(&good.replace("500ms", "501ms"));

@@ -60,6 +60,11 @@ impl<'o> Writer<'o> {
         writer
     }
 
+    /// How much is written.
+    pub(crate) fn len(&self) -> usize {
+        self.out.len()
+    }
+
     /// Goes on with a message that `out` ends in the middle of.
     pub(crate) const fn resume(out: &'o mut Vec<u8>) -> Self {
         Self { out }

@@ -496,7 +496,8 @@ pub(super) struct Histories {
     servers: BTreeMap<(usize, u64, u64, u32, Verb), Txn2>,
     /// Transactions that are over: nothing is heard of them again.
     over: BTreeSet<(usize, Txn2)>,
-    cancels: BTreeMap<(usize, u64), Vec<Instant>>,
+    /// The CANCELs: when each was sent last, how long until it is sent again, and how late the node was.
+    cancels: BTreeMap<(usize, u64), (Instant, Duration, Duration)>,
     /// How late each node has been in all.
     late: BTreeMap<usize, Duration>,
     /// The last responses of servers, to be compared with what a copy of the request brings.
@@ -508,6 +509,8 @@ pub(super) struct Histories {
     arrived: BTreeMap<usize, (u32, Option<u32>)>,
     /// The arrival that was malformed, and what it was answered with outside any transaction.
     malformed: BTreeMap<usize, (u32, u16)>,
+    /// The deadline of each node when it last rested.
+    deadlines: BTreeMap<usize, Instant>,
 }
 
 /// A handle that can be ordered.
@@ -537,6 +540,7 @@ impl Histories {
             copy: BTreeMap::new(),
             arrived: BTreeMap::new(),
             malformed: BTreeMap::new(),
+            deadlines: BTreeMap::new(),
         }
     }
 
@@ -678,8 +682,8 @@ impl Histories {
         let Some(gist) = packet.gist.filter(|_| !packet.forged) else { return Ok(()) };
         let node = entry.node;
         let caused = self.arrived.get(&node).is_some_and(|(number, _)| *number == entry.cause);
-        // A timer may be due at the same instant: what it sends again is not because of the stray.
-        let timed = packet.again || matches!(gist.status, 100 | 500);
+        // A timer may be due at the same instant: what it sends is not because of the stray.
+        let timed = self.deadlines.get(&node).is_some_and(|deadline| *deadline <= entry.local);
         if caused && !timed && self.stray.get(&node) == Some(&entry.cause) {
             return broken("I19", node, "something was sent because of a stray response".into());
         }
@@ -740,6 +744,25 @@ impl Histories {
         Ok(())
     }
 
+    /// I6 for the NICT of a CANCEL, of which nobody is told: T1, doubled up to T2.
+    fn cancel_copy(&mut self, entry: &Entry, branch: u64) -> Result<(), Violation> {
+        let late = self.late(entry.node);
+        let next = match self.cancels.get(&(entry.node, branch)) {
+            None => self.timers.t1,
+            Some((last, interval, before)) => {
+                let took = entry.local.since(*last);
+                if took < *interval || took > *interval + late.saturating_sub(*before) {
+                    let what =
+                        alloc::format!("a CANCEL was sent again after {took:?} in place of {interval:?}");
+                    return broken("I6", entry.node, what);
+                }
+                (*interval * 2).min(self.timers.t2)
+            }
+        };
+        self.cancels.insert((entry.node, branch), (entry.local, next, late));
+        Ok(())
+    }
+
     /// A copy of a request came and brought nothing: there must be nothing to bring.
     fn unanswered_copy(&self, node: usize, key: Txn2) -> Result<(), Violation> {
         let Some(history) =
@@ -768,8 +791,9 @@ impl Histories {
             }
             (Verb::Ack, None) => return Ok(()),
             (Verb::Cancel, Some(key)) => {
-                let sends = self.cancels.entry((node, gist.branch)).or_default();
-                sends.push(entry.local);
+                if packet.conn.is_none() {
+                    self.cancel_copy(entry, gist.branch)?;
+                }
                 self.add(entry, key, Event::SentCancel(*gist));
                 return Ok(());
             }
@@ -781,11 +805,17 @@ impl Histories {
             Some(key) => *key,
             None => {
                 // The first send of a transaction that has begun: now its branch is known.
-                let waiting = self.waiting.remove(&(node, gist.call, gist.cseq, gist.verb));
+                let known = (node, gist.call, gist.cseq, gist.verb);
+                let waiting = self
+                    .waiting
+                    .remove(&known)
+                    .or_else(|| self.waiting.remove(&(node, 0, gist.cseq, gist.verb)));
                 let Some((key, history)) =
                     waiting.and_then(|key| Some((key, self.open.get_mut(&(node, key))?)))
                 else {
-                    return broken("I7", node, "a request was sent that nobody wants".into());
+                    let what =
+                        alloc::format!("{} {} was sent, and nobody began it", gist.verb.as_str(), gist.cseq);
+                    return broken("I7", node, what);
                 };
                 history.request = Some(*gist);
                 history.reliable = packet.conn.is_some();
@@ -826,8 +856,8 @@ impl Histories {
         let foreign =
             |history: &&mut History| history.request.is_some_and(|request| request.sent_by != gist.sent_by);
         let of_key = alive.filter(|_| !gist.is_request()).and_then(|key| self.open.get_mut(&(node, key)));
-        if let Some(history) = of_key.filter(foreign) {
-            history.fuzzy = true;
+        if of_key.filter(foreign).is_some() {
+            self.stray.insert(node, entry.number);
             return;
         }
         match alive {
@@ -884,10 +914,13 @@ impl Monitor for Histories {
                 *self.late.entry(entry.node).or_default() += late;
                 Ok(())
             }
-            What::Rest { .. } => match self.copy.remove(&entry.node) {
-                Some((_, key, true)) => self.unanswered_copy(entry.node, key),
-                _ => Ok(()),
-            },
+            What::Rest { deadline, .. } => {
+                self.deadlines.insert(entry.node, deadline.unwrap_or(Instant::MAX));
+                match self.copy.remove(&entry.node) {
+                    Some((_, key, true)) => self.unanswered_copy(entry.node, key),
+                    _ => Ok(()),
+                }
+            }
             What::Connection { number, open: false } => {
                 self.lost_connections.insert((entry.node, number));
                 for ((_, _), history) in
@@ -904,6 +937,7 @@ impl Monitor for Histories {
                 self.waiting.retain(|(node, ..), _| *node != entry.node);
                 self.clients.retain(|(node, ..), _| *node != entry.node);
                 self.servers.retain(|(node, ..), _| *node != entry.node);
+                self.cancels.retain(|(node, _), _| *node != entry.node);
                 self.over.retain(|(node, _)| *node != entry.node);
                 self.last.retain(|(node, _), _| *node != entry.node);
                 Ok(())

@@ -167,6 +167,11 @@ fn values(timers: &Timers) -> [Option<Duration>; 20] {
     ]
 }
 
+/// Bytes as they stand in a log: in quotes.
+pub fn quote(bytes: &[u8]) -> String {
+    alloc::format!("{}", Quoted(bytes))
+}
+
 struct Quoted<'a>(&'a [u8]);
 
 impl fmt::Display for Quoted<'_> {

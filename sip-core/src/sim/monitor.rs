@@ -62,7 +62,29 @@ pub trait Monitor {
     }
 }
 
-/// All monitors of the transaction layer, for machines with these timers. `most_open` is their cap on transactions.
+/// All monitors of the transaction layer, for machines with these timers. `most_open` is their cap on transactions
+/// ([`Limits::transactions`](crate::Limits::transactions)).
+///
+/// | name | says |
+/// |---|---|
+/// | I1, I2, I3, I4 | a NICT, NIST, ICT, IST ends when its timers say so |
+/// | I5 | the user is told one outcome |
+/// | I6 | copies are sent by Timers A, E and G, the same bytes each time |
+/// | I7 | after the end nothing is sent and nothing told |
+/// | I8 | each refusal of an INVITE is acknowledged once, by an ACK made of the INVITE |
+/// | I11 | a request is given to the user once, and its copies bring the last response |
+/// | I12 | CANCEL is sent after a provisional response and before a final one |
+/// | I15 | at rest all tables are empty |
+/// | I16 | deadlines are honest, and a wake-up without need does nothing |
+/// | I18 | what is sent fits, and one input does not bring outputs without end |
+/// | I19 | a response that belongs to nothing brings nothing |
+/// | I20 | the cap on transactions holds |
+/// | I21 | a response repeats what its request has |
+/// | I22 | an INVITE gets a 100 in 200 ms |
+/// | I25 | a connection is read in order |
+/// | I26 | what is sent can be parsed |
+/// | I27 | responses go where Via says, or by their connection |
+/// | I33 | what is sent arrives or is lost |
 pub fn monitors(timers: &Timers, most_open: usize) -> Vec<Box<dyn Monitor>> {
     vec![
         Box::new(Histories::new(timers)),
@@ -136,21 +158,19 @@ impl Monitor for Messages {
     }
 }
 
-/// I20: a table never holds more than its cap, a quarter for what ends something, and a CANCEL for each INVITE.
+/// I20: a table never holds more than its cap, and a quarter for what ends something; the CANCELs of this side come on top, one for each
+/// INVITE.
 struct Caps(usize);
 
 impl Monitor for Caps {
     fn see(&mut self, entry: &Entry, _: &Trace) -> Result<(), Violation> {
-        match entry.what {
-            What::Rest { open, .. } if open > self.0.saturating_add(self.0 / 4 + 1).saturating_mul(2) => {
-                broken(
-                    "I20",
-                    entry.node,
-                    alloc::format!("{open} transactions are open, the cap is {}", self.0),
-                )
-            }
-            _ => Ok(()),
+        let What::Rest { open: (clients, servers), .. } = entry.what else { return Ok(()) };
+        let most = self.0.saturating_add(self.0 / 4 + 1);
+        if servers > most || clients + servers > most.saturating_mul(2) {
+            let what = alloc::format!("{clients} and {servers} transactions are open, the cap is {}", self.0);
+            return broken("I20", entry.node, what);
         }
+        Ok(())
     }
 }
 
@@ -200,5 +220,66 @@ impl Monitor for Conservation {
             }
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::trace::{Loss, Packet};
+    use alloc::string::ToString;
+
+    fn trace_of_two() -> Trace {
+        let mut trace = Trace::new(true);
+        let addr = "10.0.0.1:5060".parse().unwrap();
+        for conn in [None, Some(0)] {
+            let at = Instant::ZERO;
+            trace.add_packet(Packet {
+                at,
+                node: 0,
+                peer: Some(1),
+                from: addr,
+                to: addr,
+                transport: Transport::Udp,
+                conn,
+                gist: None,
+                again: false,
+                forged: false,
+                bytes: Vec::new(),
+                length: 0,
+            });
+        }
+        trace
+    }
+
+    fn line(what: What) -> Entry {
+        Entry { at: Instant::ZERO, local: Instant::ZERO, node: 1, number: 0, cause: 0, what }
+    }
+
+    #[test]
+    fn what_was_not_sent_does_not_arrive() {
+        let trace = trace_of_two();
+        let mut monitor = Conservation::default();
+        let arrived = line(What::Arrived { packet: 0, damaged: false });
+        assert!(monitor.see(&arrived, &trace).unwrap_err().to_string().starts_with("I33"));
+        let mut monitor = Conservation::default();
+        monitor.see(&line(What::Sent { packet: 0 }), &trace).unwrap();
+        assert!(monitor.at_rest(&trace).unwrap_err().to_string().starts_with("I33"));
+        monitor.see(&line(What::Lost { packet: 0, why: Loss::Dropped }), &trace).unwrap();
+        assert_eq!(monitor.at_rest(&trace), Ok(()));
+    }
+
+    #[test]
+    fn a_connection_delivers_in_order() {
+        let mut trace = trace_of_two();
+        let second = trace.packet(1).unwrap().clone();
+        trace.add_packet(second);
+        let mut monitor = Conservation::default();
+        for packet in [1, 2] {
+            monitor.see(&line(What::Sent { packet }), &trace).unwrap();
+        }
+        monitor.see(&line(What::Arrived { packet: 2, damaged: false }), &trace).unwrap();
+        let early = monitor.see(&line(What::Arrived { packet: 1, damaged: false }), &trace);
+        assert!(early.unwrap_err().to_string().starts_with("I25"));
     }
 }

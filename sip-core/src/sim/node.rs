@@ -84,7 +84,7 @@ pub trait Actor {
         None
     }
 
-    /// Says what time it is.
+    /// Says what time it is. The deadline must be later than that when it returns.
     fn advance(&mut self, now: Instant, hand: &mut Hand<'_>) {
         let _ = (now, hand);
     }
@@ -142,7 +142,8 @@ fn note_of(command: &Command<'_>, made: Result<Option<ClientTxn>, Misuse>) -> No
         (Command::Request(request), Ok(Some(txn))) => Note::Began {
             txn,
             verb: request.method.into(),
-            call: call_hash(request.call_id),
+            // A Call-ID that the machine mints is not known yet.
+            call: if request.call_id.is_empty() { 0 } else { call_hash(request.call_id) },
             cseq: request.cseq,
         },
         (Command::Request(_), Ok(None)) => Note::Refused { why: Misuse::Gone },
@@ -182,7 +183,8 @@ pub struct Host<A> {
 }
 
 impl<A: Actor> Host<A> {
-    /// An endpoint that listens at this address over UDP and TCP.
+    /// An endpoint that listens at this address over UDP and TCP: the address that it is put at with
+    /// [`World::add`](super::World::add).
     pub fn new(mut endpoint: Endpoint, addr: SocketAddr, actor: A) -> Self {
         for transport in [Transport::Udp, Transport::Tcp] {
             endpoint.listen(Instant::ZERO, Local { transport, addr, advertised: None });

@@ -169,7 +169,7 @@ fn reply_to(via: &Via<'_>) -> Option<SocketAddr> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "fields are named after what they hold")]
 pub enum Note {
-    /// It began a client transaction.
+    /// It began a client transaction. `call` is zero if the machine minted the Call-ID.
     Began { txn: ClientTxn, verb: Verb, call: u64, cseq: u32 },
     /// It answered.
     Answered { txn: ServerTxn, status: u16 },

@@ -14,8 +14,8 @@
 //! quiet
 //! ```
 //!
-//! A line has a time, a side, a direction and words. The time is absolute (`0`, `500ms`, `3.5s`), relative to the line before
-//! (`+200ms`), or the same (`.`). The reader is strict: all that the machine sends, and all that its user is told, must stand there, in
+//! A line has a time, a side, a direction and words. The time is absolute (`0`, `500ms`, `3.5s`, `5min`), relative to the line before
+//! (`+200ms`), or the same (`.`); a number without a unit is seconds. The reader is strict: all that the machine sends, and all that its user is told, must stand there, in
 //! this order and at this microsecond. `==` begins a section with a fresh machine at time 0; `#` begins a comment.
 //!
 //! | line | means |
@@ -23,8 +23,8 @@
 //! | `over udp`, `over tcp` | how they talk, for the section or, before the first, for the file |
 //! | `timers t1=2s t2=4s`, `limits transactions=2` | the machine's configuration |
 //! | `tu > METHOD name [cseq= to-tag=]` | the user begins a client transaction |
-//! | `tu > respond name STATUS`, `ack name`, `cancel name`, `repeat name`, `abort name` | its other commands; behind `!` stands the refusal that is expected |
-//! | `tu < request name METHOD [merged]`, `response name STATUS`, `ack name`, `cancelled name`, `error name`, `unanswered name`, `end name CAUSE`, `stray STATUS`, `rejected STATUS` or `-` | what the user is told |
+//! | `tu > respond name STATUS`, `ack name`, `cancel name`, `repeat name`, `abort name` | its other commands; behind `!` stands the refusal that is expected: `Gone`, `WrongState`, `Forbidden`, `Full`, `BadMethod` |
+//! | `tu < request name METHOD [merged]`, `response name STATUS`, `ack name`, `cancelled name`, `error name`, `unanswered name`, `end name CAUSE`, `stray STATUS`, `rejected STATUS` or `-` | what the user is told. CAUSE: `Completed`, `Timeout`, `TransportError`, `NoAck`, `Unanswered`, `Aborted` |
 //! | `wire > METHOD name [key=value …]` | a request of the peer; the same line again is the same request. Keys: `branch`, `call-id`, `from-tag`, `to-tag`, `cseq`, `cseq-method`, `sent-by`, `uri`, and `like=other` to begin with the fields of another. ACK and CANCEL of a known name have its fields |
 //! | `wire > STATUS name [key=value …]` | a response to our request: `to-tag`, `cseq-method`, `branch`, `sent-by`, `extra-via=1`, `no-via=1` |
 //! | `wire > again`, `raw "…"`, `error name` | the last message once more; any bytes; what was sent last for `name` could not be sent |
@@ -93,18 +93,25 @@ pub fn run(text: &str, mut trace: impl FnMut(&str)) -> Result<usize, Vec<Failed>
         }
     }
     if sections.is_empty() {
-        sections.push(("the whole file".into(), head));
+        let what = "there is no section: begin one with a line `== title`".into();
+        return Err(Vec::from([Failed { line: 1, section: String::new(), what }]));
     }
     let mut failures = Vec::new();
     let count = sections.len();
-    for (title, lines) in sections {
+    'sections: for (title, lines) in sections {
+        let mut last = 0;
         trace(&format!("== {title}"));
         let mut stage = Stage::new(&mut trace);
         for (number, line) in lines {
+            last = number;
             if let Err(what) = stage.line(line) {
-                failures.push(Failed { line: number, section: title, what });
-                break;
+                failures.push(Failed { line: number, section: title.clone(), what });
+                continue 'sections;
             }
+        }
+        // What has happened by now must have been written.
+        if let Err(what) = stage.nothing_left() {
+            failures.push(Failed { line: last, section: title, what });
         }
     }
     if failures.is_empty() { Ok(count) } else { Err(failures) }
@@ -237,6 +244,35 @@ fn need<T>(value: Option<T>, what: &str) -> Result<T, String> {
     value.ok_or_else(|| format!("{what} is missing or unknown"))
 }
 
+/// A transaction by its name.
+fn named<T>(value: Option<T>, name: &str) -> Result<T, String> {
+    value.ok_or_else(|| format!("no transaction is named {name}"))
+}
+
+/// All words are `key=value`, and the keys are known.
+fn only(words: &[&str], keys: &[&str]) -> Held {
+    for word in words {
+        let known = word.split_once('=').is_some_and(|(key, value)| keys.contains(&key) && !value.is_empty());
+        if !known {
+            return Err(format!("{word} is none of {}", keys.join("=, ") + "="));
+        }
+    }
+    Ok(())
+}
+
+/// The value of a key, if it is there, as a number.
+fn number<T: core::str::FromStr>(words: &[&str], name: &str) -> Result<Option<T>, String> {
+    match key(words, name) {
+        Some(value) => value.parse().map(Some).map_err(|_| format!("{name}={value} is no such number")),
+        None => Ok(None),
+    }
+}
+
+/// A method: in capitals, so that a word that is misspelt is not taken for one.
+fn is_method(word: &str) -> bool {
+    word.len() > 1 && word.bytes().all(|byte| byte.is_ascii_uppercase())
+}
+
 fn key<'w>(words: &[&'w str], name: &str) -> Option<&'w str> {
     words.iter().find_map(|word| word.split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value))
 }
@@ -258,10 +294,23 @@ fn duration(text: &str) -> Option<Duration> {
     let mut micros = whole.parse::<u64>().ok()?.checked_mul(unit)?;
     let mut scale = unit;
     for digit in part.chars() {
+        if scale < 10 {
+            return None;
+        }
         scale /= 10;
         micros += u64::from(digit.to_digit(10)?) * scale;
     }
     Some(Duration::from_micros(micros))
+}
+
+/// A time as it is written: a number of `us`, `ms`, `s`, `min` or `h`, seconds if none is named; at most a week.
+fn time(text: &str) -> Result<Duration, String> {
+    let time = duration(text).ok_or_else(|| format!("{text} is no time; write 500ms or 3.5s"))?;
+    if time > Duration::from_secs(7 * 24 * 3_600) {
+        Err(format!("{text} is more than a week"))
+    } else {
+        Ok(time)
+    }
 }
 
 impl<'t> Stage<'t> {
@@ -290,18 +339,23 @@ impl<'t> Stage<'t> {
         match words.as_slice() {
             ["over", over] => self.transport = need(Transport::named(over.as_bytes()), "the transport")?,
             ["timers", rest @ ..] => {
-                let value = |name: &str| key(rest, name).and_then(duration);
-                self.timers.t1 = value("t1").unwrap_or(self.timers.t1);
-                self.timers.t2 = value("t2").unwrap_or(self.timers.t2);
-                self.timers.t4 = value("t4").unwrap_or(self.timers.t4);
+                only(rest, &["t1", "t2", "t4"])?;
+                let Timers { t1, t2, t4, .. } = &mut self.timers;
+                for (name, timer) in [("t1", t1), ("t2", t2), ("t4", t4)] {
+                    if let Some(value) = key(rest, name) {
+                        *timer = time(value)?;
+                    }
+                }
             }
             ["limits", rest @ ..] => {
-                let value = |name: &str| key(rest, name).and_then(|value| value.parse().ok());
-                self.limits.transactions = value("transactions").unwrap_or(self.limits.transactions);
-                self.limits.unanswered = value("unanswered").unwrap_or(self.limits.unanswered);
+                only(rest, &["transactions", "unanswered"])?;
+                let Limits { transactions, unanswered, .. } = &mut self.limits;
+                for (name, limit) in [("transactions", transactions), ("unanswered", unanswered)] {
+                    *limit = number(rest, name)?.unwrap_or(*limit);
+                }
             }
             ["quiet"] => return self.quiet(None),
-            ["quiet", length] => return self.quiet(Some(need(duration(length), "the time")?)),
+            ["quiet", length] => return self.quiet(Some(time(length)?)),
             [time, side, "<", rest @ ..] => {
                 let at = self.time(time)?;
                 return self.expect(at, side, rest);
@@ -317,7 +371,7 @@ impl<'t> Stage<'t> {
                 }
                 self.drain();
             }
-            _ => return Err("this is no line of a scenario".into()),
+            _ => return Err(format!("{line:?} is no line of a scenario")),
         }
         Ok(())
     }
@@ -330,7 +384,7 @@ impl<'t> Stage<'t> {
             Some(text) => (self.now, text),
             None => (Instant::ZERO, text),
         };
-        let at = from + need(duration(text), "the time")?;
+        let at = from + time(text)?;
         if at < self.now { Err("time runs backwards".into()) } else { Ok(at) }
     }
 
@@ -515,7 +569,7 @@ impl<'t> Stage<'t> {
         if message.is_request() {
             return Ok(message.method().as_bytes() == what.as_bytes() && message.call_id() == name.as_bytes());
         }
-        let fields = need(self.servers.get(name), name)?;
+        let fields = named(self.servers.get(name), name)?;
         let of = method.map_or(fields.cseq_method.as_str(), |method| method);
         Ok(message.status_code().to_string() == what
             && message.cseq().method.as_bytes() == of.as_bytes()
@@ -531,35 +585,37 @@ impl<'t> Stage<'t> {
         };
         let done = match words {
             ["respond", name, status] => {
-                let txn = need(self.servers.get(*name).and_then(|fields| fields.txn), name)?;
+                let txn = named(self.servers.get(*name).and_then(|fields| fields.txn), name)?;
                 let status = need(status.parse().ok().and_then(Status::new), "the status")?;
                 self.give(&Command::Respond { txn, status, content: Content::NONE })
             }
             ["repeat", name] => {
-                let txn = need(self.servers.get(*name).and_then(|fields| fields.txn), name)?;
+                let txn = named(self.servers.get(*name).and_then(|fields| fields.txn), name)?;
                 self.give(&Command::Repeat(txn))
             }
             ["cancel", name] => {
-                let txn = need(self.client(name), name)?.txn;
+                let txn = named(self.client(name), name)?.txn;
                 self.give(&Command::Cancel(txn))
             }
             ["abort", name] => {
                 let txn = match self.client(name) {
                     Some(client) => Txn::Client(client.txn),
-                    None => Txn::Server(need(self.servers.get(*name).and_then(|fields| fields.txn), name)?),
+                    None => Txn::Server(named(self.servers.get(*name).and_then(|fields| fields.txn), name)?),
                 };
                 self.give(&Command::Abort(txn))
             }
             ["ack", name] => {
-                let client = need(self.client(name), name)?;
+                let client = named(self.client(name), name)?;
                 let (to_tag, cseq) = (client.to_tag.clone(), client.cseq);
                 self.request(None, name, &to_tag, cseq)
             }
-            [method, name, keys @ ..] => {
-                let cseq = key(keys, "cseq").and_then(|cseq| cseq.parse().ok()).unwrap_or(1);
+            [method, name, keys @ ..] if is_method(method) => {
+                only(keys, &["cseq", "to-tag"])?;
+                let cseq = number(keys, "cseq")?.unwrap_or(1);
                 self.request(Some(method), name, key(keys, "to-tag").unwrap_or_default(), cseq)
             }
-            _ => return Err("this is no command".into()),
+            [word, ..] => return Err(format!("{word} is no command, or something is missing behind it")),
+            [] => return Err("there is no command".into()),
         };
         let done = done.err().map(|misuse| format!("{misuse:?}"));
         if done.as_deref() == refusal {
@@ -634,6 +690,7 @@ impl<'t> Stage<'t> {
                 let now = self.now;
                 self.machine().send_failed(now, ticket, SendError::Unreachable);
             }
+            ["again"] if self.last_bytes.is_empty() => return Err("nothing was sent before".into()),
             ["again"] => self.hear(self.last_bytes.clone())?,
             ["raw", ..] => {
                 let (_, quoted) = need(line.split_once('"'), "a text in quotes")?;
@@ -642,12 +699,34 @@ impl<'t> Stage<'t> {
             }
             [what, name, keys @ ..] => {
                 let text = match what.parse() {
-                    Ok(status) => self.response(status, name, keys)?,
-                    Err(_) => self.incoming(what, name, keys)?,
+                    Ok(status) => {
+                        only(keys, &["to-tag", "cseq-method", "branch", "sent-by", "extra-via", "no-via"])?;
+                        self.response(status, name, keys)?
+                    }
+                    Err(_) if is_method(what) => {
+                        let known = [
+                            "branch",
+                            "call-id",
+                            "from-tag",
+                            "to-tag",
+                            "cseq",
+                            "cseq-method",
+                            "sent-by",
+                            "uri",
+                            "like",
+                        ];
+                        only(keys, &known)?;
+                        number::<u32>(keys, "cseq")?;
+                        self.incoming(what, name, keys)?
+                    }
+                    Err(_) => return Err(format!("{what} is neither a method nor a status")),
                 };
                 self.hear(text.into_bytes())?;
             }
-            _ => return Err("this is nothing that a peer does".into()),
+            [word, ..] => {
+                return Err(format!("{word} is nothing that a peer does, or something is missing behind it"));
+            }
+            [] => return Err("there is nothing behind the arrow".into()),
         }
         Ok(())
     }
@@ -735,7 +814,7 @@ impl<'t> Stage<'t> {
         let fields = match (self.servers.get(name), key(keys, "like")) {
             (Some(known), _) if keys.is_empty() && known.method == method => known.clone(),
             (_, Some(other)) => {
-                let mut fields = need(self.like(other), other)?;
+                let mut fields = named(self.like(other), other)?;
                 fields.method = method.into();
                 fields.cseq_method = method.into();
                 fields.txn = None;
@@ -801,7 +880,7 @@ impl<'t> Stage<'t> {
 
     /// A response of the peer to a request of ours.
     fn response(&self, status: u16, name: &str, keys: &[&str]) -> Result<String, String> {
-        let client = need(self.client(name), name)?;
+        let client = named(self.client(name), name)?;
         let method = key(keys, "cseq-method").unwrap_or(&client.method);
         // A CANCEL has the Via of its INVITE, so the last message of ours by this name will do for either.
         let sent = self.sent.iter().rev().find_map(|(bytes, _)| {

@@ -76,8 +76,8 @@ pub enum What {
     Woken { late: Duration },
     /// The node was woken without need; whether that changed anything.
     Spurious { changed: bool },
-    /// The node has nothing more to do: its deadline, and its open transactions.
-    Rest { deadline: Option<Instant>, open: usize, outputs: u32 },
+    /// The node has nothing more to do: its deadline, and its open transactions, of the client and of the server.
+    Rest { deadline: Option<Instant>, open: (usize, usize), outputs: u32 },
     /// A connection of the node is open, or is gone.
     Connection { number: u32, open: bool },
     /// The clock of the node jumped.

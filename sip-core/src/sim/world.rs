@@ -231,7 +231,9 @@ impl World {
             self.now = self.now.max(at);
             events += 1;
             if events > self.most_events || self.now.since(Instant::ZERO) > LONGEST {
-                self.violations.push(Violation::new("livelock", "the run does not end".into(), self.now, 0));
+                let what =
+                    alloc::format!("the run does not end: {events} events, and more than a day at the most");
+                self.violations.push(Violation::new("livelock", what, self.now, 0));
                 return;
             }
             self.happen(due);
@@ -363,7 +365,7 @@ impl World {
         let Some(machine) = &place.node else { return };
         let deadline = machine.deadline();
         let stats = machine.stats();
-        let open = stats.client_transactions + stats.server_transactions;
+        let open = (stats.client_transactions, stats.server_transactions);
         self.note(node, What::Rest { deadline, open, outputs });
         self.schedule(node, deadline);
     }
@@ -865,8 +867,10 @@ impl World {
         let Some(place) = self.places.get_mut(node).filter(|place| place.node.is_none()) else { return };
         place.incarnation += 1;
         place.node = Some((place.make)(place.incarnation));
+        // It has not been told any time yet.
+        place.local = Instant::ZERO;
         self.note(node, What::Restarted);
-        self.settle(node);
+        self.with(node, |machine, now| machine.advance(now));
     }
 
     /// No fault from here on: who was cut off is reached again, who is down comes back, and nothing is late.

@@ -152,7 +152,8 @@ impl Buffers {
         let capacity = bytes.capacity();
         // The class whose every request this buffer can serve: the one before the first that is too large for it.
         let class = class_for(capacity + 1).wrapping_sub(1);
-        if self.idle_bytes + capacity <= self.max_idle {
+        // What is much larger than its class would be held by small messages.
+        if capacity <= 2 * size_of_class(CLASSES - 2) && self.idle_bytes + capacity <= self.max_idle {
             if let Some(idle) = self.idle.get_mut(class) {
                 self.idle_bytes += capacity;
                 idle.push(bytes);

@@ -156,7 +156,11 @@ impl Layer {
         // A NICT is for one method; the request that is kept tells which.
         let fits = fits
             && (method == Method::Invite
-                || self.buffers.message(record.buffer).starts_with(method.as_bytes()));
+                || self
+                    .buffers
+                    .message(record.buffer)
+                    .strip_prefix(method.as_bytes())
+                    .is_some_and(|rest| rest.starts_with(b" ")));
         fits.then_some(branch.key)
     }
 
@@ -223,13 +227,12 @@ impl Layer {
         let mut text = core::mem::take(&mut self.scratch);
         text.clear();
         let mut writer = Writer::request(&mut text, method, uri);
-        via(&mut writer, transport, sent_by, &Self::stateless_branch(&[0; 16]));
+        via(&mut writer, transport, sent_by, &Self::stateless_branch(b"0000000000000000"));
+        let digits = writer.len() - b";rport\r\n".len();
         write(&mut writer);
         // RFC 3261 §13.2.2.4: the ACK for a copy of the 2xx is the same ACK. Its branch follows from all else in it.
         let branch = Self::stateless_branch(&hex(self.hash.of(&[&text]) as u64));
-        if let Some(place) =
-            memchr::memmem::find(&text, COOKIE).and_then(|at| text.get_mut(at..at + branch.len()))
-        {
+        if let Some(place) = text.get_mut(digits - branch.len()..digits) {
             place.copy_from_slice(&branch);
         }
         let buffer = self.buffers.keep(&text);

@@ -73,7 +73,7 @@ pub(crate) struct Layer {
     /// Transactions whose message could not be sent, to be told when the step at hand is done.
     pub(super) failed: VecDeque<Key>,
     /// The transactions of connections that are gone, first of a list through them. One is told in each step.
-    lost: VecDeque<u32>,
+    lost: VecDeque<(FlowId, u32)>,
     /// Server transactions that wait for their user.
     pub(super) unanswered: usize,
     pub(super) questions: Slab<Question>,
@@ -161,8 +161,8 @@ impl Layer {
 
     /// Fires the next timer, if it is due.
     pub(crate) fn fire(&mut self) {
-        if let Some(first) = self.lost.pop_front() {
-            return self.lose(first);
+        if let Some((flow, first)) = self.lost.pop_front() {
+            return self.lose(flow, first);
         }
         let Some(due) = self.next_due().filter(|due| *due <= self.clock) else { return };
         let Some((_, timer)) = self.lanes.next().filter(|(at, _)| *at == due) else {
@@ -221,20 +221,23 @@ impl Layer {
             self.failed.extend(ticket.0.filter(|_| !while_alive));
         }
         if flow.first_txn != NOBODY {
-            self.lost.push_back(flow.first_txn);
+            self.lost.push_back((id, flow.first_txn));
         }
         self.report_failures();
     }
 
     /// One transaction of a connection that is gone.
-    fn lose(&mut self, index: u32) {
+    fn lose(&mut self, flow: FlowId, index: u32) {
         let Some(key) = self.txns.key_at(index) else { return };
         let Some(txn) = self.txns.get_mut(key) else { return };
-        let Way::Flow { prev, next, .. } = &mut txn.way else { return };
+        let Way::Flow { id, prev, next } = &mut txn.way else { return };
+        if *id != flow {
+            return;
+        }
         let after = core::mem::replace(next, NOBODY);
         *prev = NOBODY;
         if after != NOBODY {
-            self.lost.push_front(after);
+            self.lost.push_front((flow, after));
         }
         if txn.state.is_client() {
             let step = txn.state.on_connection_lost(txn.reliability());
@@ -407,7 +410,7 @@ impl Layer {
         if record.state.is_client() {
             self.stats.client_transactions += 1;
         } else {
-            self.unanswered += 1;
+            self.unanswered += usize::from(record.counted);
         }
         self.txns.insert(Record { secret, ..record })
     }
@@ -418,7 +421,7 @@ impl Layer {
         self.lanes.disarm(key.index * 2 + 1);
         self.unlink(key);
         let Some(txn) = self.txns.remove(key) else { return };
-        self.unanswered -= usize::from(txn.state.is_unanswered());
+        self.unanswered -= usize::from(txn.counted && txn.state.is_unanswered());
         if txn.state.is_client() {
             self.stats.client_transactions -= 1;
             if txn.silent {
@@ -488,7 +491,7 @@ impl Layer {
         }
         if let Some(txn) = self.txns.get_mut(key) {
             let before = core::mem::replace(&mut txn.state, next);
-            self.unanswered -= usize::from(before.is_unanswered() && !next.is_unanswered());
+            self.unanswered -= usize::from(txn.counted && before.is_unanswered() && !next.is_unanswered());
         }
         if next.is_terminated() {
             self.end(key);

@@ -14,6 +14,8 @@ pub(super) struct Record {
     pub(super) state: State,
     /// Nobody is told of it: the transactions of a CANCEL.
     pub(super) silent: bool,
+    /// Server: it counts among those that wait for their user; what ends something does not.
+    pub(super) counted: bool,
     pub(super) cause: Cause,
     pub(super) transport: Transport,
     /// Where its messages go: at once, or over another connection when the flow is gone.
@@ -25,8 +27,6 @@ pub(super) struct Record {
     pub(super) ack: BufferId,
     /// The present interval of the timer that repeats, in microseconds; it stays below 71 minutes.
     pub(super) interval: u32,
-    /// Server: its method ([`method_id`](super::table::method_id)).
-    pub(super) method: u32,
     pub(super) skeleton: Skeleton,
     pub(super) user: u64,
     /// Client: the random part of the branch. Server: the To tag.
@@ -83,6 +83,7 @@ impl Record {
         Self {
             state,
             silent: false,
+            counted: false,
             cause: Cause::Completed,
             transport: target.transport,
             peer: target.addr.into(),
@@ -90,7 +91,6 @@ impl Record {
             buffer: BufferId::NONE,
             ack: BufferId::NONE,
             interval: 0,
-            method: 0,
             skeleton: Skeleton::default(),
             user,
             secret: 0,

@@ -26,9 +26,15 @@ impl Layer {
     ) -> Option<Heard> {
         let method = request.request_method()?;
         let of = if method == Method::Ack { Method::Invite } else { method };
-        let key: Key128 = table::key(&self.hash, request).into();
-        let id = table::method_id(&self.bytes_hash, of);
-        if let Some(found) = self.matching(key, request, |method| method == id) {
+        // RFC 3261 §17.2.3: of an ACK by the rules of RFC 2543 the To tag is that of the response, or the INVITE had it too.
+        let to_tag = request.to_tag().filter(|_| method != Method::Ack);
+        let key: Key128 = table::key(&self.hash, request, of, to_tag).into();
+        let found = self.matching(key, request).or_else(|| {
+            let tagged = method == Method::Ack && table::rule(request) == Rule::Rfc2543;
+            let key = tagged.then(|| table::key(&self.hash, request, of, request.to_tag()));
+            self.matching(key?.into(), request)
+        });
+        if let Some(found) = found {
             return self.receive_again(found, method == Method::Ack);
         }
         match method {
@@ -55,11 +61,9 @@ impl Layer {
 
     /// The live transaction of a request. By the rules of RFC 2543 the Request-URI counts too, by RFC 3261 §19.1.4, and the
     /// To tag: that of the request, or for an ACK the one that we gave.
-    fn matching(&self, key: Key128, request: &Message<'_>, method: impl Fn(u32) -> bool) -> Option<Key> {
+    fn matching(&self, key: Key128, request: &Message<'_>) -> Option<Key> {
         let is = |place| {
-            self.txns.at(place).is_some_and(|record| {
-                record.key == key && method(record.method) && self.matches(record, request)
-            })
+            self.txns.at(place).is_some_and(|record| record.key == key && self.matches(record, request))
         };
         self.txns.key_at(self.requests.get(key.hash(), is)?)
     }
@@ -69,18 +73,18 @@ impl Layer {
         if table::rule(request) == Rule::Branch {
             return true;
         }
-        let kept = record.skeleton.to_tag(self.buffers.whole(record.buffer));
-        // RFC 3261 §17.2.3: the To tag of an ACK is that of the response.
-        let same_tag = match (request.request_method(), kept) {
-            (Some(Method::Ack), None) => request.to_tag().is_some_and(|tag| Tag(record.secret).is(tag)),
-            (_, kept) => request.to_tag() == kept,
-        };
-        let kept = record.skeleton.uri(self.buffers.whole(record.buffer));
-        let same_uri = match (Uri::parse(kept), Uri::parse(request.request_uri())) {
+        let whole = self.buffers.whole(record.buffer);
+        let untagged = record.skeleton.to_tag(whole).is_none();
+        if request.request_method() == Some(Method::Ack) && untagged {
+            if !request.to_tag().is_some_and(|tag| Tag(record.secret).is(tag)) {
+                return false;
+            }
+        }
+        let kept = record.skeleton.uri(whole);
+        match (Uri::parse(kept), Uri::parse(request.request_uri())) {
             (Ok(kept), Ok(uri)) => kept.equivalent(&uri),
             _ => kept == request.request_uri(),
-        };
-        same_uri && same_tag
+        }
     }
 
     /// A request that its transaction has seen, or the ACK for its response.
@@ -106,14 +110,15 @@ impl Layer {
         key: Key128,
     ) -> Option<Heard> {
         // What is inside a dialog is no new work: it is what ends it.
-        if self.is_busy(request.method()) || self.draining && request.to_tag().is_none() {
+        // Of RFC 2543 requests that differ in their Request-URIs only there are not many at once.
+        let crowded = table::rule(request) == Rule::Rfc2543 && self.requests.count(key.hash()) >= 16;
+        if crowded || self.is_busy(request.method()) || self.draining && request.to_tag().is_none() {
             self.stats.overloaded += 1;
             self.refuse(source, request);
             return None;
         }
         // RFC 3261 §8.2.2.2: no To tag, and the rest equal to a request that is under way and that it does not match.
-        let merge_key =
-            if request.to_tag().is_none() { table::merge_key(&self.bytes_hash, request) } else { 0 };
+        let merge_key = if request.to_tag().is_none() { table::merge_key(&self.hash, request) } else { 0 };
         let is = |place| self.txns.at(place).is_some_and(|record| record.merge_key == merge_key);
         let merged = merge_key != 0 && self.merged.get(merge_key, is).is_some();
         let txn = self.open_server(source, peer, request, key);
@@ -140,8 +145,11 @@ impl Layer {
         cancel: &Message<'_>,
         key: Key128,
     ) -> Option<Heard> {
-        let own = table::method_id(&self.bytes_hash, Method::Cancel);
-        let Some(found) = self.matching(key, cancel, |method| method != own) else {
+        let matching =
+            |method| self.matching(table::key(&self.hash, cancel, method, cancel.to_tag()).into(), cancel);
+        let Some(found) =
+            Method::KNOWN.into_iter().filter(|method| *method != Method::Cancel).find_map(matching)
+        else {
             return self.receive_new(source, peer, cancel, key);
         };
         if self.is_full(Method::Cancel) {
@@ -191,8 +199,8 @@ impl Layer {
             Source::Flow(_) => 0,
         };
         let record = Record::new(step.next, target, 0, None, self.clock());
-        let method = request.request_method().map_or(0, |method| table::method_id(&self.bytes_hash, method));
-        let slot = self.open(Record { buffer, skeleton, key, exact, method, ..record });
+        let counted = !matches!(request.method(), Method::Bye | Method::Cancel);
+        let slot = self.open(Record { buffer, skeleton, key, exact, counted, ..record });
         self.requests.insert(key.hash(), slot.index);
         if exact != 0 {
             self.exact.insert(exact, slot.index);

@@ -11,7 +11,7 @@
 //! buffer then is the response, to be sent again as it is, until another response cuts it back to its skeleton.
 
 use crate::headers::{Header, Name, To};
-use crate::message::{Message, Method, Status, lex, push_hex, push_number};
+use crate::message::{Message, Method, Status, hex, lex, push_hex, push_number};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -37,8 +37,7 @@ pub(crate) struct Tag(pub(crate) u64);
 impl Tag {
     /// Whether this is how the tag is spelt.
     pub(crate) fn is(self, text: &[u8]) -> bool {
-        let spelt = core::str::from_utf8(text).ok().and_then(|text| u64::from_str_radix(text, 16).ok());
-        text.len() == 16 && spelt == Some(self.0)
+        text.eq_ignore_ascii_case(&hex(self.0))
     }
 }
 

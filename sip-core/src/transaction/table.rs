@@ -4,7 +4,7 @@
 //! are found by, so their keys are hashed under a secret key, and the 128 bits of the hash are the key.
 
 use crate::message::{Message, Method};
-use crate::random::{BytesHash, KeyedHash};
+use crate::random::KeyedHash;
 use hashbrown::HashTable;
 
 /// From the hash of a key to the place of who has it. The keys stand with those who have them, so an entry is 8 bytes; half of
@@ -19,7 +19,12 @@ impl Index {
         self.0.find(spread(half), |entry| entry.0 == half && is(entry.1)).map(|entry| entry.1)
     }
 
-    /// Enters a place; its key is not there yet.
+    /// How many places have this hash.
+    pub(crate) fn count(&self, hash: u64) -> usize {
+        self.0.iter_hash(spread(hash as u32)).filter(|entry| entry.0 == hash as u32).count()
+    }
+
+    /// Enters a place.
     pub(crate) fn insert(&mut self, hash: u64, place: u32) {
         self.0.insert_unique(spread(hash as u32), (hash as u32, place), |entry| spread(entry.0));
     }
@@ -57,33 +62,32 @@ pub(crate) fn rule(request: &Message<'_>) -> Rule {
     }
 }
 
-/// The key of a request, but for its method: an ACK is looked for among INVITEs, a CANCEL among all.
+/// The key of a request as if its method were `method`, and for RFC 2543 its To tag `to_tag`.
 ///
 /// RFC 3261 §17.2.3: branch, sent-by and method. An absent port equals the default one, and hosts compare
 /// without case; branches are tokens and do too. The CSeq number is one more: a client that uses a branch again for another
 /// request is wrong, but to take its request for a copy would lose it.
 ///
-/// By the rules of RFC 2543: Call-ID, From tag, CSeq number, method and the top Via. The Request-URI and the To tag are
-/// compared by the caller, because a URI has no one spelling and the To tag of an ACK is that of our response.
-pub(crate) fn key(hash: &KeyedHash, request: &Message<'_>) -> u128 {
+/// By the rules of RFC 2543: Call-ID, From tag, To tag, CSeq number, method and the top Via. The Request-URI is compared by the
+/// caller, because a URI has no one spelling. All that a peer could vary is in the key, so that it can't fill one place of the table.
+pub(crate) fn key(
+    hash: &KeyedHash,
+    request: &Message<'_>,
+    method: Method<'_>,
+    to_tag: Option<&[u8]>,
+) -> u128 {
     let via = request.via();
     let port = via.port.map_or_else(|| default_port(via.transport), core::num::NonZero::get).to_be_bytes();
     let cseq = request.cseq().number.to_be_bytes();
     let sent_by = [via.host, request.branch().unwrap_or_default()];
+    let method = method.as_bytes();
     match rule(request) {
-        Rule::Branch => hash.hash(&sent_by, &[b"b", &port, &cseq]),
+        Rule::Branch => hash.hash(&sent_by, &[b"b", &port, method, &cseq]),
         Rule::Rfc2543 => {
             let from_tag = request.from_tag().unwrap_or_default();
-            hash.hash(&sent_by, &[b"2543", &port, request.call_id(), from_tag, &cseq])
+            let to_tag = to_tag.unwrap_or_default();
+            hash.hash(&sent_by, &[b"2543", &port, method, request.call_id(), from_tag, to_tag, &cseq])
         }
-    }
-}
-
-/// A method as a small number. Unknown ones are told apart by their hash.
-pub(crate) fn method_id(hash: &BytesHash, method: Method<'_>) -> u32 {
-    match Method::KNOWN.iter().position(|known| *known == method) {
-        Some(known) => known as u32,
-        None => hash.of_parts(&[method.as_bytes()]) as u32 | 1 << 31,
     }
 }
 
@@ -92,12 +96,14 @@ fn default_port(transport: &[u8]) -> u16 {
 }
 
 /// RFC 3261 §8.2.2.2: what a request and its copy by another path have in common; never zero.
-pub(crate) fn merge_key(hash: &BytesHash, request: &Message<'_>) -> u64 {
+pub(crate) fn merge_key(hash: &KeyedHash, request: &Message<'_>) -> u64 {
     let cseq = request.cseq();
-    hash.of_parts(&[
+    let parts = [
+        b"m",
         request.from_tag().unwrap_or_default(),
         request.call_id(),
         &cseq.number.to_be_bytes(),
         cseq.method.as_bytes(),
-    ])
+    ];
+    (hash.hash(&[], &parts) as u64).max(1)
 }
