@@ -1,6 +1,7 @@
 //! Sequences of calls on a whole table, with branches, tags and handles that are alive.
 
 use crate::{PEER, US, source};
+use core::time::Duration;
 use sip_core::framing::StreamBuf;
 use sip_core::message::{Content, Method, Status};
 use sip_core::{
@@ -8,7 +9,6 @@ use sip_core::{
     Output, Overload, ResolveId, SendError, ServerTxn, Target, Ticket, Transport, Txn,
 };
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 /// What has been seen and may still be alive.
 #[derive(Default)]

@@ -1,8 +1,8 @@
 //! Whole worlds, their tape fed by the fuzzer.
 
+use core::time::Duration;
 use sip_core::Transport;
 use sip_core::sim::{Faults, Setup, Tape, Topology, ladder, write_choices};
-use std::time::Duration;
 
 /// The first byte picks topology and transport; the rest is the tape: rates, calls, users, the network, and a hostile peer. Every monitor
 /// watches.

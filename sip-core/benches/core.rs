@@ -3,7 +3,7 @@
 
 mod cases;
 
-use cases::cycles::Cycles;
+use cases::cycles::{Cycle, Cycles};
 use cases::{Sample, echo, respond, route_ready, samples, split};
 use core::hint::black_box;
 use sip_core::Machine;
@@ -23,7 +23,7 @@ fn main() {
         }
     }
 
-    let cycles: [(&str, fn(&mut Cycles)); 4] = [
+    let cycles: [(&str, Cycle); 4] = [
         ("nist: OPTIONS, 200, Terminated", Cycles::nist),
         ("ict: INVITE, 180, 200, Terminated", Cycles::ict),
         ("ist: INVITE, 180, 486, ACK, Terminated", Cycles::refused),

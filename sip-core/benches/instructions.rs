@@ -5,7 +5,7 @@
 
 mod cases;
 
-use cases::cycles::Cycles;
+use cases::cycles::{Cycle, Cycles};
 use cases::{Sample, echo, respond, route_ready, samples, split};
 use core::hint::black_box;
 use sip_core::message::Request;
@@ -90,7 +90,7 @@ fn cases() -> Vec<(String, Box<dyn Fn()>)> {
             cases.push((format!("echo {name}"), Box::new(move || echo(&again, &mut out.borrow_mut()))));
         }
     }
-    let cycles: [(&str, fn(&mut Cycles)); 3] =
+    let cycles: [(&str, Cycle); 3] =
         [("nist", Cycles::nist), ("ict", Cycles::ict), ("ist, refused", Cycles::refused)];
     for (name, cycle) in cycles {
         let bench = core::cell::RefCell::new(None);

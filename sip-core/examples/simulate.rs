@@ -3,6 +3,7 @@
 #[path = "support/pcap.rs"]
 mod pcap;
 
+use core::time::Duration;
 use sip_core::Transport;
 use sip_core::sim::{
     Faults, Report, Script, Setup, Tape, Topology, all_faults, ladder, mermaid, read_choices, shrink, svg,
@@ -10,7 +11,6 @@ use sip_core::sim::{
 };
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 const HELP: &str = "simulate [--seed N | --seeds A..B | --replay CHOICES] [--calls N] …
 
@@ -40,7 +40,7 @@ struct Options {
     setup: Setup,
     chaos: bool,
     exhaustive: bool,
-    seeds: std::ops::RangeInclusive<u64>,
+    seeds: core::ops::RangeInclusive<u64>,
     replay: Option<String>,
     ladder: Option<String>,
     pcap: Option<String>,
@@ -328,7 +328,7 @@ fn exhaustive(options: &Options) -> ExitCode {
 }
 
 /// Draws and writes what was asked for.
-fn show(options: &Options, report: &Report) -> Result<(), Box<dyn std::error::Error>> {
+fn show(options: &Options, report: &Report) -> Result<(), Box<dyn core::error::Error>> {
     let names = options.names();
     match options.ladder.as_deref() {
         Some("text") => print!("{}", ladder(&report.trace, &names)),

@@ -3,12 +3,16 @@
 //!
 //! A model is two transaction machines (four where a CANCEL races), the messages that are under way, as a set that never shrinks, and the
 //! timers that run. Retransmissions are bounded.
+#![expect(
+    clippy::disallowed_types,
+    reason = "states are looked up, and numbered in the order in which they are found"
+)]
 
+use core::fmt::Debug;
+use core::hash::Hash;
 use sip_core::Reliability::Unreliable;
 use sip_core::transaction::{Action, Report, Send, Timer, ict, ist, nict, nist};
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::fmt::Debug;
-use std::hash::Hash;
 
 /// How often a timer that repeats may fire.
 const REPEATS: u8 = 3;
@@ -48,7 +52,7 @@ fn explore<M: Model>(start: M) -> usize {
     let mut ends = vec![false; before.len()];
     let mut queue = over;
     while let Some(at) = queue.pop() {
-        if !std::mem::replace(&mut ends[at], true) {
+        if !core::mem::replace(&mut ends[at], true) {
             queue.extend(&before[at]);
         }
     }

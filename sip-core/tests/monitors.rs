@@ -1,11 +1,11 @@
 //! Each monitor bites: a machine with one deliberate fault, put around a sound one, is caught by the invariant that is for it.
 
+use core::net::SocketAddr;
+use core::time::Duration;
 use sip_core::sim::{Act, Faults, Node, Note, Report, Script, Setup, Tape, Wrap};
 use sip_core::{
     Cause, Destination, FlowId, Instant, ResolveId, SendError, Source, Stats, Target, Ticket, Transmit,
 };
-use std::net::SocketAddr;
-use std::time::Duration;
 
 /// What is wrong with a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 #[path = "../examples/support/pcap.rs"]
 mod pcap;
 
+use core::time::Duration;
 use sip_core::sim::{
     Faults, Question, Report, Script, Setup, Tape, Topology, Violation, all_faults, ladder, quote,
     read_choices, replay, shrink, write_choices,
@@ -12,7 +13,6 @@ use sip_core::sim::{
 use sip_core::transaction::Timers;
 use sip_core::{Config, Endpoint, Limits, Transport};
 use std::path::Path;
-use std::time::Duration;
 
 const TOPOLOGIES: [Topology; 3] = [Topology::Direct, Topology::Relay, Topology::Fork];
 

@@ -12,6 +12,9 @@ const PEER: &str = "192.0.2.2:5060";
 /// Timer J, L, M and B: how long most transactions stay.
 const LIFE: Duration = Duration::from_secs(32);
 
+/// One kind of transaction.
+pub(crate) type Cycle = fn(&mut Cycles);
+
 /// An endpoint, its clock, and the messages of its peer, written over for each new transaction.
 pub(crate) struct Cycles {
     pub(crate) endpoint: Endpoint,
@@ -188,7 +191,7 @@ impl Cycles {
     }
 
     /// A transaction to its end, alone.
-    pub(crate) fn alone(&mut self, cycle: fn(&mut Self)) {
+    pub(crate) fn alone(&mut self, cycle: Cycle) {
         cycle(self);
         self.finish();
     }

@@ -1,23 +1,23 @@
 //! The messages of a run as packets, for tshark, sngrep and Wireshark.
 
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 use etherparse::PacketBuilder;
 use pcap_file::DataLink;
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 use sip_core::sim::{Trace, What};
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
 /// Writes all messages that were sent, each when it was sent, as IPv4 packets without a link layer. A message of a connection has the
 /// sequence numbers that it would have.
 ///
 /// # Errors
 /// The file can't be written.
-pub(crate) fn write(path: &Path, trace: &Trace) -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) fn write(path: &Path, trace: &Trace) -> Result<(), Box<dyn core::error::Error>> {
     let header = PcapHeader { datalink: DataLink::RAW, ..PcapHeader::default() };
     let mut writer = PcapWriter::with_header(std::fs::File::create(path)?, header)?;
-    let mut sequence: HashMap<(u32, SocketAddr), u32> = HashMap::new();
+    let mut sequence: BTreeMap<(u32, SocketAddr), u32> = BTreeMap::new();
     for entry in trace.entries() {
         let What::Sent { packet } = entry.what else { continue };
         let Some(packet) = trace.packet(packet) else { continue };

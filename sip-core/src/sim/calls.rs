@@ -65,7 +65,9 @@ pub struct Setup {
 
 /// Something of one's own around a node: what it sends and says can be changed on the way.
 #[derive(Clone)]
-pub struct Wrap(Rc<dyn Fn(usize, Box<dyn Node>) -> Box<dyn Node>>);
+pub struct Wrap(Rc<Wrapping>);
+
+type Wrapping = dyn Fn(usize, Box<dyn Node>) -> Box<dyn Node>;
 
 impl Wrap {
     /// Made of a function.

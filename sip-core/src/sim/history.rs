@@ -709,7 +709,8 @@ impl Histories {
         let before = self.last.insert((node, key), gist);
         let same_tag =
             gist.status == 100 || before.is_none_or(|before| before.status == 100 || before.to == gist.to);
-        if !(copies && tagged && same_tag) && !history.fuzzy {
+        let repeats = copies && tagged && same_tag;
+        if !repeats && !history.fuzzy {
             return broken(
                 "I21",
                 node,

@@ -87,7 +87,7 @@ impl Conn {
 pub(super) struct Connections(Vec<Conn>);
 
 impl Connections {
-    pub(super) const fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.0.len()
     }
 

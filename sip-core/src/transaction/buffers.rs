@@ -44,7 +44,7 @@ fn class_for(length: usize) -> usize {
 
 /// The size of the buffers of a class; of the last one: more than this.
 const fn size_of_class(class: usize) -> usize {
-    if class < STEPS { (class + 1) * STEP } else { STEP * STEPS << (class + 1 - STEPS) }
+    if class < STEPS { (class + 1) * STEP } else { (STEP * STEPS) << (class + 1 - STEPS) }
 }
 
 impl Buffers {

@@ -75,10 +75,9 @@ impl Layer {
         }
         let whole = self.buffers.whole(record.buffer);
         let untagged = record.skeleton.to_tag(whole).is_none();
-        if request.request_method() == Some(Method::Ack) && untagged {
-            if !request.to_tag().is_some_and(|tag| Tag(record.secret).is(tag)) {
-                return false;
-            }
+        let for_ours = || request.to_tag().is_some_and(|tag| Tag(record.secret).is(tag));
+        if request.request_method() == Some(Method::Ack) && untagged && !for_ours() {
+            return false;
         }
         let kept = record.skeleton.uri(whole);
         match (Uri::parse(kept), Uri::parse(request.request_uri())) {

@@ -32,7 +32,7 @@ struct Oracle {
     on: Reliability,
     /// The timer that repeats or answers, and the one that ends: when, and how long it ran.
     slots: [Option<(Timer, Instant)>; 2],
-    interval: std::time::Duration,
+    interval: core::time::Duration,
     aborted: bool,
     /// What was expected to be sent, and to be told.
     sends: Vec<Send>,
@@ -146,7 +146,7 @@ fn done<S>(step: Step<S>, wrap: fn(S) -> State) -> Option<Done> {
 }
 
 /// The step of whichever machine it is; `None`: it has no such event.
-fn next(state: State, heard: Heard, on: Reliability, age: std::time::Duration) -> Option<Done> {
+fn next(state: State, heard: Heard, on: Reliability, age: core::time::Duration) -> Option<Done> {
     match state {
         State::Ict(state) => {
             use ict::Event as E;
@@ -190,7 +190,7 @@ fn next(state: State, heard: Heard, on: Reliability, age: std::time::Duration) -
         }
         State::Nist(state) => {
             use nist::Event as E;
-            let due = age >= std::time::Duration::from_millis(3_500);
+            let due = age >= core::time::Duration::from_millis(3_500);
             let event = match heard {
                 Heard::Request => E::Request,
                 Heard::Answer(100) => E::Trying { due },
@@ -326,7 +326,7 @@ pub(crate) fn walk(
         state: start.0,
         on,
         slots: [None; 2],
-        interval: std::time::Duration::ZERO,
+        interval: core::time::Duration::ZERO,
         aborted: false,
         sends: Vec::new(),
         told: Vec::new(),
@@ -348,9 +348,9 @@ pub(crate) fn walk(
             None => {
                 // Time: to the next deadline, a little before it, or anywhere.
                 let deadline = subject.endpoint.deadline().unwrap_or(now);
-                let early = std::time::Duration::from_micros(u64::from(choose(3)));
+                let early = core::time::Duration::from_micros(u64::from(choose(3)));
                 let at = match choose(4) {
-                    0 => now + std::time::Duration::from_millis(u64::from(choose(2_000))),
+                    0 => now + core::time::Duration::from_millis(u64::from(choose(2_000))),
                     1 => deadline + early,
                     _ => deadline,
                 };
@@ -522,7 +522,7 @@ fn compare(
     cancel: &mut Option<Instant>,
     place: &str,
 ) {
-    let (sent, expected) = (std::mem::take(&mut subject.sent), std::mem::take(&mut oracle.sends));
+    let (sent, expected) = (core::mem::take(&mut subject.sent), core::mem::take(&mut oracle.sends));
     assert_eq!(sent.len(), expected.len(), "{place}: sent {sent:?}, expected {expected:?}");
     for (first, what) in sent.iter().zip(&expected) {
         let fits = match what {
@@ -540,7 +540,7 @@ fn compare(
     }
     let over = is_over(oracle.state);
     let (mut wanted, mut cause) = (Vec::new(), Cause::Completed);
-    for report in std::mem::take(&mut oracle.told) {
+    for report in core::mem::take(&mut oracle.told) {
         match report {
             Report::Request => wanted.push("request"),
             Report::Ack => wanted.push("ack"),
@@ -554,7 +554,7 @@ fn compare(
         }
     }
     let (end, told): (Vec<_>, Vec<_>) =
-        std::mem::take(&mut subject.told).into_iter().partition(|told| told.starts_with("end "));
+        core::mem::take(&mut subject.told).into_iter().partition(|told| told.starts_with("end "));
     let mut told: Vec<_> = told.iter().map(|told| told.split(' ').next().unwrap()).collect();
     told.sort_unstable();
     wanted.sort_unstable();
@@ -635,7 +635,7 @@ pub(crate) fn all_pairs(kind: Kind, on: Reliability) -> BTreeSet<String> {
     let mut pairs = BTreeMap::new();
     for state in states {
         for input in &inputs {
-            let age = std::time::Duration::from_secs(10);
+            let age = core::time::Duration::from_secs(10);
             let Some((next, actions)) = next(state, *input, on, age) else { continue };
             if (next, actions.as_slice()) != (state, &[][..]) && !actions.contains(&Action::Refuse) {
                 pairs.insert(format!("{on:?} {state:?} {}", name(*input)), ());
