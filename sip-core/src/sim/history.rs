@@ -752,7 +752,10 @@ impl Histories {
             None => self.timers.t1,
             Some((last, interval, before)) => {
                 let took = entry.local.since(*last);
-                if took < *interval || took > *interval + late.saturating_sub(*before) {
+                let late = late.saturating_sub(*before);
+                let fits = |interval: Duration| took >= interval && took <= interval + late;
+                // A provisional response to it, forged or not, slows it down to T2.
+                if !fits(*interval) && !fits(self.timers.t2) {
                     let what =
                         alloc::format!("a CANCEL was sent again after {took:?} in place of {interval:?}");
                     return broken("I6", entry.node, what);
