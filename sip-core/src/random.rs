@@ -91,22 +91,37 @@ struct Gather {
 
 impl Gather {
     fn write(&mut self, part: &[u8], lower: bool) {
+        let length = (part.len() as u32).to_le_bytes();
+        // Nearly always part and length fit behind what is there.
+        let end = self.length + part.len();
+        if let Some((place, behind)) = self
+            .bytes
+            .get_mut(self.length..)
+            .and_then(|rest| rest.split_at_mut_checked(part.len()))
+            .and_then(|(place, rest)| Some((place, rest.first_chunk_mut::<4>()?)))
+        {
+            place.copy_from_slice(part);
+            if lower {
+                place.make_ascii_lowercase();
+            }
+            *behind = length;
+            self.length = end + length.len();
+            return;
+        }
         for chunk in part.chunks(self.bytes.len()) {
             self.push(chunk, lower);
         }
-        self.push(&(part.len() as u32).to_le_bytes(), false);
+        self.push(&length, false);
     }
 
     fn push(&mut self, chunk: &[u8], lower: bool) {
-        if self.bytes.len() - self.length < chunk.len() {
-            self.flush();
-        }
-        if let Some(place) = self.bytes.get_mut(self.length..self.length + chunk.len()) {
+        self.flush();
+        if let Some(place) = self.bytes.get_mut(..chunk.len()) {
             place.copy_from_slice(chunk);
             if lower {
                 place.make_ascii_lowercase();
             }
-            self.length += chunk.len();
+            self.length = chunk.len();
         }
     }
 

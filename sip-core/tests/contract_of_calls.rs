@@ -266,3 +266,23 @@ proptest! {
         }
     }
 }
+
+/// What is left of a call that is over (here its BYE, which is never answered) must not touch the call that lives in its place.
+#[test]
+fn the_end_of_a_call_leaves_the_next_one_alone() {
+    let ops = [
+        Op::Incoming { kind: 63, call: 0, tag: 0, cseq: 0 },
+        Op::Command { kind: 172, slot: 0, generation: 0 },
+        Op::Advance { millis: 32_000 },
+        Op::Incoming { kind: 42, call: 0, tag: 1, cseq: 0 },
+        Op::Command { kind: 208, slot: 0, generation: 1 },
+    ];
+    let (log, mut driven) = record(&ops);
+    let mut now = log.last().map_or(Instant::ZERO, |(now, _)| *now);
+    while let Some(deadline) = driven.agent.deadline() {
+        now = now.max(deadline);
+        driven.agent.advance(now);
+        driven.drain(usize::MAX);
+    }
+    assert!(driven.agent.is_idle(), "{:?}", driven.agent.stats());
+}

@@ -67,7 +67,7 @@ pub use token::{Allow, CallId, InReplyTo, Priority, ProxyRequire, Require, Suppo
 pub use via::Via;
 pub use warning::Warning;
 
-pub(crate) use received::stamped_via;
+pub(crate) use received::{Asks, stamped_via};
 
 use crate::message::lex::{self, Lexed};
 use crate::message::{Error, ErrorKind};

@@ -76,7 +76,6 @@ impl<'a> Params<'a> {
     /// Which of these parameters there are.
     pub(crate) fn have<const N: usize>(&self, names: [&str; N]) -> [bool; N] {
         let mut found = [false; N];
-        // Most have a branch and nothing else; a name can't be where its length isn't.
         for (name, _) in self.iter() {
             for (wanted, found) in names.iter().zip(&mut found) {
                 *found |= name.len() == wanted.len() && name.eq_ignore_ascii_case(wanted.as_bytes());

@@ -5,14 +5,30 @@ use crate::message::push_number;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
+/// What a Via asks of who answers.
+#[derive(Clone, Copy)]
+pub(crate) struct Asks {
+    pub(crate) rport: bool,
+    pub(crate) maddr: bool,
+    /// Somebody before wrote `received`, which is ours to write.
+    received: bool,
+}
+
+impl Asks {
+    pub(crate) fn of(via: &Via<'_>) -> Self {
+        let [rport, maddr, received] = via.params.have(["rport", "maddr", "received"]);
+        Self { rport, maddr, received }
+    }
+}
+
 /// Appends the value of the top Via as this side hands it back: with `received` where the source differs from sent-by or
 /// `rport` asks for it, and with `rport` filled. `value` is the whole field; what stands behind the first element of its
 /// comma list is copied.
-pub(crate) fn stamped_via(out: &mut Vec<u8>, value: &[u8], via: &Via<'_>, source: SocketAddr) {
+pub(crate) fn stamped_via(out: &mut Vec<u8>, value: &[u8], via: &Via<'_>, asks: Asks, source: SocketAddr) {
     // A socket for both families shows IPv4 addresses inside IPv6 ones.
     let ip = source.ip().to_canonical();
-    let [rport, received] = via.params.have(["rport", "received"]);
-    let differs = crate::uri::ip(via.host) != Some(ip);
+    let Asks { rport, received, .. } = asks;
+    let differs = !is_spelt(ip, via.host) && crate::uri::ip(via.host) != Some(ip);
     if !(rport || received || differs) {
         return out.extend_from_slice(value);
     }
@@ -34,6 +50,27 @@ pub(crate) fn stamped_via(out: &mut Vec<u8>, value: &[u8], via: &Via<'_>, source
         push_number(out, u64::from(source.port()));
     }
     out.extend_from_slice(behind);
+}
+
+/// Whether an IPv4 address is written so: cheaper to see than to read.
+fn is_spelt(ip: IpAddr, host: &[u8]) -> bool {
+    let IpAddr::V4(v4) = ip else { return false };
+    let (mut rest, octets) = (host, v4.octets());
+    for (at, octet) in octets.into_iter().enumerate() {
+        if at > 0 {
+            let [b'.', behind @ ..] = rest else { return false };
+            rest = behind;
+        }
+        let digits = [octet / 100, octet / 10 % 10, octet % 10].map(|digit| b'0' + digit);
+        let digits = match octet {
+            100.. => digits.get(..),
+            10.. => digits.get(1..),
+            _ => digits.get(2..),
+        };
+        let Some(behind) = digits.and_then(|digits| rest.strip_prefix(digits)) else { return false };
+        rest = behind;
+    }
+    rest.is_empty()
 }
 
 /// What stands before and behind the parameters.

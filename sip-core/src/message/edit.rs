@@ -3,7 +3,7 @@
 use super::index::{Line, MAX_LINE, MAX_MESSAGE, Start, offset_in};
 use super::view::Message;
 use super::{Error, ErrorKind, lex, push_number};
-use crate::headers::{Address, CSeq, Header, Name, RecordRoute, Route, Via, stamped_via};
+use crate::headers::{Address, Asks, CSeq, Header, Name, RecordRoute, Route, Via, stamped_via};
 use crate::uri::{SipUri, Uri};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -106,7 +106,9 @@ impl Edit<'_> {
         let at = self.first("Via")?;
         let old: SmallVec<[u8; 512]> = self.value(at).into();
         match Via::list(&old).next() {
-            Some(Ok(via)) => self.splice(self.range(at), |out| stamped_via(out, &old, &via, source)),
+            Some(Ok(via)) => {
+                self.splice(self.range(at), |out| stamped_via(out, &old, &via, Asks::of(&via), source))
+            }
             _ => Err(self.fault(at)),
         }
     }

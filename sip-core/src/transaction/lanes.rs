@@ -64,9 +64,14 @@ struct Lane {
 impl Lanes {
     /// Arms a timer; if it is armed already, it is armed anew.
     pub(crate) fn arm(&mut self, timer: u32, now: Instant, delay: Duration) {
-        self.disarm(timer);
-        while self.nodes.len() <= timer as usize {
-            self.nodes.push(Node::IDLE);
+        match self.nodes.get(timer) {
+            Some(node) if node.place() == IDLE => {}
+            Some(_) => self.disarm(timer),
+            None => {
+                while self.nodes.len() <= timer as usize {
+                    self.nodes.push(Node::IDLE);
+                }
+            }
         }
         let due = now + delay;
         match self.lane(micros(delay)) {

@@ -8,7 +8,7 @@ use super::{State, ist, nist};
 use crate::config::Overload;
 use crate::endpoint::{Destination, Misuse, Source, Txn};
 use crate::handle::{Key, ServerTxn};
-use crate::headers::Name;
+use crate::headers::{Asks, Name};
 use crate::message::{Content, ErrorKind, Malformed, Message, Method, Status, Writer};
 use crate::transport::{Reliability, Target, reply_address};
 use crate::uri::Uri;
@@ -177,15 +177,16 @@ impl Layer {
             nist::start(on).map(State::Nist)
         };
         let via = request.via();
+        let asks = Asks::of(&via);
         let target =
-            Target { transport: peer.transport, addr: reply_address(&via, peer.transport, peer.addr) };
+            Target { transport: peer.transport, addr: reply_address(&via, asks, peer.transport, peer.addr) };
         let uri = match table::rule(request) {
             Rule::Branch => b"",
             Rule::Rfc2543 => request.request_uri(),
         };
         let mut text = core::mem::take(&mut self.scratch);
         text.clear();
-        let skeleton = Skeleton::write(&mut text, request, peer.addr, uri);
+        let skeleton = Skeleton::write(&mut text, request, asks, peer.addr, uri);
         // Room for a response without a body.
         let buffer = self.buffers.take(skeleton.room(TAIL));
         self.buffers.write(buffer, |out| {
@@ -330,8 +331,9 @@ impl Layer {
     ) {
         let Some(peer) = self.peer(source) else { return };
         let via = request.via();
+        let asks = Asks::of(&via);
         let target =
-            Target { transport: peer.transport, addr: reply_address(&via, peer.transport, peer.addr) };
+            Target { transport: peer.transport, addr: reply_address(&via, asks, peer.transport, peer.addr) };
         // The same tag for the same request.
         let tag = Tag(self.hash.of(&[request.call_id(), request.branch().unwrap_or_default()]) as u64);
         let mut tail = core::mem::take(&mut self.scratch);
@@ -341,7 +343,7 @@ impl Layer {
         writer.finish(&Content::NONE);
         let buffer = self.buffers.take(request.as_bytes().len() + TAIL);
         self.buffers.write(buffer, |out| {
-            let skeleton = Skeleton::write(out, request, peer.addr, b"");
+            let skeleton = Skeleton::write(out, request, asks, peer.addr, b"");
             skeleton.respond(out, status, tag, Duration::ZERO, &tail)
         });
         self.scratch = tail;

@@ -77,16 +77,20 @@ pub(crate) fn key(
     to_tag: Option<&[u8]>,
 ) -> u128 {
     let via = request.via();
-    let port = via.port.map_or_else(|| default_port(via.transport), core::num::NonZero::get).to_be_bytes();
-    let cseq = request.cseq().number.to_be_bytes();
+    let port = via.port.map_or_else(|| default_port(via.transport), core::num::NonZero::get);
+    // Rule, port and number in one.
+    let numbers = |rule: u8| {
+        let ([p, q], [a, b, c, d]) = (port.to_be_bytes(), request.cseq().number.to_be_bytes());
+        [rule, p, q, a, b, c, d]
+    };
     let sent_by = [via.host, request.branch().unwrap_or_default()];
     let method = method.as_bytes();
     match rule(request) {
-        Rule::Branch => hash.hash(&sent_by, &[b"b", &port, method, &cseq]),
+        Rule::Branch => hash.hash(&sent_by, &[&numbers(b'b'), method]),
         Rule::Rfc2543 => {
             let from_tag = request.from_tag().unwrap_or_default();
             let to_tag = to_tag.unwrap_or_default();
-            hash.hash(&sent_by, &[b"2543", &port, method, request.call_id(), from_tag, to_tag, &cseq])
+            hash.hash(&sent_by, &[&numbers(b'2'), method, request.call_id(), from_tag, to_tag])
         }
     }
 }
@@ -98,12 +102,7 @@ fn default_port(transport: &[u8]) -> u16 {
 /// RFC 3261 §8.2.2.2: what a request and its copy by another path have in common; never zero.
 pub(crate) fn merge_key(hash: &KeyedHash, request: &Message<'_>) -> u64 {
     let cseq = request.cseq();
-    let parts = [
-        b"m",
-        request.from_tag().unwrap_or_default(),
-        request.call_id(),
-        &cseq.number.to_be_bytes(),
-        cseq.method.as_bytes(),
-    ];
-    (hash.hash(&[], &parts) as u64).max(1)
+    let from_tag = request.from_tag().unwrap_or_default();
+    let parts = [from_tag, request.call_id(), &cseq.number.to_be_bytes(), cseq.method.as_bytes()];
+    (hash.of(&parts) as u64).max(1)
 }

@@ -1,7 +1,7 @@
 //! How a response finds back (RFC 3261 §18.2, RFC 3581 §4).
 
 use super::{Reliability, Transport};
-use crate::headers::Via;
+use crate::headers::{Asks, Via};
 use core::net::{IpAddr, SocketAddr};
 use core::num::NonZero;
 
@@ -10,18 +10,22 @@ use core::num::NonZero;
 /// Over datagrams: to `maddr`, else to the source at `rport`, else to the source at the port of sent-by. Over a
 /// connection this is where a new one leads when the old one is gone: to the source at the port of sent-by.
 /// A `maddr` that is a name, a broadcast, multicast or unspecified address is not followed: one request must not become many.
-pub(crate) fn reply_address(via: &Via<'_>, transport: Transport, source: SocketAddr) -> SocketAddr {
+pub(crate) fn reply_address(
+    via: &Via<'_>,
+    asks: Asks,
+    transport: Transport,
+    source: SocketAddr,
+) -> SocketAddr {
     let port = via.port.map_or(transport.default_port(), NonZero::get);
     if transport.reliability() == Reliability::Reliable {
         return SocketAddr::new(source.ip(), port);
     }
-    let [rport, maddr] = via.params.have(["rport", "maddr"]);
-    if maddr {
+    if asks.maddr {
         if let Some(maddr) = via.params.get("maddr").and_then(crate::uri::ip).filter(is_followed) {
             return SocketAddr::new(maddr, port);
         }
     }
-    if rport { source } else { SocketAddr::new(source.ip(), port) }
+    if asks.rport { source } else { SocketAddr::new(source.ip(), port) }
 }
 
 fn is_followed(ip: &IpAddr) -> bool {
@@ -43,8 +47,9 @@ mod tests {
         let via = Via::list(value.as_bytes()).next().unwrap().unwrap();
         let source = source.parse().unwrap();
         let mut out = Vec::new();
-        stamped_via(&mut out, value.as_bytes(), &via, source);
-        (std::string::String::from_utf8(out).unwrap(), reply_address(&via, Transport::Udp, source))
+        let asks = Asks::of(&via);
+        stamped_via(&mut out, value.as_bytes(), &via, asks, source);
+        (std::string::String::from_utf8(out).unwrap(), reply_address(&via, asks, Transport::Udp, source))
     }
 
     #[test]

@@ -61,9 +61,10 @@ impl UserAgent {
 
     /// Ends a session for its user.
     pub(super) fn end_session(&mut self, key: Key, reason: Reason) {
+        // A stale key has no say over the timers of who lives in its place now.
+        let Some(session) = self.sessions.get_mut(key) else { return };
         self.session_timers.disarm(key.index * 2);
         self.session_timers.disarm(key.index * 2 + 1);
-        let Some(session) = self.sessions.get_mut(key) else { return };
         if session.phase == Phase::Over {
             return;
         }
