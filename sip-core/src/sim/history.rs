@@ -857,8 +857,11 @@ impl Histories {
             return;
         }
         // RFC 3261 §18.1.2: a response whose sent-by is not ours is for nobody, whatever its branch.
-        let foreign =
-            |history: &&mut History| history.request.is_some_and(|request| request.sent_by != gist.sent_by);
+        let foreign = |history: &&mut History| {
+            history
+                .request
+                .is_some_and(|request| (request.sent_by, request.transport) != (gist.sent_by, gist.transport))
+        };
         let of_key = alive.filter(|_| !gist.is_request()).and_then(|key| self.open.get_mut(&(node, key)));
         if of_key.filter(foreign).is_some() {
             self.stray.insert(node, entry.number);

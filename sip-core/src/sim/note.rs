@@ -66,6 +66,8 @@ pub struct Gist {
     pub via: u64,
     /// The sent-by of the top Via: host without case, and port or the default one.
     pub sent_by: u64,
+    /// The transport of the top Via, without case.
+    pub transport: u64,
     /// All Vias behind the top one.
     pub vias: u64,
     /// Call-ID.
@@ -101,6 +103,7 @@ impl Gist {
             cseq: cseq.number,
             branch: lower(message.branch().unwrap_or_default()),
             via: stamped(&via),
+            transport: lower(via.transport),
             sent_by: lower(via.host) ^ u64::from(via.port.map_or(5060, core::num::NonZero::get)),
             vias: hash(core::iter::once(behind).chain(rest)),
             call: hash([message.call_id()]),
