@@ -2,7 +2,8 @@
 
 use alloc::vec::Vec;
 
-const PAGE: usize = 256;
+/// Large enough that the list of pages stays in the first cache, with a million entries too.
+const PAGE: usize = 2_048;
 
 /// Entries in pages of [`PAGE`].
 pub(crate) struct Paged<T>(Vec<Vec<T>>);
@@ -60,12 +61,12 @@ mod tests {
     #[test]
     fn entries_stay_where_they_are() {
         let mut paged = Paged::new();
-        for number in 0..1_000_u32 {
+        for number in 0..10_000_u32 {
             assert_eq!(paged.push(number), number);
         }
-        assert_eq!(paged.len(), 1_000);
-        assert_eq!((paged.get(0), paged.get(999), paged.get(1_000)), (Some(&0), Some(&999), None));
-        *paged.get_mut(256).unwrap() = 7;
-        assert_eq!(paged.iter().map(|number| u64::from(*number)).sum::<u64>(), 499_500 - 256 + 7);
+        assert_eq!(paged.len(), 10_000);
+        assert_eq!((paged.get(0), paged.get(9_999), paged.get(10_000)), (Some(&0), Some(&9_999), None));
+        *paged.get_mut(2_048).unwrap() = 7;
+        assert_eq!(paged.iter().map(|number| u64::from(*number)).sum::<u64>(), 49_995_000 - 2_048 + 7);
     }
 }

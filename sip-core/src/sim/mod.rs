@@ -20,6 +20,50 @@
 //! assert_eq!(report.digest, setup.run(Tape::list(&report.choices)).digest);
 //! ```
 //!
+//! # Machines of your own
+//!
+//! ```
+//! use sip_core::message::{Content, Method, Status};
+//! use sip_core::sim::{Actor, Faults, Hand, Host, Node, Tape, World, ladder, monitors};
+//! use sip_core::{Config, Endpoint, Event, Instant, NewRequest};
+//!
+//! /// Sends one OPTIONS, or none, and answers all.
+//! struct Ping(bool);
+//!
+//! impl Actor for Ping {
+//!     fn event(&mut self, _: Instant, hand: &mut Hand<'_>, event: Event<'_>) {
+//!         if let Event::Request { txn, .. } = event {
+//!             hand.respond(txn, Status::OK, &Content::NONE);
+//!         }
+//!     }
+//!     fn deadline(&self) -> Option<Instant> {
+//!         self.0.then_some(Instant::ZERO)
+//!     }
+//!     fn advance(&mut self, _: Instant, hand: &mut Hand<'_>) {
+//!         self.0 = false; // the deadline moves on
+//!         let ping = NewRequest::new(Method::Options, "sip:10.0.0.1", "<sip:a@x>;tag=1", "<sip:b@x>", 1);
+//!         hand.request(&ping).unwrap();
+//!     }
+//! }
+//!
+//! let mut world = World::new(Tape::seed(1), Faults { loss: 5_000, ..Faults::NONE });
+//! world.keep_trace(); // without it there is nothing to draw
+//! for (number, pings) in [(1, false), (2, true)] {
+//!     let addr = format!("10.0.0.{number}:5060").parse().unwrap();
+//!     // Called once, and again after each crash.
+//!     world.add(addr, move |_| -> Box<dyn Node> {
+//!         Box::new(Host::new(Endpoint::new(Config::new([number; 32])), addr, Ping(pings)))
+//!     });
+//! }
+//! let config = Config::new([0; 32]);
+//! for monitor in monitors(&config.timers, config.limits.transactions) {
+//!     world.watch(monitor);
+//! }
+//! world.run();
+//! assert!(world.violations().is_empty());
+//! print!("{}", ladder(world.trace(), &["bob", "alice"]));
+//! ```
+//!
 //! # What to use it for
 //!
 //! * **Your own transaction user**: implement [`Actor`], put it into a [`Host`], and add that to a world.
