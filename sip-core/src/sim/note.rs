@@ -60,7 +60,7 @@ pub struct Gist {
     pub verb: Verb,
     /// The CSeq number.
     pub cseq: u32,
-    /// The branch of the top Via, without case.
+    /// The branch of the top Via, without case; by RFC 2543 with Call-ID and From tag.
     pub branch: u64,
     /// The whole top Via, without case and but for `received` and `rport`.
     pub via: u64,
@@ -97,11 +97,18 @@ impl Gist {
         let first = rest.next().unwrap_or_default();
         let behind = memchr::memchr(b',', first).and_then(|at| first.get(at..)).unwrap_or_default();
         let cseq = message.cseq();
+        // Without the cookie a branch names nothing: RFC 2543 goes by Call-ID and From.
+        let branch = match message.branch().unwrap_or_default() {
+            named if named.get(..7).is_some_and(|cookie| cookie.eq_ignore_ascii_case(b"z9hG4bK")) => {
+                lower(named)
+            }
+            other => lower(other) ^ hash([message.call_id()]) ^ hash(message.from_tag()).rotate_left(1),
+        };
         Self {
             status: if message.is_request() { 0 } else { message.status_code() },
             verb: cseq.method.into(),
             cseq: cseq.number,
-            branch: lower(message.branch().unwrap_or_default()),
+            branch,
             via: stamped(&via),
             transport: lower(via.transport),
             sent_by: lower(via.host) ^ u64::from(via.port.map_or(5060, core::num::NonZero::get)),
