@@ -697,7 +697,8 @@ impl Histories {
         let Some(key) = self.servers.get(&at).copied() else { return Ok(()) };
         let Some(history) = self.open.get_mut(&(node, key)) else {
             // Over: what is sent now must answer something that has just come, or has waited for its connection.
-            if !caused && packet.conn.is_none() {
+            // The answer to a CANCEL comes before what its user does about it, and is noted after.
+            if !caused && packet.conn.is_none() && gist.verb != Verb::Cancel {
                 return broken("I7", node, alloc::format!("a {} was sent after the end", gist.status));
             }
             return Ok(());
