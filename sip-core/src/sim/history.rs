@@ -625,6 +625,8 @@ impl Histories {
                 let conn = self.arrived.get(&node).and_then(|(_, conn)| *conn);
                 if let Some(history) = self.open.get_mut(&(node, key)) {
                     (history.conn, history.reliable) = (conn, conn.is_some());
+                    // By RFC 2543 To tag and Request-URI count too, which responses do not tell.
+                    history.fuzzy = !gist.named;
                 }
                 self.servers.insert(at, key);
             }

@@ -64,6 +64,8 @@ pub struct Gist {
     pub branch: u64,
     /// The whole top Via, without case and but for `received` and `rport`.
     pub via: u64,
+    /// Whether the branch has the magic cookie, and names the transaction.
+    pub named: bool,
     /// The sent-by of the top Via: host without case, and port or the default one.
     pub sent_by: u64,
     /// The transport of the top Via, without case.
@@ -98,10 +100,10 @@ impl Gist {
         let behind = memchr::memchr(b',', first).and_then(|at| first.get(at..)).unwrap_or_default();
         let cseq = message.cseq();
         // Without the cookie a branch names nothing: RFC 2543 goes by Call-ID and From.
-        let branch = match message.branch().unwrap_or_default() {
-            named if named.get(..7).is_some_and(|cookie| cookie.eq_ignore_ascii_case(b"z9hG4bK")) => {
-                lower(named)
-            }
+        let branch = message.branch().unwrap_or_default();
+        let named = branch.get(..7).is_some_and(|cookie| cookie.eq_ignore_ascii_case(b"z9hG4bK"));
+        let branch = match branch {
+            branch if named => lower(branch),
             other => lower(other) ^ hash([message.call_id()]) ^ hash(message.from_tag()).rotate_left(1),
         };
         Self {
@@ -109,6 +111,7 @@ impl Gist {
             verb: cseq.method.into(),
             cseq: cseq.number,
             branch,
+            named,
             via: stamped(&via),
             transport: lower(via.transport),
             sent_by: lower(via.host) ^ u64::from(via.port.map_or(5060, core::num::NonZero::get)),
