@@ -79,6 +79,7 @@ mod calls;
 mod draw;
 mod explore;
 mod faults;
+mod histories;
 mod history;
 mod hostile;
 mod log;

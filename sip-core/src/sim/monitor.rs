@@ -3,7 +3,7 @@
 //! The invariants of single transactions are functions over a whole [`History`](super::History), in `history.rs`; what is here needs more
 //! than one transaction.
 
-use super::history::Histories;
+use super::histories::Histories;
 use super::note::Note;
 use super::trace::{Entry, Trace, What};
 use crate::time::Instant;
@@ -27,6 +27,12 @@ pub struct Violation {
     pub at: Instant,
     /// At which node.
     pub node: usize,
+}
+
+impl Violation {
+    pub(super) const fn new(monitor: &'static str, what: String, at: Instant, node: usize) -> Self {
+        Self { monitor, what, at, node }
+    }
 }
 
 impl fmt::Display for Violation {

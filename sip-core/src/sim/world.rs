@@ -890,12 +890,6 @@ impl World {
 }
 
 /// What is wrong with a violation's place is the world's to say.
-impl Violation {
-    pub(super) const fn new(monitor: &'static str, what: String, at: Instant, node: usize) -> Self {
-        Self { monitor, what, at, node }
-    }
-}
-
 /// An output that owns its bytes.
 enum Taken {
     Note(Note),

@@ -108,9 +108,9 @@ impl Layer {
         request: &Message<'_>,
         key: Key128,
     ) -> Option<Heard> {
-        // What is inside a dialog is no new work: it is what ends it.
         // Of RFC 2543 requests that differ in their Request-URIs only there are not many at once.
         let crowded = table::rule(request) == Rule::Rfc2543 && self.requests.count(key.hash()) >= 16;
+        // A drain spares what is inside a dialog: it is no new work, and may be what ends it.
         if crowded || self.is_busy(request.method()) || self.draining && request.to_tag().is_none() {
             self.stats.overloaded += 1;
             self.refuse(source, request);
