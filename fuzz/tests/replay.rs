@@ -20,7 +20,9 @@ fn corpus_and_bad_input() {
     }
     assert!(inputs.len() > 300, "the project's own sets are there");
     for (name, target) in sip_fuzz::TARGETS {
-        for input in inputs.iter().chain(&files(&here.join("corpus").join(name))) {
+        let corpus = files(&here.join("corpus").join(name));
+        assert!(!corpus.is_empty(), "fuzz/corpus/{name} is there: libFuzzer refuses to start without it");
+        for input in inputs.iter().chain(&corpus) {
             target(input);
         }
     }
