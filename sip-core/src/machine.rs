@@ -4,7 +4,7 @@ use crate::config::Limits;
 use crate::endpoint::{Misuse, Output, SendError, Source, Stats, Ticket, Transmit};
 use crate::framing::{Framed, StreamBuf, frame};
 use crate::handle::{FlowId, ResolveId};
-use crate::message::{Error, Index, Malformed, Message};
+use crate::message::{Message, Parsed};
 use crate::time::Instant;
 use crate::transaction::{Item, Layer};
 use crate::transport::{Local, Target};
@@ -314,9 +314,9 @@ pub(crate) fn next_output<'m, E, Q: Into<E>>(
 pub(crate) fn next_heard<'b, T>(
     buf: &'b mut StreamBuf,
     limits: &Limits,
-    mut hear: impl FnMut(Option<Result<&Message<'_>, &Malformed<'_>>>) -> Option<T>,
-) -> Option<(T, Result<Message<'b>, Malformed<'b>>)> {
-    let (heard, range, parsed) = loop {
+    mut hear: impl FnMut(Option<&Parsed<'_>>) -> Option<T>,
+) -> Option<(T, Parsed<'b>)> {
+    let (heard, range, index, fault) = loop {
         let (range, fault) = match buf.next(limits)? {
             Framed::Ping => {
                 hear(None);
@@ -325,24 +325,11 @@ pub(crate) fn next_heard<'b, T>(
             Framed::Message(range) => (range, None),
             Framed::Broken(range, kind) => (range, Some(kind)),
         };
-        let message = frame(buf.slice(range.clone()), fault, limits);
-        if let Some(heard) = hear(Some(message.as_ref())) {
-            break (heard, range, detach(message));
+        let parsed = frame(buf.slice(range.clone()), fault, limits);
+        if let Some(heard) = hear(Some(&parsed)) {
+            break (heard, range, parsed.message.into_index(), parsed.fault);
         }
     };
     // The loop could not go on while the message borrows the buffer: it is borrowed again, by the same index.
-    let bytes = buf.slice(range);
-    let attach = |index| Message::borrowed(bytes, index);
-    Some((
-        heard,
-        parsed.map(attach).map_err(|(error, index)| Malformed { error, partial: index.map(attach) }),
-    ))
-}
-
-/// The index of a message, or what is wrong with it and what of it was read, without its bytes.
-fn detach(parsed: Result<Message<'_>, Malformed<'_>>) -> Result<Index, (Error, Option<Index>)> {
-    match parsed {
-        Ok(message) => Ok(message.into_index()),
-        Err(malformed) => Err((malformed.error, malformed.partial.map(Message::into_index))),
-    }
+    Some((heard, Parsed { message: Message::borrowed(buf.slice(range), index), fault }))
 }

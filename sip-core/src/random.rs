@@ -1,6 +1,5 @@
 //! Everything random in the core comes from here, and all of it from one seed.
 
-use crate::transport::PackedAddr;
 use chacha20::ChaCha8Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
 use core::hash::{Hash, Hasher};
@@ -39,19 +38,18 @@ impl Random {
     }
 }
 
-/// A fast hash of whole datagrams with their sender, under a secret seed of 128 bits: what has the same hash is taken for the same
-/// datagram. It is no cryptographic hash; its seed never leaves the machine, and nothing that a peer sees depends on its values.
+/// A fast hash under a secret seed of 128 bits, for what may be taken for the same if it has the same hash: datagrams that came again,
+/// requests by two paths. It is no cryptographic hash; its seed never leaves the machine, and no value of it does.
 pub(crate) struct BytesHash {
     seed: u64,
     shared: SharedSeed,
 }
 
 impl BytesHash {
-    /// The hash of a datagram and its sender; never zero.
-    pub(crate) fn of(&self, data: &[u8], from: PackedAddr) -> u64 {
+    /// The hash of something; never zero.
+    pub(crate) fn of(&self, what: impl Hash) -> u64 {
         let mut hasher = FoldHasher::with_seed(self.seed, &self.shared);
-        from.hash(&mut hasher);
-        hasher.write(data);
+        what.hash(&mut hasher);
         hasher.finish().max(1)
     }
 }

@@ -3,9 +3,7 @@
 use super::{Cause, Meaning, Misuse, Source, Txn};
 use crate::handle::{ClientTxn, ServerTxn};
 use crate::headers::Name;
-use crate::message::{
-    Content, Error, Malformed, Message, Method, Request, Response, Status, Writer, is_text,
-};
+use crate::message::{Content, Error, Message, Method, Request, Response, Status, Writer, is_text};
 use crate::transaction::{Heard, Timers, Told, towards};
 use crate::transport::Target;
 use core::fmt;
@@ -89,18 +87,23 @@ pub struct Rejected<'b> {
     pub status: Option<Status>,
     /// Where it came from.
     pub source: Source,
-    /// What could be read of it; nothing if not even its start line could.
-    pub(crate) partial: Option<Message<'b>>,
+    /// What could be read of it.
+    pub(crate) partial: Message<'b>,
 }
 
 impl<'b> Rejected<'b> {
-    pub(crate) fn new(malformed: Malformed<'b>, status: Option<Status>, source: Source) -> Self {
-        Self { error: malformed.error, status, source, partial: malformed.partial }
+    pub(crate) const fn new(
+        partial: Message<'b>,
+        error: Error,
+        status: Option<Status>,
+        source: Source,
+    ) -> Self {
+        Self { error, status, source, partial }
     }
 
     /// The bytes, as far as they were taken for one message; nothing if the start line was no SIP.
     pub fn as_bytes(&self) -> &[u8] {
-        self.partial.as_ref().map_or(&[], |message| message.as_bytes())
+        if self.partial.is_read() { self.partial.as_bytes() } else { &[] }
     }
 
     /// The rejection with a copy of its bytes.
@@ -109,7 +112,7 @@ impl<'b> Rejected<'b> {
             error: self.error,
             status: self.status,
             source: self.source,
-            partial: self.partial.map(Message::into_owned),
+            partial: self.partial.into_owned(),
         }
     }
 }
@@ -145,16 +148,14 @@ impl Event<'_> {
 
 impl<'b> Event<'b> {
     /// A message with what it means. A message is large: it is moved once, to where it stays.
-    #[inline(always)]
-    pub(super) fn of(meaning: Meaning, source: Source, message: Result<Message<'b>, Malformed<'b>>) -> Self {
-        let message = match message {
-            Ok(message) => message,
-            Err(malformed) => {
-                let status = if let Meaning::Rejected(status) = meaning { status } else { None };
-                return Self::Rejected(Rejected::new(malformed, status, source));
+    #[inline(never)]
+    pub(super) fn of(meaning: Meaning, source: Source, message: Message<'b>) -> Self {
+        let heard = match meaning {
+            Meaning::Heard(heard) => heard,
+            Meaning::Rejected(error, status) => {
+                return Self::Rejected(Rejected::new(message, error, status, source));
             }
         };
-        let Meaning::Heard(heard) = meaning else { return Self::Stray(Response::of(message)) };
         match heard {
             Heard::Request { txn, merged } => {
                 Self::Request { txn, request: Request::of(message), source, merged }

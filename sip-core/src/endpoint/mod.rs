@@ -13,7 +13,7 @@ use crate::framing::{StreamBuf, datagram};
 use crate::handle::{ClientTxn, FlowId, ServerTxn};
 use crate::headers::Name;
 use crate::machine::{Machine, next_heard, next_output};
-use crate::message::{Content, Malformed, Message, Method, Status, hex};
+use crate::message::{Content, Error, Method, Parsed, Status, hex};
 use crate::time::Instant;
 use crate::transaction::{ClientRequest, Heard, Layer, State, Told};
 use alloc::collections::VecDeque;
@@ -185,10 +185,10 @@ impl Endpoint {
         self.leave();
     }
 
-    fn hear(&mut self, source: Source, message: Result<&Message<'_>, &Malformed<'_>>) -> Option<Meaning> {
-        let meaning = match message {
-            Ok(message) => self.layer.receive(source, message).map(Meaning::Heard),
-            Err(malformed) => Some(Meaning::Rejected(self.layer.reject(source, malformed))),
+    fn hear(&mut self, source: Source, parsed: &Parsed<'_>, exact: u64) -> Option<Meaning> {
+        let meaning = match parsed.fault {
+            None => self.layer.receive(source, &parsed.message, exact).map(Meaning::Heard),
+            Some(error) => Some(Meaning::Rejected(error, self.layer.reject(source, &parsed.message, error))),
         };
         self.leave();
         meaning
@@ -199,7 +199,7 @@ impl Endpoint {
 #[derive(Clone, Copy)]
 pub(crate) enum Meaning {
     Heard(Heard),
-    Rejected(Option<Status>),
+    Rejected(Error, Option<Status>),
 }
 
 impl Machine for Endpoint {
@@ -209,32 +209,32 @@ impl Machine for Endpoint {
 
     fn datagram<'b>(&mut self, now: Instant, from: Source, data: &'b [u8]) -> Option<Event<'b>> {
         self.enter(now);
-        if self.layer.receive_exact(from, data) {
+        let Some(exact) = self.layer.receive_exact(from, data) else {
             self.leave();
             return None;
-        }
-        let message = datagram(data, &self.layer.limits);
-        let meaning = self.hear(from, message.as_ref())?;
-        Some(Event::of(meaning, from, message))
+        };
+        let parsed = datagram(data, &self.layer.limits);
+        let meaning = self.hear(from, &parsed, exact)?;
+        Some(Event::of(meaning, from, parsed.message))
     }
 
     fn stream<'b>(&mut self, now: Instant, flow: FlowId, buf: &'b mut StreamBuf) -> Option<Event<'b>> {
         self.enter(now);
         let source = Source::Flow(flow);
         let limits = self.layer.limits.clone();
-        let (meaning, message) = next_heard(buf, &limits, |message| {
-            let Some(message) = message else {
+        let (meaning, parsed) = next_heard(buf, &limits, |parsed| {
+            let Some(parsed) = parsed else {
                 self.layer.pong(flow);
                 return None;
             };
-            let heard = self.hear(source, message);
-            if message.is_err_and(|malformed| malformed.error.breaks_stream()) {
+            let heard = self.hear(source, parsed, 0);
+            if parsed.fault.is_some_and(Error::breaks_stream) {
                 self.layer.close_flow(flow);
                 self.leave();
             }
             heard
         })?;
-        Some(Event::of(meaning, source, message))
+        Some(Event::of(meaning, source, parsed.message))
     }
 
     fn advance(&mut self, now: Instant) {

@@ -2,7 +2,7 @@
 
 use crate::config::Limits;
 use crate::headers::{ContentLength, Header, Name};
-use crate::message::{Error, ErrorKind, Fields, Malformed, Message, parse};
+use crate::message::{Error, ErrorKind, Fields, Parsed, parse};
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -144,21 +144,12 @@ fn content_length(head: &[u8]) -> Option<Result<usize, ErrorKind>> {
 }
 
 /// The message of a frame.
-pub(crate) fn frame<'b>(
-    bytes: &'b [u8],
-    fault: Option<ErrorKind>,
-    limits: &Limits,
-) -> Result<Message<'b>, Malformed<'b>> {
-    let message = parse(bytes, limits);
-    match (message, fault) {
-        (message, None) => message,
-        (Ok(message), Some(kind)) => {
-            Err(Malformed { error: Error::new(bytes.len(), kind), partial: Some(message) })
-        }
-        (Err(malformed), Some(kind)) => {
-            Err(Malformed { error: Error::new(bytes.len(), kind), partial: malformed.partial })
-        }
+pub(crate) fn frame<'b>(bytes: &'b [u8], fault: Option<ErrorKind>, limits: &Limits) -> Parsed<'b> {
+    let mut parsed = parse(bytes, limits);
+    if let Some(kind) = fault {
+        parsed.fault = Some(Error::new(bytes.len(), kind));
     }
+    parsed
 }
 
 #[cfg(test)]

@@ -23,25 +23,35 @@ impl<'a> Params<'a> {
 
     /// Parses parameters up to what can't be one.
     pub(crate) fn lex(input: &'a [u8]) -> Lexed<'a, Self> {
-        Self::lex_and_get(input, "").map(|(rest, (params, _))| (rest, params))
+        Self::lex_seeing(input, |_, _| {})
     }
 
     /// Parses parameters, and finds the value of one of them on the way.
     #[inline]
     pub(crate) fn lex_and_get(input: &'a [u8], name: &str) -> Lexed<'a, (Self, Option<&'a [u8]>)> {
-        if let [] | [b',', ..] = input {
-            return Ok((input, (Self::default(), None)));
-        }
-        let (mut rest, mut wanted) = (input, None);
-        while let Some(after) = lex::past(b';', rest) {
-            let (behind, (found, value)) = param(after)?;
-            if wanted.is_none() && found.eq_ignore_ascii_case(name.as_bytes()) {
+        let mut wanted = None;
+        let (rest, params) = Self::lex_seeing(input, |found, value| {
+            if wanted.is_none() && is_name(found, name) {
                 wanted = Some(value);
             }
+        })?;
+        Ok((rest, (params, wanted)))
+    }
+
+    /// Parses parameters, and shows the name and value of each on the way.
+    #[inline]
+    pub(crate) fn lex_seeing(input: &'a [u8], mut see: impl FnMut(&'a [u8], &'a [u8])) -> Lexed<'a, Self> {
+        if let [] | [b',', ..] = input {
+            return Ok((input, Self::default()));
+        }
+        let mut rest = input;
+        while let Some(after) = lex::past(b';', rest) {
+            let (behind, (name, value)) = param(after)?;
+            see(name, value);
             rest = behind;
         }
         let length = input.len() - rest.len();
-        Ok((rest, (Self(input.get(..length).unwrap_or_default()), wanted)))
+        Ok((rest, Self(input.get(..length).unwrap_or_default())))
     }
 
     /// Names and values in their order; quotes are taken off, and a parameter without a value has an empty one.
@@ -68,20 +78,7 @@ impl<'a> Params<'a> {
 
     /// The value of a parameter, its name compared without case.
     pub fn get(&self, name: &str) -> Option<&'a [u8]> {
-        self.iter()
-            .find(|(found, _)| found.len() == name.len() && found.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| value)
-    }
-
-    /// Which of these parameters there are.
-    pub(crate) fn have<const N: usize>(&self, names: [&str; N]) -> [bool; N] {
-        let mut found = [false; N];
-        for (name, _) in self.iter() {
-            for (wanted, found) in names.iter().zip(&mut found) {
-                *found |= name.len() == wanted.len() && name.eq_ignore_ascii_case(wanted.as_bytes());
-            }
-        }
-        found
+        self.iter().find(|(found, _)| is_name(found, name)).map(|(_, value)| value)
     }
 
     /// The value of a parameter as a number; nothing if it is none.
@@ -94,6 +91,12 @@ impl<'a> Params<'a> {
     pub const fn as_bytes(&self) -> &'a [u8] {
         self.0
     }
+}
+
+/// Whether this is how a parameter's name is spelt, in whatever case.
+#[inline]
+pub(crate) fn is_name(found: &[u8], name: &str) -> bool {
+    found.len() == name.len() && found.eq_ignore_ascii_case(name.as_bytes())
 }
 
 /// `token [ EQUAL gen-value ]`; an equal sign with nothing behind it is no value, not an empty one.

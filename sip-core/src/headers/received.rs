@@ -1,12 +1,13 @@
 //! What a server writes into the top Via: where the request came from (RFC 3261 §18.2.1, RFC 3581 §4).
 
 use super::Via;
+use super::params::is_name;
 use crate::message::push_number;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 /// What a Via asks of who answers.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Asks {
     pub(crate) rport: bool,
     pub(crate) maddr: bool,
@@ -16,8 +17,22 @@ pub(crate) struct Asks {
 
 impl Asks {
     pub(crate) fn of(via: &Via<'_>) -> Self {
-        let [rport, maddr, received] = via.params.have(["rport", "maddr", "received"]);
-        Self { rport, maddr, received }
+        let mut asks = Self::default();
+        via.params.iter().for_each(|(name, _)| asks.note(name));
+        asks
+    }
+
+    /// Takes note of a parameter.
+    #[inline]
+    pub(crate) fn note(&mut self, name: &[u8]) {
+        match name.len() {
+            5 => {
+                self.rport |= is_name(name, "rport");
+                self.maddr |= is_name(name, "maddr");
+            }
+            8 => self.received |= is_name(name, "received"),
+            _ => {}
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Via (RFC 3261 §20.42, RFC 3581).
 
+use super::params::is_name;
 use super::shapes::debug;
-use super::{Header, Name, Params, value};
+use super::{Asks, Header, Name, Params, value};
 use crate::message::lex::{self, Lexed};
 use crate::message::{Error, Span, ViaSpans, push_number};
 use alloc::vec::Vec;
@@ -25,19 +26,26 @@ pub struct Via<'a> {
 
 impl<'a> Via<'a> {
     fn lex(input: &'a [u8]) -> Lexed<'a, Self> {
-        Self::lex_branched(input).map(|(rest, (via, _))| (rest, via))
+        Self::lex_noting(input).map(|(rest, (via, ..))| (rest, via))
     }
 
-    /// Parses a Via, and finds its branch on the way.
-    fn lex_branched(input: &'a [u8]) -> Lexed<'a, (Self, Option<&'a [u8]>)> {
+    /// Parses a Via, and finds on the way its branch and what it asks for.
+    fn lex_noting(input: &'a [u8]) -> Lexed<'a, (Self, &'a [u8], Asks)> {
         let (rest, (transport, host)) = separated_pair(sent_protocol, lex::lws1, lex::host).parse(input)?;
         // A colon that no port follows is a port that is none.
         let (rest, port) = match lex::separator(b':')(rest) {
             Ok((port, ())) => lex::port(port)?,
             Err(_) => (rest, 0),
         };
-        let (rest, (params, branch)) = Params::lex_and_get(rest, "branch")?;
-        Ok((rest, (Self { transport, host, port: NonZero::new(port), params }, branch)))
+        let (mut branch, mut asks) = (None, Asks::default());
+        let (rest, params) = Params::lex_seeing(rest, |name, value| {
+            if branch.is_none() && is_name(name, "branch") {
+                branch = Some(value);
+            }
+            asks.note(name);
+        })?;
+        let via = Self { transport, host, port: NonZero::new(port), params };
+        Ok((rest, (via, branch.unwrap_or_default(), asks)))
     }
 
     /// The branch parameter.
@@ -61,13 +69,14 @@ impl<'a> Via<'a> {
             Ok(_) => Ok((&b""[..], ())),
             Err(_) => Ok((input, ())),
         };
-        let (via, branch) = lex::complete(value, terminated(Self::lex_branched, behind))?;
+        let (via, branch, asks) = lex::complete(value, terminated(Self::lex_noting, behind))?;
         Ok(ViaSpans {
             transport: Span::of(whole, via.transport),
             host: Span::of(whole, via.host),
             port: via.port.map_or(0, NonZero::get),
             params: Span::of(whole, via.params.as_bytes()),
-            branch: Span::of(whole, branch.unwrap_or_default()),
+            branch: Span::of(whole, branch),
+            asks,
         })
     }
 }

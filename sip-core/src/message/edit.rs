@@ -271,7 +271,7 @@ impl Edit<'_> {
             Name::CallId => lex::complete(value, lex::call_id).is_ok(),
             Name::CSeq => CSeq::whole(value).is_ok_and(|cseq| match self.start {
                 Start::Request { method, .. } => method.get(self.as_bytes()) == cseq.method.as_bytes(),
-                Start::Response { .. } => true,
+                Start::Response { .. } | Start::Unread => true,
             }),
             Name::MaxForwards => lex::complete(value, lex::number::<u8>).is_ok(),
             _ => true,
@@ -398,7 +398,9 @@ impl Edit<'_> {
             (UriOf::Request, Start::Request { uri, .. }) => {
                 (uri.get(self.as_bytes()), true, Error::new(0, ErrorKind::RequestUri))
             }
-            (UriOf::Request, Start::Response { .. }) => return Err(Error::new(0, ErrorKind::RequestUri)),
+            (UriOf::Request, Start::Response { .. } | Start::Unread) => {
+                return Err(Error::new(0, ErrorKind::RequestUri));
+            }
             (UriOf::First(name), _) => {
                 let at = self.first(name.as_str())?;
                 let value = self.value(at);

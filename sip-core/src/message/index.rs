@@ -1,7 +1,8 @@
 //! Where everything is in a message: small integers beside the bytes, so that the bytes may be borrowed,
 //! owned or moved.
 
-use crate::headers::Name;
+use super::Method;
+use crate::headers::{Asks, Name};
 use smallvec::SmallVec;
 
 /// A stretch of the message.
@@ -119,8 +120,18 @@ impl Line {
 /// The start line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Start {
-    Request { method: Span, uri: Span },
-    Response { status: u16, reason: Span },
+    /// The first line is none, or was not read.
+    Unread,
+    Request {
+        method: Span,
+        /// The method, if it is known by name.
+        known: Option<Method<'static>>,
+        uri: Span,
+    },
+    Response {
+        status: u16,
+        reason: Span,
+    },
 }
 
 /// A header value of the form `name-addr *(;param)`.
@@ -141,6 +152,7 @@ pub(crate) struct ViaSpans {
     pub(crate) port: u16,
     pub(crate) params: Span,
     pub(crate) branch: Span,
+    pub(crate) asks: Asks,
 }
 
 /// The whole index.
@@ -161,10 +173,10 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// The index of a message whose start line is known, and no more.
-    pub(crate) fn new(start: Start, length: usize) -> Self {
+    /// The index of a message of which nothing is read yet.
+    pub(crate) fn new(length: usize) -> Self {
         Self {
-            start,
+            start: Start::Unread,
             lines: SmallVec::new(),
             body: length as u32,
             via: ViaSpans::default(),

@@ -59,23 +59,7 @@ impl<'a> Method<'a> {
 
     /// The method that a token spells.
     pub fn new(token: &'a [u8]) -> Self {
-        match token {
-            b"INVITE" => Self::Invite,
-            b"ACK" => Self::Ack,
-            b"CANCEL" => Self::Cancel,
-            b"BYE" => Self::Bye,
-            b"OPTIONS" => Self::Options,
-            b"REGISTER" => Self::Register,
-            b"PRACK" => Self::Prack,
-            b"UPDATE" => Self::Update,
-            b"INFO" => Self::Info,
-            b"SUBSCRIBE" => Self::Subscribe,
-            b"NOTIFY" => Self::Notify,
-            b"REFER" => Self::Refer,
-            b"MESSAGE" => Self::Message,
-            b"PUBLISH" => Self::Publish,
-            other => Self::Other(other),
-        }
+        Method::known(token).unwrap_or(Self::Other(token))
     }
 
     /// The method as it stands on the wire.
@@ -97,6 +81,29 @@ impl<'a> Method<'a> {
             Self::Publish => b"PUBLISH",
             Self::Other(token) => token,
         }
+    }
+}
+
+impl Method<'static> {
+    /// The method that a token spells, if it is known by name.
+    pub(crate) fn known(token: &[u8]) -> Option<Self> {
+        Some(match token {
+            b"INVITE" => Self::Invite,
+            b"ACK" => Self::Ack,
+            b"CANCEL" => Self::Cancel,
+            b"BYE" => Self::Bye,
+            b"OPTIONS" => Self::Options,
+            b"REGISTER" => Self::Register,
+            b"PRACK" => Self::Prack,
+            b"UPDATE" => Self::Update,
+            b"INFO" => Self::Info,
+            b"SUBSCRIBE" => Self::Subscribe,
+            b"NOTIFY" => Self::Notify,
+            b"REFER" => Self::Refer,
+            b"MESSAGE" => Self::Message,
+            b"PUBLISH" => Self::Publish,
+            _ => return None,
+        })
     }
 }
 

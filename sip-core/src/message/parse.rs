@@ -4,47 +4,57 @@ use super::fields::Lines;
 use super::index::{Index, Line, MAX_LINE, MAX_MESSAGE, Span, Start, offset_in};
 use super::lex::{self, complete};
 use super::view::Message;
-use super::{Error, ErrorKind};
+use super::{Error, ErrorKind, Method};
 use crate::config::Limits;
 use crate::headers::{Address, Name, Via};
 use crate::uri::Uri;
 use nom::Parser;
 use nom::sequence::{preceded, separated_pair};
 
-/// A message that is wrong, with what could be read of it: enough to answer it by.
+/// A message as far as it could be read: what is wrong may be answered by it.
+///
+/// It is large. Who makes it fills it where it will stay, and who takes it moves it once.
 #[derive(Debug)]
-pub(crate) struct Malformed<'b> {
-    pub(crate) error: Error,
-    /// What was read, if the start line was.
-    pub(crate) partial: Option<Message<'b>>,
+pub(crate) struct Parsed<'b> {
+    pub(crate) message: Message<'b>,
+    /// The first thing that is wrong with it.
+    pub(crate) fault: Option<Error>,
+}
+
+impl<'b> Parsed<'b> {
+    /// The message, if nothing is wrong with it.
+    #[inline(never)]
+    pub(crate) fn sound(self) -> Result<Message<'b>, Error> {
+        match self.fault {
+            None => Ok(self.message),
+            Some(error) => Err(error),
+        }
+    }
 }
 
 /// Parses one whole message: `bytes` end where its body ends.
-pub(crate) fn parse<'b>(bytes: &'b [u8], limits: &Limits) -> Result<Message<'b>, Malformed<'b>> {
-    let fail = |offset, kind| Malformed { error: Error::new(offset, kind), partial: None };
+pub(crate) fn parse<'b>(bytes: &'b [u8], limits: &Limits) -> Parsed<'b> {
+    let mut parsed = Parsed { message: Message::borrowed(bytes, Index::new(bytes.len())), fault: None };
+    parsed.fault = read(bytes, limits, parsed.message.index_mut()).err();
+    parsed
+}
+
+/// All is read that can be; the first fault counts.
+fn read(bytes: &[u8], limits: &Limits, index: &mut Index) -> Result<(), Error> {
+    let fail = |offset, kind| Err(Error::new(offset, kind));
     let most = limits.message.min(MAX_MESSAGE);
     if bytes.len() > most {
-        return Err(fail(most, ErrorKind::TooLarge));
+        return fail(most, ErrorKind::TooLarge);
     }
-    let Some((first, at)) = first_line(bytes) else { return Err(fail(0, ErrorKind::NotSip)) };
+    let Some((first, at)) = first_line(bytes) else { return fail(0, ErrorKind::NotSip) };
     if first.len() > limits.line {
-        return Err(fail(limits.line, ErrorKind::TooLarge));
+        return fail(limits.line, ErrorKind::TooLarge);
     }
-    let (start, mut fault) = start_line(bytes, first).map_err(|kind| fail(0, kind))?;
-    let mut parsed = Ok(Message::borrowed(bytes, Index::new(start, bytes.len())));
-    // Filled where it will be returned: an index is too large to be moved about.
-    if let Ok(message) = &mut parsed {
-        let (core, lines) = header_lines(bytes, at, limits, message.index_mut());
-        for error in
-            [lines, core.check(bytes, limits, message.index_mut())].into_iter().filter_map(Result::err)
-        {
-            fault.get_or_insert(error);
-        }
-    }
-    match fault {
-        None => parsed,
-        Some(error) => parsed.and_then(|message| Err(Malformed { error, partial: Some(message) })),
-    }
+    let (start, faulty) = start_line(bytes, first).map_err(|kind| Error::new(0, kind))?;
+    index.start = start;
+    let (core, lines) = header_lines(bytes, at, limits, index);
+    let fields = core.check(bytes, limits, index);
+    faulty.map_or(Ok(()), Err).and(lines).and(fields)
 }
 
 /// The first line without its CRLF, and the offset of what follows.
@@ -76,7 +86,8 @@ fn start_line(bytes: &[u8], line: &[u8]) -> Result<(Start, Option<Error>), Error
     } else {
         None
     };
-    Ok((Start::Request { method: Span::of(bytes, method), uri: Span::of(bytes, uri) }, fault))
+    let known = Method::known(method);
+    Ok((Start::Request { method: Span::of(bytes, method), known, uri: Span::of(bytes, uri) }, fault))
 }
 
 /// `SIP/` and two numbers, of whatever version.

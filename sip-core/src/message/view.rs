@@ -2,7 +2,7 @@
 
 use super::{Error, ErrorKind, Index, Method, Start, Status};
 use crate::config::Limits;
-use crate::headers::{Address, CSeq, Header, Name, Params, Via};
+use crate::headers::{Address, Asks, CSeq, Header, Name, Params, Via};
 use crate::uri::Uri;
 use alloc::borrow::Cow;
 use core::fmt;
@@ -68,11 +68,16 @@ impl<'b> Message<'b> {
     /// # Errors
     /// What is wrong with the message, and where.
     pub fn parse(datagram: &'b [u8], limits: &Limits) -> Result<Self, Error> {
-        crate::framing::datagram(datagram, limits).map_err(|malformed| malformed.error)
+        crate::framing::datagram(datagram, limits).sound()
     }
 
     pub(crate) fn content_length(&self) -> Option<usize> {
         self.index.content_length.map(|length| length as usize)
+    }
+
+    /// Whether it begins with a start line, be it faulty.
+    pub(crate) const fn is_read(&self) -> bool {
+        !matches!(self.index.start, Start::Unread)
     }
 
     pub(crate) const fn is_request(&self) -> bool {
@@ -82,8 +87,9 @@ impl<'b> Message<'b> {
     /// The method of the Request-Line; nothing for a response.
     pub(crate) fn request_method(&self) -> Option<Method<'_>> {
         match self.index.start {
-            Start::Request { method, .. } => Some(Method::new(method.get(&self.bytes))),
-            Start::Response { .. } => None,
+            Start::Request { known: Some(method), .. } => Some(method),
+            Start::Request { method, known: None, .. } => Some(Method::Other(method.get(&self.bytes))),
+            Start::Response { .. } | Start::Unread => None,
         }
     }
 
@@ -101,14 +107,14 @@ impl<'b> Message<'b> {
     pub(crate) fn request_uri(&self) -> &[u8] {
         match self.index.start {
             Start::Request { uri, .. } => uri.get(&self.bytes),
-            Start::Response { .. } => b"",
+            Start::Response { .. } | Start::Unread => b"",
         }
     }
 
     /// The code of the Status-Line; zero for a request.
     pub(crate) const fn status_code(&self) -> u16 {
         match self.index.start {
-            Start::Request { .. } => 0,
+            Start::Request { .. } | Start::Unread => 0,
             Start::Response { status, .. } => status,
         }
     }
@@ -208,6 +214,11 @@ impl<'b> Message<'b> {
         }
     }
 
+    /// What the top Via asks of who answers.
+    pub(crate) const fn asks(&self) -> Asks {
+        self.index.via.asks
+    }
+
     /// The branch of the top Via; nothing if it has none (RFC 2543).
     pub fn branch(&self) -> Option<&[u8]> {
         let branch = self.index.via.branch;
@@ -268,11 +279,8 @@ impl<'b> Request<'b> {
     /// # Errors
     /// What is wrong with the message, and where; [`ErrorKind::StartLine`] if it is a response.
     pub fn parse(datagram: &'b [u8]) -> Result<Self, Error> {
-        match crate::framing::datagram(datagram, &Limits::DEFAULT) {
-            Ok(message) if message.is_request() => Ok(Self(message)),
-            Ok(_) => Err(Error::new(0, ErrorKind::StartLine)),
-            Err(malformed) => Err(malformed.error),
-        }
+        let message = Message::parse(datagram, &Limits::DEFAULT)?;
+        if message.is_request() { Ok(Self(message)) } else { Err(Error::new(0, ErrorKind::StartLine)) }
     }
 
     /// The method of the Request-Line.
@@ -312,11 +320,8 @@ impl<'b> Response<'b> {
     /// # Errors
     /// What is wrong with the message, and where; [`ErrorKind::StartLine`] if it is a request.
     pub fn parse(datagram: &'b [u8]) -> Result<Self, Error> {
-        match crate::framing::datagram(datagram, &Limits::DEFAULT) {
-            Ok(message) if !message.is_request() => Ok(Self(message)),
-            Ok(_) => Err(Error::new(0, ErrorKind::StartLine)),
-            Err(malformed) => Err(malformed.error),
-        }
+        let message = Message::parse(datagram, &Limits::DEFAULT)?;
+        if message.is_request() { Err(Error::new(0, ErrorKind::StartLine)) } else { Ok(Self(message)) }
     }
 
     /// The status code.
@@ -328,7 +333,7 @@ impl<'b> Response<'b> {
     pub fn reason(&self) -> &[u8] {
         match self.0.index.start {
             Start::Response { reason, .. } => reason.get(&self.0.bytes),
-            Start::Request { .. } => b"",
+            Start::Request { .. } | Start::Unread => b"",
         }
     }
 

@@ -545,7 +545,9 @@ impl<'t> Stage<'t> {
             Did::Sent { bytes, ticket } => self.sent.push((bytes, ticket)),
             Did::Told { request: Some(bytes), server: None, .. } => {
                 // The To tag of a 2xx is what its ACK needs.
-                if let (["response", name, status], Ok(response)) = (words, parse(&bytes, &Limits::DEFAULT)) {
+                if let (["response", name, status], Ok(response)) =
+                    (words, parse(&bytes, &Limits::DEFAULT).sound())
+                {
                     let tag = response.to_tag().map(|tag| String::from_utf8_lossy(tag).into_owned());
                     let client = self.clients.iter_mut().find(|client| client.name == *name);
                     if let (Some(client), Some(tag), true) = (client, tag, status.starts_with('2')) {
@@ -559,8 +561,9 @@ impl<'t> Stage<'t> {
     }
 
     fn is_sent(&self, bytes: &[u8], what: &str, name: &str, rest: &[&str]) -> Result<bool, String> {
-        let message =
-            parse(bytes, &Limits::DEFAULT).map_err(|_| "what was sent can't be parsed".to_string())?;
+        let message = parse(bytes, &Limits::DEFAULT)
+            .sound()
+            .map_err(|_| "what was sent can't be parsed".to_string())?;
         let again = rest.contains(&"again");
         if again && !self.sent.iter().any(|(before, _)| before == bytes) {
             return Ok(false);
@@ -733,7 +736,7 @@ impl<'t> Stage<'t> {
 
     fn last_ticket(&self, name: &str) -> Option<Ticket> {
         let fits = |bytes: &[u8]| {
-            let Ok(message) = parse(bytes, &Limits::DEFAULT) else { return false };
+            let Ok(message) = parse(bytes, &Limits::DEFAULT).sound() else { return false };
             if message.is_request() {
                 message.call_id() == name.as_bytes()
             } else {
@@ -848,9 +851,10 @@ impl<'t> Stage<'t> {
         }
         let (bytes, _) = self.sent.iter().rev().find(|(bytes, _)| {
             parse(bytes, &Limits::DEFAULT)
+                .sound()
                 .is_ok_and(|message| message.is_request() && message.call_id() == name.as_bytes())
         })?;
-        let request = parse(bytes, &Limits::DEFAULT).ok()?;
+        let request = parse(bytes, &Limits::DEFAULT).sound().ok()?;
         let text = |part: &[u8]| String::from_utf8_lossy(part).into_owned();
         let method = text(request.method().as_bytes());
         Some(Fields {
@@ -870,7 +874,7 @@ impl<'t> Stage<'t> {
     /// The To tag of our responses to a request.
     fn our_tag(&self, fields: &Fields) -> Option<String> {
         self.sent.iter().rev().find_map(|(bytes, _)| {
-            let message = parse(bytes, &Limits::DEFAULT).ok()?;
+            let message = parse(bytes, &Limits::DEFAULT).sound().ok()?;
             if message.is_request() || !fields.fits(&message) {
                 return None;
             }

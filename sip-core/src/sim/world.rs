@@ -463,7 +463,7 @@ impl World {
         again: bool,
         bytes: Vec<u8>,
     ) -> PacketId {
-        let gist = parse(&bytes, &crate::Limits::DEFAULT).ok().map(|message| Gist::of(&message));
+        let gist = parse(&bytes, &crate::Limits::DEFAULT).sound().ok().map(|message| Gist::of(&message));
         let transport = if conn.is_some() { Transport::Tcp } else { Transport::Udp };
         let length = bytes.len();
         let (at, mut peer) = (self.now, self.at(to));

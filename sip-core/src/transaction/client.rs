@@ -198,8 +198,9 @@ impl Layer {
     fn derive(&mut self, invite: BufferId, method: Method<'_>, to: Option<&[u8]>) -> BufferId {
         let mut text = core::mem::take(&mut self.scratch);
         text.clear();
-        if let Ok(invite) = parse(self.buffers.message(invite), &Limits::NONE) {
-            derived(&mut text, &invite, method, to);
+        let invite = parse(self.buffers.message(invite), &Limits::NONE);
+        if invite.fault.is_none() {
+            derived(&mut text, &invite.message, method, to);
         }
         let buffer = self.buffers.keep(&text);
         self.scratch = text;

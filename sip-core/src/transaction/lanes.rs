@@ -6,9 +6,8 @@
 //! Delays beyond [`MAX_LANES`] go to an indexed heap behind the same interface.
 
 use crate::paged::Paged;
-use crate::time::{Instant, micros};
+use crate::time::Instant;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 /// How many delays have a lane of their own.
 const MAX_LANES: usize = 32;
@@ -62,8 +61,8 @@ struct Lane {
 }
 
 impl Lanes {
-    /// Arms a timer; if it is armed already, it is armed anew.
-    pub(crate) fn arm(&mut self, timer: u32, now: Instant, delay: Duration) {
+    /// Arms a timer, to be due in so many microseconds; if it is armed already, it is armed anew.
+    pub(crate) fn arm(&mut self, timer: u32, now: Instant, delay: u64) {
         match self.nodes.get(timer) {
             Some(node) if node.place() == IDLE => {}
             Some(_) => self.disarm(timer),
@@ -73,8 +72,8 @@ impl Lanes {
                 }
             }
         }
-        let due = now + delay;
-        match self.lane(micros(delay)) {
+        let due = Instant::from_micros(now.as_micros().saturating_add(delay));
+        match self.lane(delay) {
             Some(place) => self.append(place, timer, due),
             None => self.push(timer, due),
         }
@@ -227,6 +226,7 @@ impl Lanes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::time::Duration;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -247,7 +247,7 @@ mod tests {
                     }
                     1 => now += Duration::from_micros(delay),
                     _ => {
-                        lanes.arm(timer, now, Duration::from_micros(delay));
+                        lanes.arm(timer, now, delay);
                         model.insert(timer, now + Duration::from_micros(delay));
                     }
                 }

@@ -9,6 +9,7 @@ use super::lanes::Lanes;
 use super::outbox::{Item, Outbox};
 use super::record::{NOBODY, Record, Way};
 use super::table::Index;
+use super::timers::Delays;
 use super::{Action, Report, Send, State, Step, Timer, Timers};
 use crate::config::{Config, Limits};
 use crate::endpoint::{Cause, Destination, SendError, Source, Stats, Ticket, Txn};
@@ -20,7 +21,6 @@ use crate::transport::{Flow, Flows, Local, Locals, Target, Transport, Waiting};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-use core::time::Duration;
 
 /// What a message means. The message itself stays with the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub(crate) enum Told {
 
 pub(crate) struct Layer {
     pub(crate) limits: Limits,
-    pub(super) timers: Timers,
+    pub(super) delays: Delays,
     clock: Instant,
     pub(crate) random: Random,
     pub(crate) hash: KeyedHash,
@@ -102,7 +102,7 @@ impl Layer {
     pub(crate) fn new(config: Config) -> Self {
         let mut random = Random::new(config.seed);
         Self {
-            timers: config.timers,
+            delays: Delays::of(config.timers),
             clock: Instant::ZERO,
             hash: random.hash_key(),
             bytes_hash: random.bytes_hash(),
@@ -192,7 +192,7 @@ impl Layer {
 
     pub(crate) fn flow_accepted(&mut self, target: Target, local: SocketAddr) -> Option<FlowId> {
         let id = self.flows.add(target, Some(local), true)?;
-        self.owed.arm(id.0.index * 2, self.clock, self.limits.stream_idle);
+        self.owed.arm(id.0.index * 2, self.clock, micros(self.limits.stream_idle));
         Some(id)
     }
 
@@ -299,7 +299,7 @@ impl Layer {
         let buffer = self.buffers.keep(host);
         // The queue has the buffer's one pin.
         self.out.push(Item::Resolve { id, buffer, port, transport });
-        self.owed.arm(id.0.index * 2 + 1, self.clock, self.timers.t1x64());
+        self.owed.arm(id.0.index * 2 + 1, self.clock, micros(self.delays.timers.t1x64()));
     }
 
     /// The adapter has not answered in 64·T1: nobody waits for it any longer.
@@ -327,15 +327,16 @@ impl Layer {
 
     // Messages.
 
-    /// What a message means; `None` if it is absorbed: a retransmission, or an ACK that ends one.
-    pub(crate) fn receive(&mut self, source: Source, message: &Message<'_>) -> Option<Heard> {
+    /// What a message means; `None` if it is absorbed: a retransmission, or an ACK that ends one. `exact` is the hash of its datagram,
+    /// zero if it came over a connection.
+    pub(crate) fn receive(&mut self, source: Source, message: &Message<'_>, exact: u64) -> Option<Heard> {
         self.stats.received += 1;
         if let Source::Flow(id) = source {
             self.owed.disarm(id.0.index * 2);
         }
         let heard = if message.is_request() {
             let peer = self.peer(source)?;
-            self.receive_request(source, peer, message)
+            self.receive_request(source, peer, message, exact)
         } else {
             self.receive_response(message)
         };
@@ -448,7 +449,7 @@ impl Layer {
     }
 
     pub(super) fn timers_of<'a>(&'a self, record: &'a Record) -> &'a Timers {
-        record.timers.as_deref().unwrap_or(&self.timers)
+        &record.delays.as_deref().unwrap_or(&self.delays).timers
     }
 
     /// Carries out the actions of a step, then the step's change of state. What the TU is to be told with a message is
@@ -470,14 +471,13 @@ impl Layer {
                 }
                 Action::Set(timer, delay) => {
                     let Some(txn) = self.txns.get_mut(key) else { break };
-                    let timers = txn.timers.as_deref().unwrap_or(&self.timers);
-                    let before = Duration::from_micros(txn.interval.into());
+                    let delays = txn.delays.as_deref().unwrap_or(&self.delays);
                     let node = node_of(key, timer);
-                    match timers.delay(timer, delay, before, txn.reliability()) {
-                        Some(Duration::ZERO) if timer.ends() => at_once = Some(timer),
+                    match delays.delay(timer, delay, txn.interval, txn.reliability()) {
+                        Some(0) if timer.ends() => at_once = Some(timer),
                         Some(delay) => {
                             if node % 2 == 0 {
-                                txn.interval = u32::try_from(micros(delay)).unwrap_or(u32::MAX);
+                                txn.interval = u32::try_from(delay).unwrap_or(u32::MAX);
                             }
                             self.lanes.arm(node, self.clock, delay);
                         }

@@ -2,6 +2,7 @@
 
 use super::buffers::BufferId;
 use super::skeleton::Skeleton;
+use super::timers::Delays;
 use super::{State, Timers};
 use crate::endpoint::{Cause, Destination};
 use crate::handle::FlowId;
@@ -31,7 +32,8 @@ pub(super) struct Record {
     pub(super) user: u64,
     /// Client: the random part of the branch. Server: the To tag.
     pub(super) secret: u64,
-    pub(super) timers: Option<Box<Timers>>,
+    /// Its own timers, if it was given some.
+    pub(super) delays: Option<Box<Delays>>,
     pub(super) born: Instant,
     /// Server: what its request is matched with. The NICT of a CANCEL: the branch that it shares.
     pub(super) key: Key128,
@@ -94,7 +96,7 @@ impl Record {
             skeleton: Skeleton::default(),
             user,
             secret: 0,
-            timers: timers.map(Box::new),
+            delays: timers.map(|timers| Box::new(Delays::of(timers))),
             born,
             key: Key128::default(),
             merge_key: 0,
@@ -129,7 +131,7 @@ impl Record {
 
     /// The timers that this transaction was given of its own.
     pub(super) fn timers(&self) -> Option<Timers> {
-        self.timers.as_deref().copied()
+        self.delays.as_deref().map(|delays| delays.timers)
     }
 }
 

@@ -6,6 +6,7 @@ use super::outbox::Item;
 use super::record::{NOBODY, Record, Way};
 use crate::endpoint::{Destination, Source, Ticket};
 use crate::handle::{FlowId, Key};
+use crate::time::micros;
 use crate::transport::{Reliability, Target, Transport, Waiting};
 
 impl Layer {
@@ -89,7 +90,7 @@ impl Layer {
         }
         let id = self.flows.add(target, None, false)?;
         self.out.push(Item::Connect { flow: id, target });
-        self.owed.arm(id.0.index * 2, self.clock(), self.timers.t1x64());
+        self.owed.arm(id.0.index * 2, self.clock(), micros(self.delays.timers.t1x64()));
         Some(Destination::Flow(id))
     }
 

@@ -8,14 +8,28 @@ use super::{State, ist, nist};
 use crate::config::Overload;
 use crate::endpoint::{Destination, Misuse, Source, Txn};
 use crate::handle::{Key, ServerTxn};
-use crate::headers::{Asks, Name};
-use crate::message::{Content, ErrorKind, Malformed, Message, Method, Status, Writer};
-use crate::transport::{Reliability, Target, reply_address};
+use crate::headers::Name;
+use crate::message::{Content, Error, ErrorKind, Message, Method, Status, Writer};
+use crate::transport::{PackedAddr, Reliability, Target, reply_address};
 use crate::uri::Uri;
 use core::time::Duration;
 
 /// Room for the end of a response without a body.
 const TAIL: usize = b"Content-Length: 0\r\n\r\n".len();
+
+/// A request that has come.
+#[derive(Clone, Copy)]
+struct Arrival<'a> {
+    source: Source,
+    peer: Target,
+    request: &'a Message<'a>,
+    method: Method<'a>,
+    /// How it is matched, and what with.
+    rule: Rule,
+    key: Key128,
+    /// The hash of its datagram; zero if it came over a connection.
+    exact: u64,
+}
 
 impl Layer {
     pub(super) fn receive_request(
@@ -23,56 +37,58 @@ impl Layer {
         source: Source,
         peer: Target,
         request: &Message<'_>,
+        exact: u64,
     ) -> Option<Heard> {
         let method = request.request_method()?;
+        let rule = table::rule(request);
         let of = if method == Method::Ack { Method::Invite } else { method };
         // RFC 3261 §17.2.3: of an ACK by the rules of RFC 2543 the To tag is that of the response, or the INVITE had it too.
         let to_tag = request.to_tag().filter(|_| method != Method::Ack);
-        let key: Key128 = table::key(&self.hash, request, of, to_tag).into();
-        let found = self.matching(key, request).or_else(|| {
-            let tagged = method == Method::Ack && table::rule(request) == Rule::Rfc2543;
-            let key = tagged.then(|| table::key(&self.hash, request, of, request.to_tag()));
-            self.matching(key?.into(), request)
+        let key = table::key(&self.hash, rule, request, of, to_tag).into();
+        let arrival = Arrival { source, peer, request, method, rule, key, exact };
+        let found = self.matching(&arrival, key).or_else(|| {
+            let tagged = method == Method::Ack && rule == Rule::Rfc2543;
+            let key = tagged.then(|| table::key(&self.hash, rule, request, of, request.to_tag()));
+            self.matching(&arrival, key?.into())
         });
         if let Some(found) = found {
             return self.receive_again(found, method == Method::Ack);
         }
         match method {
             Method::Ack => Some(Heard::Ack { txn: None }),
-            Method::Cancel => self.receive_cancel(source, peer, request, key),
-            _ => self.receive_new(source, peer, request, key),
+            Method::Cancel => self.receive_cancel(&arrival),
+            _ => self.receive_new(&arrival),
         }
     }
 
-    /// A datagram that is, byte for byte and from the same peer, the request of a live transaction: it is dealt with, and need not
-    /// be parsed.
-    pub(crate) fn receive_exact(&mut self, source: Source, data: &[u8]) -> bool {
-        let Source::Datagram { remote, .. } = source else { return false };
-        let hash = self.bytes_hash.of(data, remote.into());
+    /// A datagram that is, byte for byte and from the same peer, the request of a live transaction is dealt with, and need not be
+    /// parsed. Of any other the hash comes back, which [`receive`](Self::receive) wants with the message.
+    pub(crate) fn receive_exact(&mut self, source: Source, data: &[u8]) -> Option<u64> {
+        let Source::Datagram { remote, .. } = source else { return Some(0) };
+        let hash = self.bytes_hash.of((PackedAddr::from(remote), data));
         let is = |place| self.txns.at(place).is_some_and(|record| record.exact == hash);
         let Some(key) = self.exact.get(hash, is).and_then(|place| self.txns.key_at(place)) else {
-            return false;
+            return Some(hash);
         };
         self.stats.received += 1;
         self.receive_again(key, false);
         self.report_failures();
-        true
+        None
     }
 
     /// The live transaction of a request. By the rules of RFC 2543 the Request-URI counts too, by RFC 3261 §19.1.4, and the
     /// To tag: that of the request, or for an ACK the one that we gave.
-    fn matching(&self, key: Key128, request: &Message<'_>) -> Option<Key> {
+    fn matching(&self, arrival: &Arrival<'_>, key: Key128) -> Option<Key> {
         let is = |place| {
-            self.txns.at(place).is_some_and(|record| record.key == key && self.matches(record, request))
+            self.txns.at(place).is_some_and(|record| {
+                record.key == key && (arrival.rule == Rule::Branch || self.matches(record, arrival.request))
+            })
         };
         self.txns.key_at(self.requests.get(key.hash(), is)?)
     }
 
-    /// What else must be equal where the keys are.
+    /// What else must be equal by the rules of RFC 2543.
     fn matches(&self, record: &Record, request: &Message<'_>) -> bool {
-        if table::rule(request) == Rule::Branch {
-            return true;
-        }
         let whole = self.buffers.whole(record.buffer);
         let untagged = record.skeleton.to_tag(whole).is_none();
         let for_ours = || request.to_tag().is_some_and(|tag| Tag(record.secret).is(tag));
@@ -101,26 +117,22 @@ impl Layer {
         applied.report.map(|_| Heard::Ack { txn: Some(ServerTxn(key)) })
     }
 
-    fn receive_new(
-        &mut self,
-        source: Source,
-        peer: Target,
-        request: &Message<'_>,
-        key: Key128,
-    ) -> Option<Heard> {
+    fn receive_new(&mut self, arrival: &Arrival<'_>) -> Option<Heard> {
+        let Arrival { source, request, method, .. } = *arrival;
         // Of RFC 2543 requests that differ in their Request-URIs only there are not many at once.
-        let crowded = table::rule(request) == Rule::Rfc2543 && self.requests.count(key.hash()) >= 16;
+        let crowded = arrival.rule == Rule::Rfc2543 && self.requests.count(arrival.key.hash()) >= 16;
+        let tagged = request.to_tag().is_some();
         // A drain spares what is inside a dialog: it is no new work, and may be what ends it.
-        if crowded || self.is_busy(request.method()) || self.draining && request.to_tag().is_none() {
+        if crowded || self.is_busy(method) || self.draining && !tagged {
             self.stats.overloaded += 1;
             self.refuse(source, request);
             return None;
         }
         // RFC 3261 §8.2.2.2: no To tag, and the rest equal to a request that is under way and that it does not match.
-        let merge_key = if request.to_tag().is_none() { table::merge_key(&self.hash, request) } else { 0 };
+        let merge_key = if tagged { 0 } else { table::merge_key(&self.bytes_hash, request) };
         let is = |place| self.txns.at(place).is_some_and(|record| record.merge_key == merge_key);
         let merged = merge_key != 0 && self.merged.get(merge_key, is).is_some();
-        let txn = self.open_server(source, peer, request, key);
+        let txn = self.open_server(arrival);
         if merge_key != 0 && !merged {
             self.merged.insert(merge_key, txn.0.index);
             if let Some(record) = self.txns.get_mut(txn.0) {
@@ -137,26 +149,22 @@ impl Layer {
     }
 
     /// RFC 3261 §9.2: 200 if there is something to cancel, whether it has an effect or not.
-    fn receive_cancel(
-        &mut self,
-        source: Source,
-        peer: Target,
-        cancel: &Message<'_>,
-        key: Key128,
-    ) -> Option<Heard> {
-        let matching =
-            |method| self.matching(table::key(&self.hash, cancel, method, cancel.to_tag()).into(), cancel);
+    fn receive_cancel(&mut self, arrival: &Arrival<'_>) -> Option<Heard> {
+        let Arrival { source, request: cancel, rule, .. } = *arrival;
+        let matching = |method| {
+            self.matching(arrival, table::key(&self.hash, rule, cancel, method, cancel.to_tag()).into())
+        };
         let Some(found) =
             Method::KNOWN.into_iter().filter(|method| *method != Method::Cancel).find_map(matching)
         else {
-            return self.receive_new(source, peer, cancel, key);
+            return self.receive_new(arrival);
         };
         if self.is_full(Method::Cancel) {
             self.stats.overloaded += 1;
             self.refuse(source, cancel);
             return None;
         }
-        let txn = self.open_server(source, peer, cancel, key);
+        let txn = self.open_server(arrival);
         let invite = self.txns.get(found)?;
         // The To tag of both answers should be equal.
         let (tag, user, state) = (invite.secret, invite.user, invite.state);
@@ -169,18 +177,19 @@ impl Layer {
         waiting.then_some(Heard::Cancel { invite: ServerTxn(found), user })
     }
 
-    fn open_server(&mut self, source: Source, peer: Target, request: &Message<'_>, key: Key128) -> ServerTxn {
+    fn open_server(&mut self, arrival: &Arrival<'_>) -> ServerTxn {
+        let Arrival { source, peer, request, method, rule, key, exact } = *arrival;
         let on = peer.transport.reliability();
-        let step = if request.request_method() == Some(Method::Invite) {
+        let step = if method == Method::Invite {
             ist::start(on).map(State::Ist)
         } else {
             nist::start(on).map(State::Nist)
         };
         let via = request.via();
-        let asks = Asks::of(&via);
+        let asks = request.asks();
         let target =
             Target { transport: peer.transport, addr: reply_address(&via, asks, peer.transport, peer.addr) };
-        let uri = match table::rule(request) {
+        let uri = match rule {
             Rule::Branch => b"",
             Rule::Rfc2543 => request.request_uri(),
         };
@@ -194,12 +203,8 @@ impl Layer {
             0
         });
         self.scratch = text;
-        let exact = match source {
-            Source::Datagram { remote, .. } => self.bytes_hash.of(request.as_bytes(), remote.into()),
-            Source::Flow(_) => 0,
-        };
         let record = Record::new(step.next, target, 0, None, self.clock());
-        let counted = !matches!(request.method(), Method::Bye | Method::Cancel);
+        let counted = !matches!(method, Method::Bye | Method::Cancel);
         let slot = self.open(Record { buffer, skeleton, key, exact, counted, ..record });
         self.requests.insert(key.hash(), slot.index);
         if exact != 0 {
@@ -331,7 +336,7 @@ impl Layer {
     ) {
         let Some(peer) = self.peer(source) else { return };
         let via = request.via();
-        let asks = Asks::of(&via);
+        let asks = request.asks();
         let target =
             Target { transport: peer.transport, addr: reply_address(&via, asks, peer.transport, peer.addr) };
         // The same tag for the same request.
@@ -364,16 +369,15 @@ impl Layer {
     }
 
     /// What a malformed message is answered with: nothing, if it is a response, an ACK, or no way back can be read.
-    pub(crate) fn reject(&mut self, source: Source, malformed: &Malformed<'_>) -> Option<Status> {
+    pub(crate) fn reject(&mut self, source: Source, partial: &Message<'_>, error: Error) -> Option<Status> {
         self.stats.rejected += 1;
-        let request = malformed.partial.as_ref()?;
-        let method = request.request_method()?;
-        let readable = !request.via().host.is_empty();
-        if method == Method::Ack || !readable || malformed.error.kind == ErrorKind::NotSip {
+        let method = partial.request_method()?;
+        let readable = !partial.via().host.is_empty();
+        if method == Method::Ack || !readable || error.kind == ErrorKind::NotSip {
             return None;
         }
-        let status = malformed.error.status();
-        self.respond_stateless(source, request, status, |_| {});
+        let status = error.status();
+        self.respond_stateless(source, partial, status, |_| {});
         Some(status)
     }
 }

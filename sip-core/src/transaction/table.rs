@@ -4,7 +4,7 @@
 //! are found by, so their keys are hashed under a secret key, and the 128 bits of the hash are the key.
 
 use crate::message::{Message, Method};
-use crate::random::KeyedHash;
+use crate::random::{BytesHash, KeyedHash};
 use hashbrown::HashTable;
 
 /// From the hash of a key to the place of who has it. The keys stand with those who have them, so an entry is 8 bytes; half of
@@ -72,6 +72,7 @@ pub(crate) fn rule(request: &Message<'_>) -> Rule {
 /// caller, because a URI has no one spelling. All that a peer could vary is in the key, so that it can't fill one place of the table.
 pub(crate) fn key(
     hash: &KeyedHash,
+    rule: Rule,
     request: &Message<'_>,
     method: Method<'_>,
     to_tag: Option<&[u8]>,
@@ -85,7 +86,7 @@ pub(crate) fn key(
     };
     let sent_by = [via.host, request.branch().unwrap_or_default()];
     let method = method.as_bytes();
-    match rule(request) {
+    match rule {
         Rule::Branch => hash.hash(&sent_by, &[&numbers(b'b'), method]),
         Rule::Rfc2543 => {
             let from_tag = request.from_tag().unwrap_or_default();
@@ -100,9 +101,8 @@ fn default_port(transport: &[u8]) -> u16 {
 }
 
 /// RFC 3261 §8.2.2.2: what a request and its copy by another path have in common; never zero.
-pub(crate) fn merge_key(hash: &KeyedHash, request: &Message<'_>) -> u64 {
+pub(crate) fn merge_key(hash: &BytesHash, request: &Message<'_>) -> u64 {
     let cseq = request.cseq();
     let from_tag = request.from_tag().unwrap_or_default();
-    let parts = [from_tag, request.call_id(), &cseq.number.to_be_bytes(), cseq.method.as_bytes()];
-    (hash.of(&parts) as u64).max(1)
+    hash.of((cseq.number, cseq.method, from_tag, request.call_id()))
 }

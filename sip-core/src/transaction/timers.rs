@@ -1,6 +1,7 @@
 //! The timers by their letters, and their values (RFC 3261 appendix A, RFC 6026 §8.11).
 
 use super::Delay;
+use crate::time::micros;
 use crate::transport::Reliability;
 use core::time::Duration;
 
@@ -46,6 +47,30 @@ pub enum Timer {
     UnansweredInvite,
     /// Another request that it never answers.
     Unanswered,
+}
+
+impl Timer {
+    const ALL: [Self; 19] = [
+        Self::A,
+        Self::B,
+        Self::D,
+        Self::E,
+        Self::F,
+        Self::G,
+        Self::H,
+        Self::I,
+        Self::J,
+        Self::K,
+        Self::L,
+        Self::M,
+        Self::Trying,
+        Self::LateTrying,
+        Self::Ringing,
+        Self::Cancelled,
+        Self::Rport,
+        Self::UnansweredInvite,
+        Self::Unanswered,
+    ];
 }
 
 /// The values of the timers, for an endpoint or for one transaction.
@@ -191,6 +216,38 @@ impl Timers {
     }
 }
 
+/// The values of some [`Timers`] in microseconds, worked out once: every step asks for some of them.
+pub(super) struct Delays {
+    pub(super) timers: Timers,
+    /// By transport and timer.
+    first: [[Option<u64>; Timer::ALL.len()]; 2],
+}
+
+impl Delays {
+    pub(super) fn of(timers: Timers) -> Self {
+        let first = |timer, on| timers.delay(timer, Delay::First, Duration::ZERO, on).map(micros);
+        let on = |transport| Timer::ALL.map(|timer| first(timer, transport));
+        Self { timers, first: [on(Reliability::Unreliable), on(Reliability::Reliable)] }
+    }
+
+    /// How long a timer runs that ran for `before` until now.
+    pub(super) fn delay(
+        &self,
+        timer: Timer,
+        delay: Delay,
+        before: u32,
+        transport: Reliability,
+    ) -> Option<u64> {
+        match delay {
+            Delay::First => *self.first.get(transport as usize)?.get(timer as usize)?,
+            Delay::Doubled | Delay::Capped | Delay::T2 => {
+                let before = Duration::from_micros(before.into());
+                self.timers.delay(timer, delay, before, transport).map(micros)
+            }
+        }
+    }
+}
+
 impl Default for Timers {
     fn default() -> Self {
         Self::DEFAULT
@@ -200,6 +257,23 @@ impl Default for Timers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_worked_out_is_what_would_be() {
+        let timers = Timers { t1: Duration::from_millis(20), rport: None, ..Timers::DEFAULT };
+        for (timers, at) in [Timers::DEFAULT, timers].into_iter().zip([0, 7]) {
+            let delays = Delays::of(timers);
+            for (place, timer) in Timer::ALL.into_iter().enumerate() {
+                assert_eq!(timer as usize, place);
+                for on in [Reliability::Unreliable, Reliability::Reliable] {
+                    for delay in [Delay::First, Delay::Doubled, Delay::Capped, Delay::T2] {
+                        let expected = timers.delay(timer, delay, Duration::from_micros(at), on);
+                        assert_eq!(delays.delay(timer, delay, at as u32, on), expected.map(micros));
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn values_follow_t1() {

@@ -4,12 +4,12 @@ use super::machine::Meaning;
 use super::session::{Phase, Session};
 use super::validate::{self, Refusal};
 use super::{ACCEPT, ALLOW, Reason, UserAgent, Work, contact};
-use crate::Instant;
 use crate::dialog::{Dialog, Side};
 use crate::endpoint::{Misuse, Source, Txn};
 use crate::handle::{DialogId, Key, ServerTxn};
 use crate::headers::Name;
 use crate::message::{Content, Message, Method, Status};
+use crate::time::{Instant, micros};
 use alloc::string::String;
 
 impl UserAgent {
@@ -190,8 +190,8 @@ impl UserAgent {
             session.phase = Phase::Accepted { txn, interval: timers.t1 };
         }
         // RFC 3261 §13.3.1.4: on every transport.
-        self.session_timers.arm(dialog.0.index * 2, self.layer.clock(), timers.t1);
-        self.session_timers.arm(dialog.0.index * 2 + 1, self.layer.clock(), timers.t1x64());
+        self.session_timers.arm(dialog.0.index * 2, self.layer.clock(), micros(timers.t1));
+        self.session_timers.arm(dialog.0.index * 2 + 1, self.layer.clock(), micros(timers.t1x64()));
         self.leave();
         Ok(())
     }

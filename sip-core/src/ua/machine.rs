@@ -5,7 +5,7 @@ use crate::endpoint::{Cause, Misuse, Output, Rejected, Source, Stats, Txn};
 use crate::framing::{StreamBuf, datagram};
 use crate::handle::{ClientTxn, DialogId, FlowId, Invitation};
 use crate::machine::{Machine, next_heard, next_output};
-use crate::message::{Content, Malformed, Message, Status};
+use crate::message::{Content, Error, Message, Parsed, Status};
 use crate::time::Instant;
 use crate::transaction::{Heard, Told};
 
@@ -20,21 +20,17 @@ pub(super) enum Meaning {
     Response { txn: ClientTxn, user: u64 },
     Declined(Status),
     Served(Status),
-    Rejected(Option<Status>),
+    Rejected(Error, Option<Status>),
     Stray,
     StrayAck,
 }
 
 impl<'b> Event<'b> {
     /// A message with what it means.
-    fn of(meaning: Meaning, source: Source, message: Result<Message<'b>, Malformed<'b>>) -> Self {
-        let message = match message {
-            Ok(message) => message,
-            Err(malformed) => {
-                let status = if let Meaning::Rejected(status) = meaning { status } else { None };
-                return Self::Rejected(Rejected::new(malformed, status, source));
-            }
-        };
+    fn of(meaning: Meaning, source: Source, message: Message<'b>) -> Self {
+        if let Meaning::Rejected(error, status) = meaning {
+            return Self::Rejected(Rejected::new(message, error, status, source));
+        }
         match (message.classify(), meaning) {
             (Ok(request), Meaning::Incoming { dialog }) => Self::Incoming { dialog, request, source },
             (Ok(request), Meaning::Established { dialog, user }) => {
@@ -126,12 +122,14 @@ impl UserAgent {
         }
     }
 
-    fn hear(&mut self, source: Source, message: Result<&Message<'_>, &Malformed<'_>>) -> Option<Meaning> {
-        let meaning = match message {
-            Ok(message) => {
-                self.layer.receive(source, message).and_then(|heard| self.on_heard(heard, source, message))
-            }
-            Err(malformed) => Some(Meaning::Rejected(self.layer.reject(source, malformed))),
+    fn hear(&mut self, source: Source, parsed: &Parsed<'_>, exact: u64) -> Option<Meaning> {
+        let message = &parsed.message;
+        let meaning = match parsed.fault {
+            None => self
+                .layer
+                .receive(source, message, exact)
+                .and_then(|heard| self.on_heard(heard, source, message)),
+            Some(error) => Some(Meaning::Rejected(error, self.layer.reject(source, message, error))),
         };
         self.leave();
         meaning
@@ -158,32 +156,32 @@ impl Machine for UserAgent {
 
     fn datagram<'b>(&mut self, now: Instant, from: Source, data: &'b [u8]) -> Option<Event<'b>> {
         self.enter(now);
-        if self.layer.receive_exact(from, data) {
+        let Some(exact) = self.layer.receive_exact(from, data) else {
             self.leave();
             return None;
-        }
-        let message = datagram(data, &self.config.core.limits);
-        let meaning = self.hear(from, message.as_ref())?;
-        Some(Event::of(meaning, from, message))
+        };
+        let parsed = datagram(data, &self.config.core.limits);
+        let meaning = self.hear(from, &parsed, exact)?;
+        Some(Event::of(meaning, from, parsed.message))
     }
 
     fn stream<'b>(&mut self, now: Instant, flow: FlowId, buf: &'b mut StreamBuf) -> Option<Event<'b>> {
         self.enter(now);
         let source = Source::Flow(flow);
         let limits = self.config.core.limits.clone();
-        let (meaning, message) = next_heard(buf, &limits, |message| {
-            let Some(message) = message else {
+        let (meaning, parsed) = next_heard(buf, &limits, |parsed| {
+            let Some(parsed) = parsed else {
                 self.layer.pong(flow);
                 return None;
             };
-            let meaning = self.hear(source, message);
-            if message.is_err_and(|malformed| malformed.error.breaks_stream()) {
+            let meaning = self.hear(source, parsed, 0);
+            if parsed.fault.is_some_and(Error::breaks_stream) {
                 self.layer.close_flow(flow);
                 self.leave();
             }
             meaning
         })?;
-        Some(Event::of(meaning, source, message))
+        Some(Event::of(meaning, source, parsed.message))
     }
 
     fn advance(&mut self, now: Instant) {

@@ -3,12 +3,12 @@
 use super::machine::Meaning;
 use super::session::{Phase, Session};
 use super::{ACCEPT, ALLOW, Event, NewInvite, Reason, UserAgent, Work, contact};
-use crate::Instant;
 use crate::dialog::{Dialog, Side, token};
 use crate::endpoint::{Cause, Misuse};
 use crate::handle::{ClientTxn, DialogId, Invitation, Key};
 use crate::headers::{Address, Header, Name, Route};
 use crate::message::{Content, Message, Method, is_text};
+use crate::time::{Instant, micros};
 use crate::transaction::{ClientRequest, towards};
 use crate::transport::{NextHop, next_hop};
 use crate::uri::Uri;
@@ -254,7 +254,7 @@ impl UserAgent {
         let (user, cancelled) = (call.user, call.cancelled);
         if !core::mem::replace(&mut call.answered, true) {
             let after = self.config.core.timers.t1x64();
-            self.call_timers.arm(invitation.0.index, self.layer.clock(), after);
+            self.call_timers.arm(invitation.0.index, self.layer.clock(), micros(after));
         }
         if !wants_answer {
             self.send_ack(key, &Content::NONE);

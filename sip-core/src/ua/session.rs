@@ -5,6 +5,7 @@ use crate::dialog::{self, Dialog};
 use crate::endpoint::Misuse;
 use crate::handle::{DialogId, Invitation, Key, ServerTxn};
 use crate::message::{Content, Method};
+use crate::time::micros;
 use crate::transaction::{BufferId, ClientRequest, Timers};
 use crate::transport::Transport;
 use alloc::string::String;
@@ -174,7 +175,7 @@ impl UserAgent {
         let txn = *txn;
         if timer % 2 == 0 {
             *interval = Timers::interval(interval.saturating_mul(2).min(self.config.core.timers.t2));
-            self.session_timers.arm(timer, self.layer.clock(), *interval);
+            self.session_timers.arm(timer, self.layer.clock(), micros(*interval));
             self.layer.repeat_success(txn);
         } else {
             // RFC 3261 §13.3.1.4: the dialog is confirmed, but the session ends with a BYE.
