@@ -33,6 +33,8 @@ pub(super) struct Histories {
     /// The arrival that is being dealt with at a node, if it was a stray response or a copy of a request.
     stray: BTreeMap<usize, u32>,
     copy: BTreeMap<usize, (u32, Key, bool)>,
+    /// The same, if it was damaged: what it has become a copy of is not known.
+    damaged: BTreeMap<usize, u32>,
     arrived: BTreeMap<usize, (u32, Option<u32>)>,
     /// The arrival that was malformed, and what it was answered with outside any transaction.
     malformed: BTreeMap<usize, (u32, u16)>,
@@ -65,6 +67,7 @@ impl Histories {
             lost_connections: BTreeSet::new(),
             stray: BTreeMap::new(),
             copy: BTreeMap::new(),
+            damaged: BTreeMap::new(),
             arrived: BTreeMap::new(),
             malformed: BTreeMap::new(),
             deadlines: BTreeMap::new(),
@@ -127,6 +130,7 @@ impl Histories {
             // What is sent from here on is the user's doing.
             self.copy.remove(&node);
             self.stray.remove(&node);
+            self.damaged.remove(&node);
             if let Some((number, _)) = self.arrived.get_mut(&node) {
                 *number = u32::MAX;
             }
@@ -232,6 +236,7 @@ impl Histories {
             }
             return Ok(());
         };
+        history.fuzzy |= self.damaged.get(&node) == Some(&entry.cause);
         let Some(request) = history.request else { return Ok(()) };
         let copies = (gist.vias, gist.from, gist.call, gist.cseq)
             == (request.vias, request.from, request.call, request.cseq);
@@ -377,6 +382,7 @@ impl Histories {
         };
         let alive = key.filter(|key| self.open.contains_key(&(node, *key)));
         if damaged {
+            self.damaged.insert(node, entry.number);
             // What it was for can't be said for sure: of these nothing exact is asked any more.
             for key in alive.into_iter().chain(self.clients.get(&(node, gist.branch, Verb::Invite)).copied())
             {

@@ -827,9 +827,8 @@ impl World {
             6 => place.seen = Some(place.seen.map_or(50_000, |port| port + 1)),
             7 => {
                 place.clock.offset += micros(length);
-                let local = place.clock.local(self.now);
-                let by = local.since(place.local);
-                place.local = place.local.max(local);
+                // The machine knows nothing of it until it is told the time again.
+                let by = place.clock.local(self.now).since(place.local);
                 self.note(node, What::Jumped { by, forward: true });
                 self.rewake(node);
             }
