@@ -98,10 +98,7 @@ impl Gather {
             .and_then(|rest| rest.split_at_mut_checked(part.len()))
             .and_then(|(place, rest)| Some((place, rest.first_chunk_mut::<4>()?)))
         {
-            place.copy_from_slice(part);
-            if lower {
-                place.make_ascii_lowercase();
-            }
+            copy(place, part, lower);
             *behind = length;
             self.length = end + length.len();
             return;
@@ -115,10 +112,7 @@ impl Gather {
     fn push(&mut self, chunk: &[u8], lower: bool) {
         self.flush();
         if let Some(place) = self.bytes.get_mut(..chunk.len()) {
-            place.copy_from_slice(chunk);
-            if lower {
-                place.make_ascii_lowercase();
-            }
+            copy(place, chunk, lower);
             self.length = chunk.len();
         }
     }
@@ -131,6 +125,15 @@ impl Gather {
     fn finish(mut self) -> u128 {
         self.flush();
         self.hasher.finish128().as_u128()
+    }
+}
+
+/// Copies bytes to a place of their length.
+fn copy(place: &mut [u8], bytes: &[u8], lower: bool) {
+    if lower {
+        place.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte.to_ascii_lowercase());
+    } else {
+        place.copy_from_slice(bytes);
     }
 }
 

@@ -36,8 +36,8 @@ const SDP: &str = "v=0\r\no=alice 2890844526 2890844526 IN IP4 192.0.2.2\r\ns=-\
 pub(crate) fn options(number: u64) -> Vec<u8> {
     format!(
         "OPTIONS sip:us@192.0.2.1:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2:5060;branch=z9hG4bK{number:012}\r\n\
-         Max-Forwards: 70\r\nFrom: <sip:p@192.0.2.2>;tag={number}\r\nTo: <sip:us@192.0.2.1>\r\n\
-         Call-ID: {number}@192.0.2.2\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+         Max-Forwards: 70\r\nFrom: <sip:p@192.0.2.2>;tag={number:012}\r\nTo: <sip:us@192.0.2.1>\r\n\
+         Call-ID: {number:012}@192.0.2.2\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
     )
     .into_bytes()
 }

@@ -67,25 +67,17 @@ pub(crate) fn stamped_via(out: &mut Vec<u8>, value: &[u8], via: &Via<'_>, asks: 
     out.extend_from_slice(behind);
 }
 
-/// Whether an IPv4 address is written so: cheaper to see than to read.
+/// Whether an IPv4 address is written so: cheaper to see than to read. Of numbers that begin with a zero it says no.
 fn is_spelt(ip: IpAddr, host: &[u8]) -> bool {
     let IpAddr::V4(v4) = ip else { return false };
-    let (mut rest, octets) = (host, v4.octets());
-    for (at, octet) in octets.into_iter().enumerate() {
-        if at > 0 {
-            let [b'.', behind @ ..] = rest else { return false };
-            rest = behind;
-        }
-        let digits = [octet / 100, octet / 10 % 10, octet % 10].map(|digit| b'0' + digit);
-        let digits = match octet {
-            100.. => digits.get(..),
-            10.. => digits.get(1..),
-            _ => digits.get(2..),
-        };
-        let Some(behind) = digits.and_then(|digits| rest.strip_prefix(digits)) else { return false };
-        rest = behind;
-    }
-    rest.is_empty()
+    let mut octets = v4.octets().into_iter();
+    host.split(|byte| *byte == b'.').all(|digits| {
+        let number = digits.iter().try_fold(0_u16, |number, digit| match digit {
+            b'0'..=b'9' if digits.len() <= 3 => Some(number * 10 + u16::from(digit - b'0')),
+            _ => None,
+        });
+        !matches!(digits, [] | [b'0', _, ..]) && number.is_some() && number == octets.next().map(u16::from)
+    }) && octets.next().is_none()
 }
 
 /// What stands before and behind the parameters.
@@ -122,5 +114,34 @@ impl core::fmt::Write for Text<'_> {
     fn write_str(&mut self, text: &str) -> core::fmt::Result {
         self.0.extend_from_slice(text.as_bytes());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spelt_is_as_it_would_be_written() {
+        let ips = ["1.0.2.3", "192.0.2.1", "255.255.255.255", "0.0.0.0", "10.20.30.100"];
+        let others = [
+            "1..2.3",
+            "1.0.2.3.",
+            ".1.0.2.3",
+            "1.0.2",
+            "01.0.2.3",
+            "1.00.2.3",
+            "1.0.2.259",
+            "1.0.2.0003",
+            "a",
+            "",
+        ];
+        for ip in ips {
+            let addr: IpAddr = ip.parse().unwrap();
+            for host in ips.into_iter().chain(others) {
+                assert_eq!(is_spelt(addr, host.as_bytes()), host == ip, "{host} for {ip}");
+            }
+        }
+        assert!(!is_spelt("::1".parse().unwrap(), b"::1"));
     }
 }

@@ -89,7 +89,7 @@ impl<'b> Lines<'b> {
 
     /// The next line: how long it is with its CRLF, and what is in it. Nothing at the empty line, or if the section has no
     /// end.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next(&mut self) -> Option<(usize, Result<Field<'b>, ErrorKind>)> {
         let rest = self.bytes.get(self.at..)?;
         if rest.starts_with(b"\r\n") {

@@ -23,7 +23,6 @@ pub(crate) struct Parsed<'b> {
 
 impl<'b> Parsed<'b> {
     /// The message, if nothing is wrong with it.
-    #[inline(never)]
     pub(crate) fn sound(self) -> Result<Message<'b>, Error> {
         match self.fault {
             None => Ok(self.message),

@@ -1,6 +1,6 @@
 //! Views of a parsed message: bytes, borrowed or owned, and the index beside them.
 
-use super::{Error, ErrorKind, Index, Method, Start, Status};
+use super::{Error, ErrorKind, Index, Method, Parsed, Start, Status};
 use crate::config::Limits;
 use crate::headers::{Address, Asks, CSeq, Header, Name, Params, Via};
 use crate::uri::Uri;
@@ -279,8 +279,11 @@ impl<'b> Request<'b> {
     /// # Errors
     /// What is wrong with the message, and where; [`ErrorKind::StartLine`] if it is a response.
     pub fn parse(datagram: &'b [u8]) -> Result<Self, Error> {
-        let message = Message::parse(datagram, &Limits::DEFAULT)?;
-        if message.is_request() { Ok(Self(message)) } else { Err(Error::new(0, ErrorKind::StartLine)) }
+        let Parsed { message, fault } = crate::framing::datagram(datagram, &Limits::DEFAULT);
+        match fault {
+            None if message.is_request() => Ok(Self(message)),
+            fault => Err(fault.unwrap_or(Error::new(0, ErrorKind::StartLine))),
+        }
     }
 
     /// The method of the Request-Line.
@@ -320,8 +323,11 @@ impl<'b> Response<'b> {
     /// # Errors
     /// What is wrong with the message, and where; [`ErrorKind::StartLine`] if it is a request.
     pub fn parse(datagram: &'b [u8]) -> Result<Self, Error> {
-        let message = Message::parse(datagram, &Limits::DEFAULT)?;
-        if message.is_request() { Err(Error::new(0, ErrorKind::StartLine)) } else { Ok(Self(message)) }
+        let Parsed { message, fault } = crate::framing::datagram(datagram, &Limits::DEFAULT);
+        match fault {
+            None if !message.is_request() => Ok(Self(message)),
+            fault => Err(fault.unwrap_or(Error::new(0, ErrorKind::StartLine))),
+        }
     }
 
     /// The status code.

@@ -142,6 +142,9 @@ impl<'o> Writer<'o> {
         if !content.content_type.is_empty() {
             self.field(Name::ContentType, &[content.content_type.as_bytes()]);
         }
+        if content.body.is_empty() {
+            return self.out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
+        }
         self.number(Name::ContentLength, content.body.len() as u64);
         self.out.extend_from_slice(b"\r\n");
         self.out.extend_from_slice(content.body);
@@ -227,14 +230,19 @@ pub(crate) fn push_number(out: &mut Vec<u8>, mut value: u64) {
 
 /// Sixteen lower-case hexadecimal digits.
 pub(crate) fn hex(value: u64) -> [u8; 16] {
-    let mut digits = [0; 16];
-    for (digit, shift) in digits.iter_mut().zip((0..16).rev()) {
-        *digit = match (value >> (shift * 4)) as u8 & 15 {
-            digit @ 0..=9 => b'0' + digit,
-            letter => b'a' - 10 + letter,
-        };
-    }
-    digits
+    let [high, low] = [hex_word((value >> 32) as u32), hex_word(value as u32)];
+    (u128::from(high) << 64 | u128::from(low)).to_be_bytes()
+}
+
+/// Eight digits at once: the value is spread until each byte of a word holds four bits of it.
+const fn hex_word(value: u32) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    let mut word = value as u64;
+    word = (word | word << 16) & 0x0000_ffff_0000_ffff;
+    word = (word | word << 8) & 0x00ff_00ff_00ff_00ff;
+    word = (word | word << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    let letters = (word + ONES * 6) >> 4 & ONES;
+    word + ONES * b'0' as u64 + letters * (b'a' - b'0' - 10) as u64
 }
 
 /// Appends a number in sixteen lower-case hexadecimal digits.
@@ -249,7 +257,7 @@ mod tests {
     #[test]
     fn numbers_are_written_whole() {
         let mut out = Vec::new();
-        for value in [0, 7, 10, 4_294_967_295, u64::MAX] {
+        for value in [0, 7, 10, 4_294_967_295, 0x0123_4567_89ab_cdef, u64::MAX] {
             out.clear();
             push_number(&mut out, value);
             assert_eq!(out, std::format!("{value}").as_bytes());

@@ -8,7 +8,7 @@ use super::buffers::{BufferId, Buffers};
 use super::lanes::Lanes;
 use super::outbox::{Item, Outbox};
 use super::record::{NOBODY, Record, Way};
-use super::table::Index;
+use super::table::{Index, Recent};
 use super::timers::Delays;
 use super::{Action, Report, Send, State, Step, Timer, Timers};
 use crate::config::{Config, Limits};
@@ -64,7 +64,7 @@ pub(crate) struct Layer {
     /// Server transactions by what merged requests have in common.
     pub(super) merged: Index,
     /// Server transactions by the bytes of their requests, if they came as datagrams.
-    pub(super) exact: Index,
+    pub(super) exact: Recent,
     /// The transactions of CANCELs that we sent, by the branch they share with their INVITE.
     pub(super) cancels: Index,
     pub(crate) buffers: Buffers,
@@ -113,7 +113,7 @@ impl Layer {
             lanes: Lanes::default(),
             requests: Index::default(),
             merged: Index::default(),
-            exact: Index::default(),
+            exact: Recent::default(),
             cancels: Index::default(),
             buffers: Buffers::new(config.limits.idle_buffers),
             out: Outbox::new(config.limits.outbox),
@@ -432,9 +432,6 @@ impl Layer {
             self.requests.remove(txn.key.hash(), key.index);
             if txn.merge_key != 0 {
                 self.merged.remove(txn.merge_key, key.index);
-            }
-            if txn.exact != 0 {
-                self.exact.remove(txn.exact, key.index);
             }
         }
         self.buffers.unpin(txn.buffer);

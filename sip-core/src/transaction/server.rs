@@ -66,8 +66,8 @@ impl Layer {
     pub(crate) fn receive_exact(&mut self, source: Source, data: &[u8]) -> Option<u64> {
         let Source::Datagram { remote, .. } = source else { return Some(0) };
         let hash = self.bytes_hash.of((PackedAddr::from(remote), data));
-        let is = |place| self.txns.at(place).is_some_and(|record| record.exact == hash);
-        let Some(key) = self.exact.get(hash, is).and_then(|place| self.txns.key_at(place)) else {
+        let is = |place: &u32| self.txns.at(*place).is_some_and(|record| record.exact == hash);
+        let Some(key) = self.exact.get(hash).filter(is).and_then(|place| self.txns.key_at(place)) else {
             return Some(hash);
         };
         self.stats.received += 1;
@@ -208,7 +208,7 @@ impl Layer {
         let slot = self.open(Record { buffer, skeleton, key, exact, counted, ..record });
         self.requests.insert(key.hash(), slot.index);
         if exact != 0 {
-            self.exact.insert(exact, slot.index);
+            self.exact.insert(exact, slot.index, self.txns.len());
         }
         let to = match source {
             Source::Datagram { local, .. } => Destination::Datagram { local, remote: target.addr },

@@ -5,6 +5,8 @@
 
 use crate::message::{Message, Method};
 use crate::random::{BytesHash, KeyedHash};
+use alloc::vec;
+use alloc::vec::Vec;
 use hashbrown::HashTable;
 
 /// From the hash of a key to the place of who has it. The keys stand with those who have them, so an entry is 8 bytes; half of
@@ -40,6 +42,37 @@ impl Index {
 /// The table takes its buckets from the low bits and its tags from the high ones.
 fn spread(half: u32) -> u64 {
     u64::from(half) << 32 | u64::from(half)
+}
+
+/// A cache from the hash of something to the place of who had it last: one look, and nothing to take out. Who finds a place asks
+/// there whether it is the right one still; what is not found has only to be looked for elsewhere.
+#[derive(Default)]
+pub(crate) struct Recent(Vec<(u32, u32)>);
+
+impl Recent {
+    /// A place to ask at.
+    pub(crate) fn get(&self, hash: u64) -> Option<u32> {
+        let (known, place) = *self.0.get(hash as usize & self.0.len().wrapping_sub(1))?;
+        (known == hash as u32).then_some(place)
+    }
+
+    /// Enters a place; who stood there before is forgotten. The cache has room for `all` places, and never shrinks.
+    pub(crate) fn insert(&mut self, hash: u64, place: u32, all: usize) {
+        if self.0.len() < all {
+            let length = all.next_power_of_two().max(64);
+            for (hash, place) in core::mem::replace(&mut self.0, vec![(0, u32::MAX); length]) {
+                self.set(hash, place);
+            }
+        }
+        self.set(hash as u32, place);
+    }
+
+    fn set(&mut self, hash: u32, place: u32) {
+        let at = hash as usize & self.0.len().wrapping_sub(1);
+        if let Some(entry) = self.0.get_mut(at) {
+            *entry = (hash, place);
+        }
+    }
 }
 
 /// How a request is matched.

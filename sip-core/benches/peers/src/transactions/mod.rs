@@ -8,18 +8,19 @@ mod sipx;
 
 use crate::Work;
 use crate::cases::cycles::Cycles;
+use crate::cases::options;
 use std::hint::black_box;
 use std::net::UdpSocket;
 
 pub(crate) fn run() {
     let nist: Vec<(&str, Work<'_>)> = vec![
-        ("sip-core", ours(Cycles::nist)),
+        ("sip-core", nist()),
         ("sipx-sip", sipx::nist()),
         ("rsipstack", rsipstack::nist()),
         ("sendto + recvfrom of 400 B", loopback()),
     ];
     let ict: Vec<(&str, Work<'_>)> =
-        vec![("sip-core", ours(Cycles::ict)), ("sipx-sip", sipx::ict()), ("rsipstack", rsipstack::ict())];
+        vec![("sip-core", ict()), ("sipx-sip", sipx::ict()), ("rsipstack", rsipstack::ict())];
     for (title, contenders) in [("nist: OPTIONS, 200, end", nist), ("ict: INVITE, 180, 200, end", ict)] {
         let (names, mut works): (Vec<_>, Vec<_>) = contenders.into_iter().unzip();
         let counts: Vec<u64> =
@@ -32,9 +33,18 @@ pub(crate) fn run() {
     }
 }
 
-fn ours(cycle: fn(&mut Cycles)) -> Work<'static> {
+fn nist() -> Work<'static> {
     let mut bench = Cycles::new();
-    let mut work: Work<'static> = Box::new(move || bench.alone(cycle));
+    let mut supply = Supply::new(options);
+    warm(Box::new(move || bench.nist_alone(supply.next())))
+}
+
+fn ict() -> Work<'static> {
+    let mut bench = Cycles::new();
+    warm(Box::new(move || bench.alone(Cycles::ict)))
+}
+
+fn warm(mut work: Work<'static>) -> Work<'static> {
     (0..100).for_each(|_| work());
     work
 }
