@@ -319,18 +319,21 @@ fn one_outcome(history: &History, _: &Timers) -> Result<(), String> {
 /// transaction are the same bytes.
 fn schedule(history: &History, timers: &Timers) -> Result<(), String> {
     let client = matches!(history.role, Role::Ict | Role::Nict);
-    let sends: Vec<(Instant, Gist)> = history
+    let sends: Vec<(usize, Instant, Gist)> = history
         .events
         .iter()
-        .filter_map(|(at, event)| match event {
-            Event::Sent(gist, _) if client => Some((*at, *gist)),
+        .enumerate()
+        .filter_map(|(place, (at, event))| match event {
+            Event::Sent(gist, _) if client => Some((place, *at, *gist)),
             // What a copy of the request asked for has no schedule.
-            Event::Sent(gist, false) if history.role == Role::Ist && gist.status >= 300 => Some((*at, *gist)),
+            Event::Sent(gist, false) if history.role == Role::Ist && gist.status >= 300 => {
+                Some((place, *at, *gist))
+            }
             _ => None,
         })
         .collect();
-    let Some((first, bytes)) = sends.first().map(|(at, gist)| (*at, gist.bytes)) else { return Ok(()) };
-    if sends.iter().any(|(_, gist)| gist.bytes != bytes) {
+    let Some((first, bytes)) = sends.first().map(|(_, at, gist)| (*at, gist.bytes)) else { return Ok(()) };
+    if sends.iter().any(|(.., gist)| gist.bytes != bytes) {
         return Err("a copy differs from what was sent first".into());
     }
     if history.reliable {
@@ -356,12 +359,17 @@ fn schedule(history: &History, timers: &Timers) -> Result<(), String> {
         .iter()
         .skip_while(|(_, event)| !matches!(event, Event::Sent(gist, _) if gist.bytes == bytes))
         .find(|(_, event)| stops(event));
-    let provisional = if history.role == Role::Nict { history.told_provisional() } else { None };
+    // What was told at the instant of a copy may stand before or behind it.
+    let provisional = history
+        .events
+        .iter()
+        .position(|(_, event)| matches!(event, Event::Told(100..=199)))
+        .filter(|_| history.role == Role::Nict);
     let (mut last, mut interval) = (first, timers.t1);
-    for (at, _) in sends.iter().skip(1) {
+    for (place, at, _) in sends.iter().skip(1) {
         history.takes("the interval between two copies", last, *at, interval)?;
         interval = match provisional {
-            Some(provisional) if provisional <= *at => timers.t2,
+            Some(provisional) if provisional < *place => timers.t2,
             _ if capped => (interval * 2).min(timers.t2),
             _ => interval * 2,
         };
