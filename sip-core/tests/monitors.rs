@@ -34,6 +34,10 @@ enum Bug {
     RequestTwice,
     /// A copy of a request is not answered.
     CopyIgnored,
+    /// CANCEL is not answered.
+    CancelIgnored,
+    /// CANCEL is answered twice.
+    CancelTwice,
     /// CANCEL goes out with its INVITE.
     EarlyCancel,
     /// A transaction is left at rest.
@@ -130,6 +134,10 @@ impl Broken {
             NoAck if text.starts_with("ACK") => Vec::new(),
             OtherAck if text.starts_with("ACK") => changed("Call-ID: 0", "Call-ID: 9"),
             CopyIgnored if again && text.starts_with("SIP/2.0 180") => Vec::new(),
+            CancelIgnored if text.starts_with("SIP/2.0 200") && text.contains("1 CANCEL") => Vec::new(),
+            CancelTwice if text.starts_with("SIP/2.0 200") && text.contains("1 CANCEL") => {
+                vec![Out::Send(to, bytes.clone(), again), Out::Send(to, bytes, true)]
+            }
             EarlyCancel if text.starts_with("INVITE") => {
                 let cancel = text.replacen("INVITE", "CANCEL", 1).replace("1 INVITE", "1 CANCEL");
                 vec![Out::Send(to, bytes, again), Out::Send(to, cancel.into_bytes(), false)]
@@ -266,6 +274,8 @@ fn every_monitor_bites() {
         ("I11", RequestTwice, 1, with(Script::Call, quiet)),
         ("I11", CopyIgnored, 1, with(Script::Call, doubled)),
         ("I12", EarlyCancel, 0, with(Script::Call, quiet)),
+        ("I12", CancelIgnored, 1, with(Script::Cancelled, quiet)),
+        ("I12", CancelTwice, 1, with(Script::Cancelled, quiet)),
         ("I15", Leak, 1, with(Script::Call, quiet)),
         ("I16", PastDeadline, 1, with(Script::Call, quiet)),
         ("I16", Restless, 0, with(Script::Call, Faults { spurious: 5_000, ..quiet })),

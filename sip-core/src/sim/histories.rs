@@ -35,6 +35,8 @@ pub(super) struct Histories {
     copy: BTreeMap<usize, (u32, Key, bool)>,
     /// The same, if it was damaged: what it has become a copy of is not known.
     damaged: BTreeMap<usize, u32>,
+    /// The same, if it was a CANCEL of a live INVITE: its branch, and how often it was answered.
+    cancelled: BTreeMap<usize, (u32, u64, u32)>,
     arrived: BTreeMap<usize, (u32, Option<u32>)>,
     /// The arrival that was malformed, and what it was answered with outside any transaction.
     malformed: BTreeMap<usize, (u32, u16)>,
@@ -68,6 +70,7 @@ impl Histories {
             stray: BTreeMap::new(),
             copy: BTreeMap::new(),
             damaged: BTreeMap::new(),
+            cancelled: BTreeMap::new(),
             arrived: BTreeMap::new(),
             malformed: BTreeMap::new(),
             deadlines: BTreeMap::new(),
@@ -225,6 +228,10 @@ impl Histories {
         }
         if self.malformed.get(&node) == Some(&(entry.cause, gist.status)) {
             return Ok(());
+        }
+        if let Some((number, branch, answers)) = self.cancelled.get_mut(&node) {
+            let it = gist.verb == Verb::Cancel && *number == entry.cause && *branch == gist.branch;
+            *answers += u32::from(it);
         }
         let at = (node, gist.branch, gist.sent_by, gist.cseq, gist.verb);
         let Some(key) = self.servers.get(&at).copied() else { return Ok(()) };
@@ -403,6 +410,15 @@ impl Histories {
             self.stray.insert(node, entry.number);
             return;
         }
+        if gist.is_request() && gist.verb == Verb::Cancel && gist.named && packet.conn.is_none() {
+            let invite = self.servers.get(&(node, gist.branch, gist.sent_by, gist.cseq, Verb::Invite));
+            let history = invite.and_then(|key| self.open.get(&(node, *key)));
+            // What is due now may end the INVITE before the CANCEL is looked at.
+            let due = self.deadlines.get(&node).is_some_and(|deadline| *deadline <= entry.local);
+            if history.is_some_and(|history| !history.fuzzy) && !due {
+                self.cancelled.insert(node, (entry.number, gist.branch, 0));
+            }
+        }
         match alive {
             Some(key) if gist.verb == Verb::Ack => self.add(entry, key, Event::HeardAck),
             Some(key) => {
@@ -459,6 +475,10 @@ impl Monitor for Histories {
             }
             What::Rest { deadline, .. } => {
                 self.deadlines.insert(entry.node, deadline.unwrap_or(Instant::MAX));
+                if let Some((.., answers @ (0 | 2..))) = self.cancelled.remove(&entry.node) {
+                    let what = alloc::format!("a CANCEL was answered {answers} times");
+                    return broken("I12", entry.node, what);
+                }
                 match self.copy.remove(&entry.node) {
                     Some((_, key, true)) => self.unanswered_copy(entry.node, key),
                     _ => Ok(()),

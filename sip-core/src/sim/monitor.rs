@@ -79,7 +79,7 @@ pub trait Monitor {
 /// | I7 | after the end nothing is sent and nothing told |
 /// | I8 | each refusal of an INVITE is acknowledged once, by an ACK made of the INVITE |
 /// | I11 | a request is given to the user once, and its copies bring the last response |
-/// | I12 | CANCEL is sent after a provisional response and before a final one |
+/// | I12 | CANCEL is sent after a provisional response and before a final one, and answered once |
 /// | I15 | at rest all tables are empty |
 /// | I16 | deadlines are honest, and a wake-up without need does nothing |
 /// | I18 | what is sent fits, and one input does not bring outputs without end |
