@@ -30,6 +30,8 @@ pub(super) struct Histories {
     /// The last responses of servers, to be compared with what a copy of the request brings.
     last: BTreeMap<(usize, Key), Gist>,
     lost_connections: BTreeSet<(usize, u32)>,
+    /// The nodes to which something came since they rested.
+    busy: BTreeSet<usize>,
     /// The arrival that is being dealt with at a node, if it was a stray response or a copy of a request.
     stray: BTreeMap<usize, u32>,
     copy: BTreeMap<usize, (u32, Key, bool)>,
@@ -67,6 +69,7 @@ impl Histories {
             late: BTreeMap::new(),
             last: BTreeMap::new(),
             lost_connections: BTreeSet::new(),
+            busy: BTreeSet::new(),
             stray: BTreeMap::new(),
             copy: BTreeMap::new(),
             damaged: BTreeMap::new(),
@@ -380,6 +383,8 @@ impl Histories {
     fn heard(&mut self, entry: &Entry, packet: &Packet, damaged: bool) {
         let node = entry.node;
         self.arrived.insert(node, (entry.number, packet.conn));
+        // What came by one reading of a connection is dealt with as one: what is sent may be for any of it.
+        let alone = self.busy.insert(node);
         let Some(gist) = packet.gist else { return };
         let key = if gist.is_request() {
             let verb = if gist.verb == Verb::Ack { Verb::Invite } else { gist.verb };
@@ -407,7 +412,9 @@ impl Histories {
         };
         let of_key = alive.filter(|_| !gist.is_request()).and_then(|key| self.open.get_mut(&(node, key)));
         if of_key.filter(foreign).is_some() {
-            self.stray.insert(node, entry.number);
+            if alone {
+                self.stray.insert(node, entry.number);
+            }
             return;
         }
         if gist.is_request() && gist.verb == Verb::Cancel && gist.named && packet.conn.is_none() {
@@ -428,7 +435,7 @@ impl Histories {
                 }
                 self.add(entry, key, Event::Heard(gist));
             }
-            None if !gist.is_request() && gist.verb != Verb::Cancel => {
+            None if alone && !gist.is_request() && gist.verb != Verb::Cancel => {
                 self.stray.insert(node, entry.number);
             }
             None => {}
@@ -474,6 +481,7 @@ impl Monitor for Histories {
                 Ok(())
             }
             What::Rest { deadline, .. } => {
+                self.busy.remove(&entry.node);
                 self.deadlines.insert(entry.node, deadline.unwrap_or(Instant::MAX));
                 if let Some((.., answers @ (0 | 2..))) = self.cancelled.remove(&entry.node) {
                     let what = alloc::format!("a CANCEL was answered {answers} times");
@@ -496,6 +504,7 @@ impl Monitor for Histories {
                 Ok(())
             }
             What::Crashed => {
+                self.busy.remove(&entry.node);
                 self.open.retain(|(node, _), _| *node != entry.node);
                 self.waiting.retain(|(node, ..), _| *node != entry.node);
                 self.clients.retain(|(node, ..), _| *node != entry.node);
