@@ -287,21 +287,9 @@ fn unused(options: &Options, report: &Report) -> usize {
 
 /// Every single and double fault of the base flows.
 fn exhaustive(options: &Options) -> ExitCode {
-    let direct = [
-        Script::Call,
-        Script::Busy,
-        Script::Cancelled,
-        Script::CancelledAtOnce,
-        Script::Options,
-        Script::Register,
-        Script::Glare,
-    ];
-    let flows =
-        direct.map(|script| (Topology::Direct, script)).into_iter().chain([(Topology::Fork, Script::Call)]);
-    for (topology, script) in flows {
-        let faults = Faults { loss: 1, duplicate: 1, reorder: 1, ..Faults::NONE };
-        let setup = Setup { topology, script: Some(script), faults, ..Setup::default() };
-        let flow = Options { setup: Setup { topology, ..options.setup.clone() }, ..options.clone() };
+    for setup in Setup::base_flows() {
+        let flow =
+            Options { setup: Setup { topology: setup.topology, ..options.setup.clone() }, ..options.clone() };
         let mut found = None;
         let runs = all_faults(2, |tape| {
             let report = setup.run(tape);
@@ -313,7 +301,9 @@ fn exhaustive(options: &Options) -> ExitCode {
             (questions, sound)
         });
         println!(
-            "{topology:?} {script:?}: {runs} runs, {}",
+            "{:?} {:?}: {runs} runs, {}",
+            setup.topology,
+            setup.script.unwrap_or(Script::Call),
             if found.is_none() { "all sound" } else { "a violation" }
         );
         if let Some(report) = found {

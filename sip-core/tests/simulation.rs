@@ -68,46 +68,24 @@ fn seeds_hold_in_every_topology() {
 #[test]
 fn every_single_fault_of_the_base_flows_holds() {
     let mut runs = 0;
-    for (topology, script) in base_flows() {
-        let setup = Setup { topology, script: Some(script), faults: small_faults(), ..Setup::default() };
+    for setup in Setup::base_flows() {
         runs += all_faults(1, |tape| {
             let report = setup.run(tape);
-            hold(&setup, &report, &format!("single-{topology:?}-{script:?}"));
+            hold(&setup, &report, &format!("single-{:?}-{:?}", setup.topology, setup.script));
             (report.questions, true)
         });
     }
     assert!(runs > 300, "{runs} runs");
 }
 
-/// INVITE-200-ACK-BYE, INVITE-486-ACK, CANCEL before and after the first provisional response, OPTIONS, REGISTER with a challenge, glare,
-/// and a forked INVITE.
-fn base_flows() -> Vec<(Topology, Script)> {
-    let direct = [
-        Script::Call,
-        Script::Busy,
-        Script::Cancelled,
-        Script::CancelledAtOnce,
-        Script::Options,
-        Script::Register,
-        Script::Glare,
-    ];
-    let mut flows: Vec<_> = direct.map(|script| (Topology::Direct, script)).into();
-    flows.push((Topology::Fork, Script::Call));
-    flows
-}
-
-fn small_faults() -> Faults {
-    Faults { loss: 1, duplicate: 1, reorder: 1, ..Faults::NONE }
-}
-
 /// Without faults every call ends as it should, and what is sent is what the flows of RFC 3665 have.
 #[test]
 fn calls_without_faults_are_complete() {
-    for (topology, script) in base_flows() {
-        let setup = Setup { topology, script: Some(script), calls: 3, ..Setup::default() };
+    for flow in Setup::base_flows() {
+        let setup = Setup { faults: Faults::NONE, calls: 3, ..flow };
         let report = setup.run(Tape::list(&[]));
         hold(&setup, &report, "plain");
-        assert_eq!((report.calls, report.completed), (3, 3), "{topology:?} {script:?}");
+        assert_eq!((report.calls, report.completed), (3, 3), "{:?} {:?}", setup.topology, setup.script);
         assert_eq!(report.retransmissions, 0);
     }
 }

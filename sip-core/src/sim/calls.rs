@@ -166,6 +166,19 @@ impl Counted {
 }
 
 impl Setup {
+    /// The flows whose faults are tried one by one and two by two: each kind of call between two user agents, and a call that is forked,
+    /// over a network that may lose, double or hold back every datagram.
+    pub fn base_flows() -> impl Iterator<Item = Self> {
+        let faults = Faults { loss: 1, duplicate: 1, reorder: 1, ..Faults::NONE };
+        let direct = Script::ALL.into_iter().map(|script| (Topology::Direct, script));
+        direct.chain([(Topology::Fork, Script::Call)]).map(move |(topology, script)| Self {
+            topology,
+            script: Some(script),
+            faults,
+            ..Self::default()
+        })
+    }
+
     /// Runs the world with the choices of a tape.
     pub fn run(&self, mut tape: Tape) -> Report {
         let plan = self.plan(&mut tape);
