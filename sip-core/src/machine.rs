@@ -2,7 +2,7 @@
 
 use crate::config::Limits;
 use crate::endpoint::{Misuse, Output, SendError, Source, Stats, Ticket, Transmit};
-use crate::framing::{Framed, StreamBuf, frame};
+use crate::framing::{Framed, StreamBuf, read_frame};
 use crate::handle::{FlowId, ResolveId};
 use crate::message::{Message, Parsed};
 use crate::time::Instant;
@@ -325,7 +325,8 @@ pub(crate) fn next_heard<'b, T>(
             Framed::Message(range) => (range, None),
             Framed::Broken(range, kind) => (range, Some(kind)),
         };
-        let parsed = frame(buf.slice(range.clone()), fault, limits);
+        let mut parsed = Parsed::unread();
+        read_frame(buf.slice(range.clone()), fault, limits, &mut parsed);
         if let Some(heard) = hear(Some(&parsed)) {
             break (heard, range, parsed.message.into_index(), parsed.fault);
         }

@@ -9,7 +9,7 @@ pub use event::{Command, Event, NewRequest, Rejected};
 pub use output::{Cause, Destination, Output, SendError, Source, Stats, Ticket, Transmit, Txn};
 
 use crate::config::Config;
-use crate::framing::{StreamBuf, datagram};
+use crate::framing::{StreamBuf, read_datagram};
 use crate::handle::{ClientTxn, FlowId, ServerTxn};
 use crate::headers::Name;
 use crate::machine::{Machine, next_heard, next_output};
@@ -213,7 +213,8 @@ impl Machine for Endpoint {
             self.leave();
             return None;
         };
-        let parsed = datagram(data, &self.layer.limits);
+        let mut parsed = Parsed::unread();
+        read_datagram(data, &self.layer.limits, &mut parsed);
         let meaning = self.hear(from, &parsed, exact)?;
         Some(Event::of(meaning, from, parsed.message))
     }

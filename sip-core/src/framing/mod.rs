@@ -5,5 +5,5 @@ mod stream;
 
 pub use stream::StreamBuf;
 
-pub(crate) use datagram::datagram;
-pub(crate) use stream::{Framed, frame};
+pub(crate) use datagram::read_datagram;
+pub(crate) use stream::{Framed, read_frame};

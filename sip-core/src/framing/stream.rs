@@ -2,7 +2,7 @@
 
 use crate::config::Limits;
 use crate::headers::{ContentLength, Header, Name};
-use crate::message::{Error, ErrorKind, Fields, Parsed, parse};
+use crate::message::{Error, ErrorKind, Fields, Parsed};
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -143,13 +143,17 @@ fn content_length(head: &[u8]) -> Option<Result<usize, ErrorKind>> {
     })
 }
 
-/// The message of a frame.
-pub(crate) fn frame<'b>(bytes: &'b [u8], fault: Option<ErrorKind>, limits: &Limits) -> Parsed<'b> {
-    let mut parsed = parse(bytes, limits);
+/// Reads the message of a frame.
+pub(crate) fn read_frame<'b>(
+    bytes: &'b [u8],
+    fault: Option<ErrorKind>,
+    limits: &Limits,
+    parsed: &mut Parsed<'b>,
+) {
+    parsed.read(bytes, limits);
     if let Some(kind) = fault {
         parsed.fault = Some(Error::new(bytes.len(), kind));
     }
-    parsed
 }
 
 #[cfg(test)]

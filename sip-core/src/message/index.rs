@@ -174,11 +174,11 @@ pub(crate) struct Index {
 
 impl Index {
     /// The index of a message of which nothing is read yet.
-    pub(crate) fn new(length: usize) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             start: Start::Unread,
             lines: SmallVec::new(),
-            body: length as u32,
+            body: 0,
             via: ViaSpans::default(),
             from: AddressSpans::default(),
             to: AddressSpans::default(),

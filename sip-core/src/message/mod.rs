@@ -69,5 +69,5 @@ pub use view::{Field, Message, Request, Response};
 pub use write::{Content, Writer};
 
 pub(crate) use index::{AddressSpans, Index, Span, Start, ViaSpans};
-pub(crate) use parse::{Parsed, parse};
+pub(crate) use parse::Parsed;
 pub(crate) use write::{hex, is_text, push_hex, push_number};

@@ -13,7 +13,7 @@ use nom::sequence::{preceded, separated_pair};
 
 /// A message as far as it could be read: what is wrong may be answered by it.
 ///
-/// It is large. Who makes it fills it where it will stay, and who takes it moves it once.
+/// It is large, so it is filled where it stays: who wants one has it unread, and lends it.
 #[derive(Debug)]
 pub(crate) struct Parsed<'b> {
     pub(crate) message: Message<'b>,
@@ -22,24 +22,21 @@ pub(crate) struct Parsed<'b> {
 }
 
 impl<'b> Parsed<'b> {
-    /// The message, if nothing is wrong with it.
-    pub(crate) fn sound(self) -> Result<Message<'b>, Error> {
-        match self.fault {
-            None => Ok(self.message),
-            Some(error) => Err(error),
-        }
+    #[inline(always)]
+    pub(crate) fn unread() -> Self {
+        Self { message: Message::borrowed(b"", Index::new()), fault: None }
     }
-}
 
-/// Parses one whole message: `bytes` end where its body ends.
-pub(crate) fn parse<'b>(bytes: &'b [u8], limits: &Limits) -> Parsed<'b> {
-    let mut parsed = Parsed { message: Message::borrowed(bytes, Index::new(bytes.len())), fault: None };
-    parsed.fault = read(bytes, limits, parsed.message.index_mut()).err();
-    parsed
+    /// Reads one whole message: `bytes` end where its body ends.
+    pub(crate) fn read(&mut self, bytes: &'b [u8], limits: &Limits) {
+        self.message.set_bytes(bytes);
+        self.fault = read(bytes, limits, self.message.index_mut()).err();
+    }
 }
 
 /// All is read that can be; the first fault counts.
 fn read(bytes: &[u8], limits: &Limits, index: &mut Index) -> Result<(), Error> {
+    index.body = bytes.len() as u32;
     let fail = |offset, kind| Err(Error::new(offset, kind));
     let most = limits.message.min(MAX_MESSAGE);
     if bytes.len() > most {

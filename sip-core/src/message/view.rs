@@ -2,6 +2,7 @@
 
 use super::{Error, ErrorKind, Index, Method, Parsed, Start, Status};
 use crate::config::Limits;
+use crate::framing::read_datagram;
 use crate::headers::{Address, Asks, CSeq, Header, Name, Params, Via};
 use crate::uri::Uri;
 use alloc::borrow::Cow;
@@ -43,9 +44,9 @@ impl<'b> Message<'b> {
         &mut self.index
     }
 
-    /// The same message, ending where its body ends: `bytes` begin with its own.
-    pub(crate) fn end_at(&mut self, bytes: &'b [u8], end: usize) {
-        self.bytes = Cow::Borrowed(bytes.get(..end).unwrap_or(bytes));
+    /// The same message over other bytes, which begin as its own.
+    pub(crate) fn set_bytes(&mut self, bytes: &'b [u8]) {
+        self.bytes = Cow::Borrowed(bytes);
     }
 
     /// The message with a copy of its bytes, for another task or a later time.
@@ -68,7 +69,12 @@ impl<'b> Message<'b> {
     /// # Errors
     /// What is wrong with the message, and where.
     pub fn parse(datagram: &'b [u8], limits: &Limits) -> Result<Self, Error> {
-        crate::framing::datagram(datagram, limits).sound()
+        let mut parsed = Parsed::unread();
+        read_datagram(datagram, limits, &mut parsed);
+        match parsed.fault {
+            None => Ok(parsed.message),
+            Some(error) => Err(error),
+        }
     }
 
     pub(crate) fn content_length(&self) -> Option<usize> {
@@ -279,9 +285,10 @@ impl<'b> Request<'b> {
     /// # Errors
     /// What is wrong with the message, and where; [`ErrorKind::StartLine`] if it is a response.
     pub fn parse(datagram: &'b [u8]) -> Result<Self, Error> {
-        let Parsed { message, fault } = crate::framing::datagram(datagram, &Limits::DEFAULT);
-        match fault {
-            None if message.is_request() => Ok(Self(message)),
+        let mut parsed = Parsed::unread();
+        read_datagram(datagram, &Limits::DEFAULT, &mut parsed);
+        match parsed.fault {
+            None if parsed.message.is_request() => Ok(Self(parsed.message)),
             fault => Err(fault.unwrap_or(Error::new(0, ErrorKind::StartLine))),
         }
     }
@@ -323,9 +330,10 @@ impl<'b> Response<'b> {
     /// # Errors
     /// What is wrong with the message, and where; [`ErrorKind::StartLine`] if it is a request.
     pub fn parse(datagram: &'b [u8]) -> Result<Self, Error> {
-        let Parsed { message, fault } = crate::framing::datagram(datagram, &Limits::DEFAULT);
-        match fault {
-            None if !message.is_request() => Ok(Self(message)),
+        let mut parsed = Parsed::unread();
+        read_datagram(datagram, &Limits::DEFAULT, &mut parsed);
+        match parsed.fault {
+            None if !parsed.message.is_request() => Ok(Self(parsed.message)),
             fault => Err(fault.unwrap_or(Error::new(0, ErrorKind::StartLine))),
         }
     }

@@ -8,7 +8,7 @@ use crate::endpoint::{Cause, Txn};
 use crate::time::Instant;
 use crate::transaction::Timers;
 use crate::transport::Transport;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -17,7 +17,7 @@ pub(super) struct Histories {
     timers: Timers,
     open: BTreeMap<(usize, Key), History>,
     /// Clients that have begun, by Call-ID and CSeq, until their request is sent.
-    waiting: BTreeMap<(usize, u64, u32, Verb), Key>,
+    waiting: BTreeMap<(usize, u64, u32, Verb), VecDeque<Key>>,
     /// Clients by branch and method; servers by branch, Via, CSeq and method.
     clients: BTreeMap<(usize, u64, Verb), Key>,
     servers: BTreeMap<(usize, u64, u64, u32, Verb), Key>,
@@ -145,7 +145,8 @@ impl Histories {
             Note::Began { txn, verb, call, cseq } => {
                 let role = if verb == Verb::Invite { Role::Ict } else { Role::Nict };
                 self.begin(entry, Txn::Client(txn), role, verb, None);
-                self.waiting.insert((node, call, cseq, verb), key_of(Txn::Client(txn)));
+                let waiting = self.waiting.entry((node, call, cseq, verb)).or_default();
+                waiting.push_back(key_of(Txn::Client(txn)));
             }
             Note::Request { txn, gist, .. } => {
                 let at = (node, gist.branch, gist.sent_by, gist.cseq, gist.verb);
@@ -355,10 +356,12 @@ impl Histories {
             None => {
                 // The first send of a transaction that has begun: now its branch is known.
                 let known = (node, gist.call, gist.cseq, gist.verb);
-                let waiting = self
-                    .waiting
-                    .remove(&known)
-                    .or_else(|| self.waiting.remove(&(node, 0, gist.cseq, gist.verb)));
+                // Who ended before its request could be sent waits no longer.
+                let waiting = [known, (node, 0, gist.cseq, gist.verb)].into_iter().find_map(|known| {
+                    let queue = self.waiting.get_mut(&known)?;
+                    core::iter::from_fn(|| queue.pop_front())
+                        .find(|key| self.open.contains_key(&(node, *key)))
+                });
                 let Some((key, history)) =
                     waiting.and_then(|key| Some((key, self.open.get_mut(&(node, key))?)))
                 else {

@@ -42,7 +42,7 @@ use crate::endpoint::{Command, Destination, Endpoint, Event, Misuse, NewRequest,
 use crate::framing::StreamBuf;
 use crate::handle::{ClientTxn, FlowId, ServerTxn};
 use crate::machine::Machine;
-use crate::message::{Content, Method, Status, parse};
+use crate::message::{Content, Message, Method, Status};
 use crate::time::Instant;
 use crate::transaction::Timers;
 use crate::transport::{Local, Transport};
@@ -415,7 +415,7 @@ impl<'t> Stage<'t> {
             Did::Told { request: Some(bytes), server: None, .. } => {
                 // The To tag of a 2xx is what its ACK needs.
                 if let (["response", name, status], Ok(response)) =
-                    (words, parse(&bytes, &Limits::DEFAULT).sound())
+                    (words, Message::parse(&bytes, &Limits::DEFAULT))
                 {
                     let tag = response.to_tag().map(|tag| String::from_utf8_lossy(tag).into_owned());
                     let client = self.clients.iter_mut().find(|client| client.name == *name);
@@ -430,8 +430,7 @@ impl<'t> Stage<'t> {
     }
 
     fn is_sent(&self, bytes: &[u8], what: &str, name: &str, rest: &[&str]) -> Result<bool, String> {
-        let message = parse(bytes, &Limits::DEFAULT)
-            .sound()
+        let message = Message::parse(bytes, &Limits::DEFAULT)
             .map_err(|_| "what was sent can't be parsed".to_string())?;
         let again = rest.contains(&"again");
         if again && !self.sent.iter().any(|(before, _)| before == bytes) {

@@ -7,7 +7,7 @@ use crate::config::Limits;
 use crate::endpoint::{Misuse, Txn};
 use crate::handle::{ClientTxn, Key};
 use crate::headers::{Header, Name, Route, Via};
-use crate::message::{Content, Message, Method, Writer, hex, parse};
+use crate::message::{Content, Message, Method, Writer, hex};
 use crate::transport::{NextHop, Target, Transport, next_hop};
 use crate::uri::Uri;
 use alloc::vec::Vec;
@@ -198,9 +198,8 @@ impl Layer {
     fn derive(&mut self, invite: BufferId, method: Method<'_>, to: Option<&[u8]>) -> BufferId {
         let mut text = core::mem::take(&mut self.scratch);
         text.clear();
-        let invite = parse(self.buffers.message(invite), &Limits::NONE);
-        if invite.fault.is_none() {
-            derived(&mut text, &invite.message, method, to);
+        if let Ok(invite) = Message::parse(self.buffers.message(invite), &Limits::NONE) {
+            derived(&mut text, &invite, method, to);
         }
         let buffer = self.buffers.keep(&text);
         self.scratch = text;

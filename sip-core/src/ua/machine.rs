@@ -2,7 +2,7 @@
 
 use super::{Command, Config, Event, Made, Reason, Stray, UserAgent, Work};
 use crate::endpoint::{Cause, Misuse, Output, Rejected, Source, Stats, Txn};
-use crate::framing::{StreamBuf, datagram};
+use crate::framing::{StreamBuf, read_datagram};
 use crate::handle::{ClientTxn, DialogId, FlowId, Invitation};
 use crate::machine::{Machine, next_heard, next_output};
 use crate::message::{Content, Error, Message, Parsed, Status};
@@ -160,7 +160,8 @@ impl Machine for UserAgent {
             self.leave();
             return None;
         };
-        let parsed = datagram(data, &self.config.core.limits);
+        let mut parsed = Parsed::unread();
+        read_datagram(data, &self.config.core.limits, &mut parsed);
         let meaning = self.hear(from, &parsed, exact)?;
         Some(Event::of(meaning, from, parsed.message))
     }

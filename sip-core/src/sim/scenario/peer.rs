@@ -7,7 +7,7 @@ use crate::endpoint::{SendError, Source, Ticket};
 use crate::framing::StreamBuf;
 use crate::handle::ServerTxn;
 use crate::machine::Machine;
-use crate::message::{Message, Status, parse};
+use crate::message::{Message, Status};
 use crate::sim::log::unquote;
 use crate::transport::{Target, Transport};
 use alloc::format;
@@ -143,7 +143,7 @@ impl Stage<'_> {
 
     pub(super) fn last_ticket(&self, name: &str) -> Option<Ticket> {
         let fits = |bytes: &[u8]| {
-            let Ok(message) = parse(bytes, &Limits::DEFAULT).sound() else { return false };
+            let Ok(message) = Message::parse(bytes, &Limits::DEFAULT) else { return false };
             if message.is_request() {
                 message.call_id() == name.as_bytes()
             } else {
@@ -257,11 +257,10 @@ impl Stage<'_> {
             return Some(fields.clone());
         }
         let (bytes, _) = self.sent.iter().rev().find(|(bytes, _)| {
-            parse(bytes, &Limits::DEFAULT)
-                .sound()
+            Message::parse(bytes, &Limits::DEFAULT)
                 .is_ok_and(|message| message.is_request() && message.call_id() == name.as_bytes())
         })?;
-        let request = parse(bytes, &Limits::DEFAULT).sound().ok()?;
+        let request = Message::parse(bytes, &Limits::DEFAULT).ok()?;
         let text = |part: &[u8]| String::from_utf8_lossy(part).into_owned();
         let method = text(request.method().as_bytes());
         Some(Fields {
@@ -281,7 +280,7 @@ impl Stage<'_> {
     /// The To tag of our responses to a request.
     pub(super) fn our_tag(&self, fields: &Fields) -> Option<String> {
         self.sent.iter().rev().find_map(|(bytes, _)| {
-            let message = parse(bytes, &Limits::DEFAULT).sound().ok()?;
+            let message = Message::parse(bytes, &Limits::DEFAULT).ok()?;
             if message.is_request() || !fields.fits(&message) {
                 return None;
             }

@@ -2,7 +2,7 @@
 
 use super::{Due, World};
 use crate::endpoint::{SendError, Source, Ticket};
-use crate::message::parse;
+use crate::message::Message;
 use crate::sim::faults::Faults;
 use crate::sim::net::Side;
 use crate::sim::note::Gist;
@@ -23,7 +23,7 @@ impl World {
         again: bool,
         bytes: Vec<u8>,
     ) -> PacketId {
-        let gist = parse(&bytes, &crate::Limits::DEFAULT).sound().ok().map(|message| Gist::of(&message));
+        let gist = Message::parse(&bytes, &crate::Limits::DEFAULT).ok().map(|message| Gist::of(&message));
         let transport = if conn.is_some() { Transport::Tcp } else { Transport::Udp };
         let length = bytes.len();
         let (at, mut peer) = (self.now, self.at(to));
