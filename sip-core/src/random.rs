@@ -38,8 +38,8 @@ impl Random {
     }
 }
 
-/// A fast hash under a secret seed of 128 bits, for what may be taken for the same if it has the same hash: datagrams that came again,
-/// requests by two paths. It is no cryptographic hash; its seed never leaves the machine, and no value of it does.
+/// A fast hash of whole datagrams with their sender, under a secret seed of 128 bits: what has the same hash is taken for the same
+/// datagram. It is no cryptographic hash; its seed never leaves the machine, and nothing that a peer sees depends on its values.
 pub(crate) struct BytesHash {
     seed: u64,
     shared: SharedSeed,

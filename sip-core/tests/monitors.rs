@@ -36,6 +36,8 @@ enum Bug {
     CopyIgnored,
     /// CANCEL is not answered.
     CancelIgnored,
+    /// CANCEL is answered with 481, though its INVITE is alive.
+    CancelRefused,
     /// CANCEL is answered twice.
     CancelTwice,
     /// CANCEL goes out with its INVITE.
@@ -135,6 +137,9 @@ impl Broken {
             OtherAck if text.starts_with("ACK") => changed("Call-ID: 0", "Call-ID: 9"),
             CopyIgnored if again && text.starts_with("SIP/2.0 180") => Vec::new(),
             CancelIgnored if text.starts_with("SIP/2.0 200") && text.contains("1 CANCEL") => Vec::new(),
+            CancelRefused if text.starts_with("SIP/2.0 200") && text.contains("1 CANCEL") => {
+                changed("SIP/2.0 200 OK", "SIP/2.0 481 No")
+            }
             CancelTwice if text.starts_with("SIP/2.0 200") && text.contains("1 CANCEL") => {
                 vec![Out::Send(to, bytes.clone(), again), Out::Send(to, bytes, true)]
             }
@@ -275,6 +280,7 @@ fn every_monitor_bites() {
         ("I11", CopyIgnored, 1, with(Script::Call, doubled)),
         ("I12", EarlyCancel, 0, with(Script::Call, quiet)),
         ("I12", CancelIgnored, 1, with(Script::Cancelled, quiet)),
+        ("I12", CancelRefused, 1, with(Script::Cancelled, quiet)),
         ("I12", CancelTwice, 1, with(Script::Cancelled, quiet)),
         ("I15", Leak, 1, with(Script::Call, quiet)),
         ("I16", PastDeadline, 1, with(Script::Call, quiet)),

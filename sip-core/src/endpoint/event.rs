@@ -92,18 +92,22 @@ pub struct Rejected<'b> {
 }
 
 impl<'b> Rejected<'b> {
-    pub(crate) const fn new(
-        partial: Message<'b>,
+    pub(crate) fn new(
+        mut partial: Message<'b>,
         error: Error,
         status: Option<Status>,
         source: Source,
     ) -> Self {
+        // What is no SIP is not handed on.
+        if !partial.is_read() {
+            partial.set_bytes(b"");
+        }
         Self { error, status, source, partial }
     }
 
     /// The bytes, as far as they were taken for one message; nothing if the start line was no SIP.
     pub fn as_bytes(&self) -> &[u8] {
-        if self.partial.is_read() { self.partial.as_bytes() } else { &[] }
+        self.partial.as_bytes()
     }
 
     /// The rejection with a copy of its bytes.

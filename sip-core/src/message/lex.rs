@@ -347,9 +347,9 @@ pub(crate) fn uri_param_value(input: &[u8]) -> (&[u8], &[u8]) {
 
 /// `1*DIGIT` as a number; a number too large for its type is a fault.
 pub(crate) fn number<T: TryFrom<u64>>(input: &[u8]) -> Lexed<'_, T> {
+    const { assert!(size_of::<T>() < size_of::<u64>(), "what saturates is beyond the type") };
     let (mut rest, mut value) = (input, 0_u64);
     while let [digit @ b'0'..=b'9', behind @ ..] = rest {
-        const { assert!(size_of::<T>() < size_of::<u64>(), "what saturates is beyond the type") };
         value = value.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
         rest = behind;
     }

@@ -17,7 +17,7 @@ use nom::sequence::{preceded, separated_pair};
 #[derive(Debug)]
 pub(crate) struct Parsed<'b> {
     pub(crate) message: Message<'b>,
-    /// The first thing that is wrong with it.
+    /// What is wrong with it.
     pub(crate) fault: Option<Error>,
 }
 
@@ -29,6 +29,7 @@ impl<'b> Parsed<'b> {
 
     /// Reads one whole message: `bytes` end where its body ends.
     pub(crate) fn read(&mut self, bytes: &'b [u8], limits: &Limits) {
+        debug_assert!(!self.message.is_read(), "an index is filled once");
         self.message.set_bytes(bytes);
         self.fault = read(bytes, limits, self.message.index_mut()).err();
     }

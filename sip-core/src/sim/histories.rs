@@ -16,8 +16,8 @@ use core::time::Duration;
 pub(super) struct Histories {
     timers: Timers,
     open: BTreeMap<(usize, Key), History>,
-    /// Clients that have begun, by Call-ID and CSeq, until their request is sent.
-    waiting: BTreeMap<(usize, u64, u32, Verb), VecDeque<Key>>,
+    /// Clients that have begun, until their request is sent.
+    waiting: BTreeMap<Began, VecDeque<Key>>,
     /// Clients by branch and method; servers by branch, Via, CSeq and method.
     clients: BTreeMap<(usize, u64, Verb), Key>,
     servers: BTreeMap<(usize, u64, u64, u32, Verb), Key>,
@@ -30,8 +30,9 @@ pub(super) struct Histories {
     /// The last responses of servers, to be compared with what a copy of the request brings.
     last: BTreeMap<(usize, Key), Gist>,
     lost_connections: BTreeSet<(usize, u32)>,
-    /// The nodes to which something came since they rested.
-    busy: BTreeSet<usize>,
+    /// The nodes to which something came since they rested: whether all of it were stray responses. What came by one reading of a
+    /// connection is dealt with as one, and what is sent may be for any of it.
+    busy: BTreeMap<usize, bool>,
     /// The arrival that is being dealt with at a node, if it was a stray response or a copy of a request.
     stray: BTreeMap<usize, u32>,
     copy: BTreeMap<usize, (u32, Key, bool)>,
@@ -45,6 +46,9 @@ pub(super) struct Histories {
     /// The deadline of each node when it last rested.
     deadlines: BTreeMap<usize, Instant>,
 }
+
+/// What a request is known by before it is sent: node, Call-ID, CSeq and Request-URI.
+type Began = (usize, u64, u32, Verb, u64);
 
 /// A handle that can be ordered.
 type Key = (bool, u64);
@@ -69,7 +73,7 @@ impl Histories {
             late: BTreeMap::new(),
             last: BTreeMap::new(),
             lost_connections: BTreeSet::new(),
-            busy: BTreeSet::new(),
+            busy: BTreeMap::new(),
             stray: BTreeMap::new(),
             copy: BTreeMap::new(),
             damaged: BTreeMap::new(),
@@ -142,10 +146,10 @@ impl Histories {
             }
         }
         match *note {
-            Note::Began { txn, verb, call, cseq } => {
+            Note::Began { txn, verb, call, cseq, uri } => {
                 let role = if verb == Verb::Invite { Role::Ict } else { Role::Nict };
                 self.begin(entry, Txn::Client(txn), role, verb, None);
-                let waiting = self.waiting.entry((node, call, cseq, verb)).or_default();
+                let waiting = self.waiting.entry((node, call, cseq, verb, uri)).or_default();
                 waiting.push_back(key_of(Txn::Client(txn)));
             }
             Note::Request { txn, gist, .. } => {
@@ -234,7 +238,8 @@ impl Histories {
             return Ok(());
         }
         if let Some((number, branch, answers)) = self.cancelled.get_mut(&node) {
-            let it = gist.verb == Verb::Cancel && *number == entry.cause && *branch == gist.branch;
+            let it = (gist.verb, gist.status) == (Verb::Cancel, 200);
+            let it = it && *number == entry.cause && *branch == gist.branch;
             *answers += u32::from(it);
         }
         let at = (node, gist.branch, gist.sent_by, gist.cseq, gist.verb);
@@ -247,7 +252,7 @@ impl Histories {
             }
             return Ok(());
         };
-        history.fuzzy |= self.damaged.get(&node) == Some(&entry.cause);
+        history.fuzzy |= !timed && self.damaged.get(&node) == Some(&entry.cause);
         let Some(request) = history.request else { return Ok(()) };
         let copies = (gist.vias, gist.from, gist.call, gist.cseq)
             == (request.vias, request.from, request.call, request.cseq);
@@ -355,9 +360,9 @@ impl Histories {
             Some(key) => *key,
             None => {
                 // The first send of a transaction that has begun: now its branch is known.
-                let known = (node, gist.call, gist.cseq, gist.verb);
+                let known = |call| (node, call, gist.cseq, gist.verb, gist.uri);
                 // Who ended before its request could be sent waits no longer.
-                let waiting = [known, (node, 0, gist.cseq, gist.verb)].into_iter().find_map(|known| {
+                let waiting = [known(gist.call), known(0)].into_iter().find_map(|known| {
                     let queue = self.waiting.get_mut(&known)?;
                     core::iter::from_fn(|| queue.pop_front())
                         .find(|key| self.open.contains_key(&(node, *key)))
@@ -383,11 +388,19 @@ impl Histories {
         Ok(())
     }
 
+    /// A stray response, after others or alone.
+    fn note_stray(&mut self, entry: &Entry, strays: bool) {
+        self.busy.insert(entry.node, strays);
+        if strays {
+            self.stray.insert(entry.node, entry.number);
+        }
+    }
+
     fn heard(&mut self, entry: &Entry, packet: &Packet, damaged: bool) {
         let node = entry.node;
         self.arrived.insert(node, (entry.number, packet.conn));
-        // What came by one reading of a connection is dealt with as one: what is sent may be for any of it.
-        let alone = self.busy.insert(node);
+        let strays = self.busy.insert(node, false).unwrap_or(true);
+        self.stray.remove(&node);
         let Some(gist) = packet.gist else { return };
         let key = if gist.is_request() {
             let verb = if gist.verb == Verb::Ack { Verb::Invite } else { gist.verb };
@@ -399,8 +412,11 @@ impl Histories {
         if damaged {
             self.damaged.insert(node, entry.number);
             // What it was for can't be said for sure: of these nothing exact is asked any more.
-            for key in alive.into_iter().chain(self.clients.get(&(node, gist.branch, Verb::Invite)).copied())
-            {
+            let invites = [
+                self.clients.get(&(node, gist.branch, Verb::Invite)),
+                self.servers.get(&(node, gist.branch, gist.sent_by, gist.cseq, Verb::Invite)),
+            ];
+            for key in invites.into_iter().flatten().copied().chain(alive) {
                 if let Some(history) = self.open.get_mut(&(node, key)) {
                     history.fuzzy = true;
                 }
@@ -415,17 +431,16 @@ impl Histories {
         };
         let of_key = alive.filter(|_| !gist.is_request()).and_then(|key| self.open.get_mut(&(node, key)));
         if of_key.filter(foreign).is_some() {
-            if alone {
-                self.stray.insert(node, entry.number);
-            }
+            self.note_stray(entry, strays);
             return;
         }
         if gist.is_request() && gist.verb == Verb::Cancel && gist.named && packet.conn.is_none() {
-            let invite = self.servers.get(&(node, gist.branch, gist.sent_by, gist.cseq, Verb::Invite));
-            let history = invite.and_then(|key| self.open.get(&(node, *key)));
-            // What is due now may end the INVITE before the CANCEL is looked at.
-            let due = self.deadlines.get(&node).is_some_and(|deadline| *deadline <= entry.local);
-            if history.is_some_and(|history| !history.fuzzy) && !due {
+            let find = |verb| {
+                let key = self.servers.get(&(node, gist.branch, gist.sent_by, gist.cseq, verb))?;
+                self.open.get(&(node, *key))
+            };
+            // One that came before its INVITE was the user's to answer, and so are its copies.
+            if find(Verb::Invite).is_some_and(|invite| !invite.fuzzy) && find(Verb::Cancel).is_none() {
                 self.cancelled.insert(node, (entry.number, gist.branch, 0));
             }
         }
@@ -438,9 +453,7 @@ impl Histories {
                 }
                 self.add(entry, key, Event::Heard(gist));
             }
-            None if alone && !gist.is_request() && gist.verb != Verb::Cancel => {
-                self.stray.insert(node, entry.number);
-            }
+            None if !gist.is_request() && gist.verb != Verb::Cancel => self.note_stray(entry, strays),
             None => {}
         }
     }
@@ -485,9 +498,10 @@ impl Monitor for Histories {
             }
             What::Rest { deadline, .. } => {
                 self.busy.remove(&entry.node);
+                self.damaged.remove(&entry.node);
                 self.deadlines.insert(entry.node, deadline.unwrap_or(Instant::MAX));
                 if let Some((.., answers @ (0 | 2..))) = self.cancelled.remove(&entry.node) {
-                    let what = alloc::format!("a CANCEL was answered {answers} times");
+                    let what = alloc::format!("a CANCEL was answered with 200 {answers} times");
                     return broken("I12", entry.node, what);
                 }
                 match self.copy.remove(&entry.node) {

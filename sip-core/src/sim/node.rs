@@ -1,7 +1,7 @@
 //! Machines in a world: what it needs of one, and an [`Endpoint`] with its transaction user.
 
 use super::log::Log;
-use super::note::{Gist, Note, call_hash};
+use super::note::{Gist, Note, hash_of};
 use crate::endpoint::{
     Command, Endpoint, Event, Misuse, NewRequest, Output, SendError, Source, Stats, Ticket, Transmit,
 };
@@ -143,13 +143,12 @@ fn note_of(command: &Command<'_>, made: Result<Option<ClientTxn>, Misuse>) -> No
             txn,
             verb: request.method.into(),
             // A Call-ID that the machine mints is not known yet.
-            call: if request.call_id.is_empty() { 0 } else { call_hash(request.call_id) },
+            call: if request.call_id.is_empty() { 0 } else { hash_of(request.call_id) },
             cseq: request.cseq,
+            uri: hash_of(request.uri),
         },
         (Command::Request(_), Ok(None)) => Note::Refused { why: Misuse::Gone },
-        (Command::Ack(request), Ok(_)) => {
-            Note::Acked { call: call_hash(request.call_id), cseq: request.cseq }
-        }
+        (Command::Ack(request), Ok(_)) => Note::Acked { call: hash_of(request.call_id), cseq: request.cseq },
         (Command::Respond { txn, status, .. }, Ok(_)) => Note::Answered { txn: *txn, status: status.code() },
         (Command::Repeat(txn), Ok(_)) => Note::Repeated { txn: *txn },
         (Command::Cancel(txn), Ok(_)) => Note::Cancelling { txn: *txn },

@@ -183,7 +183,7 @@ fn reply_to(via: &Via<'_>) -> Option<SocketAddr> {
 #[allow(missing_docs, reason = "fields are named after what they hold")]
 pub enum Note {
     /// It began a client transaction. `call` is zero if the machine minted the Call-ID.
-    Began { txn: ClientTxn, verb: Verb, call: u64, cseq: u32 },
+    Began { txn: ClientTxn, verb: Verb, call: u64, cseq: u32, uri: u64 },
     /// It answered.
     Answered { txn: ServerTxn, status: u16 },
     /// It sent an ACK for a 2xx.
@@ -216,7 +216,7 @@ pub enum Note {
     Ended { txn: Txn, cause: Cause },
 }
 
-/// The hash of a Call-ID as it stands in a [`Gist`].
-pub(super) fn call_hash(call_id: &str) -> u64 {
-    hash([call_id.as_bytes()])
+/// The hash of a Call-ID or a Request-URI as it stands in a [`Gist`].
+pub(super) fn hash_of(text: &str) -> u64 {
+    hash([text.as_bytes()])
 }

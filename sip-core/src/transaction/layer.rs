@@ -446,7 +446,7 @@ impl Layer {
     }
 
     pub(super) fn timers_of<'a>(&'a self, record: &'a Record) -> &'a Timers {
-        &record.delays.as_deref().unwrap_or(&self.delays).timers
+        record.timers.as_deref().unwrap_or(&self.delays.timers)
     }
 
     /// Carries out the actions of a step, then the step's change of state. What the TU is to be told with a message is
@@ -468,9 +468,13 @@ impl Layer {
                 }
                 Action::Set(timer, delay) => {
                     let Some(txn) = self.txns.get_mut(key) else { break };
-                    let delays = txn.delays.as_deref().unwrap_or(&self.delays);
                     let node = node_of(key, timer);
-                    match delays.delay(timer, delay, txn.interval, txn.reliability()) {
+                    let (before, on) = (txn.interval, txn.reliability());
+                    let delay = match &txn.timers {
+                        None => self.delays.delay(timer, delay, before, on),
+                        Some(own) => own.delay_micros(timer, delay, before, on),
+                    };
+                    match delay {
                         Some(0) if timer.ends() => at_once = Some(timer),
                         Some(delay) => {
                             if node % 2 == 0 {

@@ -2,7 +2,6 @@
 
 use super::buffers::BufferId;
 use super::skeleton::Skeleton;
-use super::timers::Delays;
 use super::{State, Timers};
 use crate::endpoint::{Cause, Destination};
 use crate::handle::FlowId;
@@ -33,7 +32,7 @@ pub(super) struct Record {
     /// Client: the random part of the branch. Server: the To tag.
     pub(super) secret: u64,
     /// Its own timers, if it was given some.
-    pub(super) delays: Option<Box<Delays>>,
+    pub(super) timers: Option<Box<Timers>>,
     pub(super) born: Instant,
     /// Server: what its request is matched with. The NICT of a CANCEL: the branch that it shares.
     pub(super) key: Key128,
@@ -96,7 +95,7 @@ impl Record {
             skeleton: Skeleton::default(),
             user,
             secret: 0,
-            delays: timers.map(|timers| Box::new(Delays::of(timers))),
+            timers: timers.map(Box::new),
             born,
             key: Key128::default(),
             merge_key: 0,
@@ -131,7 +130,7 @@ impl Record {
 
     /// The timers that this transaction was given of its own.
     pub(super) fn timers(&self) -> Option<Timers> {
-        self.delays.as_deref().map(|delays| delays.timers)
+        self.timers.as_deref().copied()
     }
 }
 

@@ -66,8 +66,8 @@ impl Layer {
     pub(crate) fn receive_exact(&mut self, source: Source, data: &[u8]) -> Option<u64> {
         let Source::Datagram { remote, .. } = source else { return Some(0) };
         let hash = self.bytes_hash.of((PackedAddr::from(remote), data));
-        let is = |place: &u32| self.txns.at(*place).is_some_and(|record| record.exact == hash);
-        let Some(key) = self.exact.get(hash).filter(is).and_then(|place| self.txns.key_at(place)) else {
+        let is = |place| self.txns.at(place).is_some_and(|record| record.exact == hash);
+        let Some(key) = self.exact.get(hash, is).and_then(|place| self.txns.key_at(place)) else {
             return Some(hash);
         };
         self.stats.received += 1;
@@ -129,7 +129,7 @@ impl Layer {
             return None;
         }
         // RFC 3261 §8.2.2.2: no To tag, and the rest equal to a request that is under way and that it does not match.
-        let merge_key = if tagged { 0 } else { table::merge_key(&self.bytes_hash, request) };
+        let merge_key = if tagged { 0 } else { table::merge_key(&self.hash, request) };
         let is = |place| self.txns.at(place).is_some_and(|record| record.merge_key == merge_key);
         let merged = merge_key != 0 && self.merged.get(merge_key, is).is_some();
         let txn = self.open_server(arrival);

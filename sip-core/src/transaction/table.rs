@@ -4,7 +4,7 @@
 //! are found by, so their keys are hashed under a secret key, and the 128 bits of the hash are the key.
 
 use crate::message::{Message, Method};
-use crate::random::{BytesHash, KeyedHash};
+use crate::random::KeyedHash;
 use alloc::vec;
 use alloc::vec::Vec;
 use hashbrown::HashTable;
@@ -44,34 +44,43 @@ fn spread(half: u32) -> u64 {
     u64::from(half) << 32 | u64::from(half)
 }
 
-/// A cache from the hash of something to the place of who had it last: one look, and nothing to take out. Who finds a place asks
-/// there whether it is the right one still; what is not found has only to be looked for elsewhere.
+/// A cache from the hash of something to the places of those who had it lately, four to a set: nothing has to be taken out. Who finds a
+/// place asks there whether it is the right one still; what is not found has only to be looked for elsewhere.
 #[derive(Default)]
-pub(crate) struct Recent(Vec<(u32, u32)>);
+pub(crate) struct Recent {
+    /// As many as a power of two. The latest of a set comes first.
+    sets: Vec<[(u32, u32); 4]>,
+}
 
 impl Recent {
+    const NOBODY: (u32, u32) = (0, u32::MAX);
+
     /// A place to ask at.
-    pub(crate) fn get(&self, hash: u64) -> Option<u32> {
-        let (known, place) = *self.0.get(hash as usize & self.0.len().wrapping_sub(1))?;
-        (known == hash as u32).then_some(place)
+    pub(crate) fn get(&self, hash: u64, is: impl Fn(u32) -> bool) -> Option<u32> {
+        let set = self.sets.get(self.set_of(hash as u32))?;
+        set.iter().find(|entry| entry.0 == hash as u32 && is(entry.1)).map(|entry| entry.1)
     }
 
-    /// Enters a place; who stood there before is forgotten. The cache has room for `all` places, and never shrinks.
+    /// Enters a place; the oldest of its set is forgotten. The cache has room for `all` places at least, and never shrinks.
     pub(crate) fn insert(&mut self, hash: u64, place: u32, all: usize) {
-        if self.0.len() < all {
-            let length = all.next_power_of_two().max(64);
-            for (hash, place) in core::mem::replace(&mut self.0, vec![(0, u32::MAX); length]) {
-                self.set(hash, place);
-            }
+        if self.sets.len() * 4 < all {
+            let length = (all / 4).next_power_of_two().max(16);
+            let old = core::mem::replace(&mut self.sets, vec![[Self::NOBODY; 4]; length]);
+            let known = old.iter().flat_map(|set| set.iter().rev()).filter(|entry| **entry != Self::NOBODY);
+            known.for_each(|(hash, place)| self.enter(*hash, *place));
         }
-        self.set(hash as u32, place);
+        self.enter(hash as u32, place);
     }
 
-    fn set(&mut self, hash: u32, place: u32) {
-        let at = hash as usize & self.0.len().wrapping_sub(1);
-        if let Some(entry) = self.0.get_mut(at) {
-            *entry = (hash, place);
+    fn enter(&mut self, hash: u32, place: u32) {
+        let set = self.set_of(hash);
+        if let Some([first, second, third, fourth]) = self.sets.get_mut(set) {
+            (*first, *second, *third, *fourth) = ((hash, place), *first, *second, *third);
         }
+    }
+
+    fn set_of(&self, hash: u32) -> usize {
+        hash as usize & self.sets.len().wrapping_sub(1)
     }
 }
 
@@ -134,8 +143,50 @@ fn default_port(transport: &[u8]) -> u16 {
 }
 
 /// RFC 3261 §8.2.2.2: what a request and its copy by another path have in common; never zero.
-pub(crate) fn merge_key(hash: &BytesHash, request: &Message<'_>) -> u64 {
+pub(crate) fn merge_key(hash: &KeyedHash, request: &Message<'_>) -> u64 {
     let cseq = request.cseq();
     let from_tag = request.from_tag().unwrap_or_default();
-    hash.of((cseq.number, cseq.method, from_tag, request.call_id()))
+    let parts = [from_tag, request.call_id(), &cseq.number.to_be_bytes(), cseq.method.as_bytes()];
+    (hash.of(&parts) as u64).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers that hash functions could give.
+    fn hash(number: u32) -> u64 {
+        u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
+    }
+
+    #[test]
+    fn what_came_lately_is_found() {
+        for all in [1, 65, 128, 5_000] {
+            let mut recent = Recent::default();
+            for place in 0..all * 3 {
+                recent.insert(hash(place), place, place.min(all) as usize + 1);
+            }
+            // As many live as there is room for: few of those that came last are forgotten, and none of the very last.
+            let found = |from: u32| {
+                (from..all * 3).filter(|place| recent.get(hash(*place), |_| true) == Some(*place))
+            };
+            assert!(found(all * 2).count() as u32 * 100 >= all * 80, "{all}: {}", found(all * 2).count());
+            let last = all.div_ceil(10);
+            assert!(found(all * 3 - last).count() as u32 * 100 >= last * 98, "{all}");
+            assert_eq!(recent.get(hash(all * 3), |_| true), None);
+            assert_eq!(recent.get(hash(all * 3 - 1), |_| false), None);
+        }
+    }
+
+    #[test]
+    fn nothing_is_lost_when_it_grows() {
+        let mut recent = Recent::default();
+        for place in 0..4 {
+            recent.insert(0, place, 1);
+        }
+        recent.insert(hash(9), 9, 1_000);
+        for place in 0..4 {
+            assert_eq!(recent.get(0, |found| found == place), Some(place));
+        }
+    }
 }

@@ -200,6 +200,17 @@ impl Timers {
         if timer.ends() { delay } else { delay.map(Self::interval) }
     }
 
+    /// The same in microseconds.
+    pub(super) fn delay_micros(
+        &self,
+        timer: Timer,
+        delay: Delay,
+        before: u32,
+        transport: Reliability,
+    ) -> Option<u64> {
+        self.delay(timer, delay, Duration::from_micros(before.into()), transport).map(micros)
+    }
+
     /// What repeats does so after some time: an interval of zero would be no end of work at one instant.
     pub(crate) fn interval(delay: Duration) -> Duration {
         delay.max(Duration::from_millis(1))
@@ -241,8 +252,7 @@ impl Delays {
         match delay {
             Delay::First => *self.first.get(transport as usize)?.get(timer as usize)?,
             Delay::Doubled | Delay::Capped | Delay::T2 => {
-                let before = Duration::from_micros(before.into());
-                self.timers.delay(timer, delay, before, transport).map(micros)
+                self.timers.delay_micros(timer, delay, before, transport)
             }
         }
     }
@@ -260,15 +270,41 @@ mod tests {
 
     #[test]
     fn what_is_worked_out_is_what_would_be() {
-        let timers = Timers { t1: Duration::from_millis(20), rport: None, ..Timers::DEFAULT };
-        for (timers, at) in [Timers::DEFAULT, timers].into_iter().zip([0, 7]) {
+        let own = |seconds| Some(Duration::from_secs(seconds));
+        let timers = Timers {
+            t1: Duration::from_millis(20),
+            t2: Duration::from_secs(2),
+            t4: Duration::from_secs(3),
+            a: own(4),
+            b: own(5),
+            d: own(6),
+            e: own(7),
+            f: own(8),
+            g: own(9),
+            h: own(10),
+            i: own(11),
+            j: own(0),
+            k: own(13),
+            l: own(14),
+            m: own(15),
+            trying: None,
+            ringing: own(17),
+            unanswered_invite: None,
+            unanswered: own(19),
+            rport: own(20),
+        };
+        for timers in [Timers::DEFAULT, timers] {
             let delays = Delays::of(timers);
             for (place, timer) in Timer::ALL.into_iter().enumerate() {
                 assert_eq!(timer as usize, place);
                 for on in [Reliability::Unreliable, Reliability::Reliable] {
-                    for delay in [Delay::First, Delay::Doubled, Delay::Capped, Delay::T2] {
-                        let expected = timers.delay(timer, delay, Duration::from_micros(at), on);
-                        assert_eq!(delays.delay(timer, delay, at as u32, on), expected.map(micros));
+                    let at = |delay, before: u32| {
+                        let expected = timers.delay(timer, delay, Duration::from_micros(before.into()), on);
+                        assert_eq!(delays.delay(timer, delay, before, on), expected.map(micros), "{timer:?}");
+                    };
+                    for before in [0, 500_000, 3_000_000] {
+                        let _ = [Delay::First, Delay::Doubled, Delay::Capped, Delay::T2]
+                            .map(|delay| at(delay, before));
                     }
                 }
             }

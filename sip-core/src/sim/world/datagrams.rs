@@ -1,4 +1,4 @@
-//! Datagrams: lost, doubled, late, damaged, overheard; and what comes of a name.
+//! Datagrams: lost, doubled, late, damaged, overheard.
 
 use super::{Due, World};
 use crate::endpoint::{SendError, Source, Ticket};
