@@ -252,7 +252,7 @@ impl Histories {
             }
             return Ok(());
         };
-        history.fuzzy |= !timed && self.damaged.get(&node) == Some(&entry.cause);
+        history.fuzzy |= self.damaged.get(&node) == Some(&entry.cause);
         let Some(request) = history.request else { return Ok(()) };
         let copies = (gist.vias, gist.from, gist.call, gist.cseq)
             == (request.vias, request.from, request.call, request.cseq);
