@@ -3,13 +3,13 @@
 //!
 //! The language is described in [`sip_core::sim::scenario`].
 
-use sip_core::sim::{replay, scenario};
+use sip_core::sim::{replay, scenario, seed_of};
 use sip_core::{Config, Endpoint};
 use std::process::ExitCode;
 
 const HELP: &str = "scenario [--trace] FILE…
 
-Runs scenario files in virtual time. Prints a line for each file: its name, `ok` or `failed`, and how many sections it has.
+Runs scenario files in virtual time. Prints a line for each file: its name, `ok` or `failed`, and how many sections it has or have failed.
 A file that ends with .log is a log of inputs (simulate --log writes them): it is replayed, and what the machine does is printed.
 
   --trace   prints what happens, with its instant
@@ -60,7 +60,8 @@ fn run(file: &str, text: &str, trace: bool) -> bool {
         Err(failures) => {
             println!("{file}\tfailed\t{}", failures.len());
             failures.iter().for_each(|failure| {
-                eprintln!("{file}:{}: {}: {}", failure.line, failure.section, failure.what)
+                let section = if failure.section.is_empty() { "" } else { &format!("{}: ", failure.section) };
+                eprintln!("{file}:{}: {section}{}", failure.line, failure.what)
             });
             false
         }
@@ -69,11 +70,10 @@ fn run(file: &str, text: &str, trace: bool) -> bool {
 
 /// The seed of the machine stands in the first line of its log.
 fn replayed(file: &str, text: &str) -> bool {
-    let mut seed = [0; 32];
-    let first = text.lines().next().and_then(|line| line.strip_prefix("# seed ")).unwrap_or_default();
-    for (place, number) in seed.iter_mut().zip(first.split(' ')) {
-        *place = number.parse().unwrap_or_default();
-    }
+    let Some(seed) = seed_of(text) else {
+        eprintln!("scenario: {file}: the first line has no seed; write `# seed` and its 32 numbers there");
+        return false;
+    };
     let mut machine = Endpoint::new(Config::new(seed));
     match replay(text, &mut machine, |at, what| println!("{:>14} {what}", at.as_micros())) {
         Ok(()) => true,

@@ -29,11 +29,13 @@ Places calls over a simulated network, checks every invariant on the way, and pr
   --chaos             every fault there is, each seed with rates of its own; calls of all kinds, and a hostile peer
   --exhaustive        instead of seeds, every single and every double fault (lost, doubled, held back) of eight base flows
   --ladder FORM       prints the run as text, mermaid or svg, before the line of totals (`head -n -1` leaves that out)
+  --choices           prints the choices of each run, as --replay takes them
   --pcap FILE         writes the messages of the run (of the last seed)
   --log FILE          writes the inputs of each machine (of the last seed) to FILE.0.log, FILE.1.log …; `scenario` replays them
   --help              this text
 
-Exit code 1 on a violation, with the seed, the shrunk choices, the ladder and a pcap.";
+In the line of totals `failed` counts calls that did not end as they should: what loss, users and machines that are down do to calls. That
+is no fault; a violation is. Exit code 1 on a violation, with the seed, the shrunk choices, the ladder and a pcap.";
 
 #[derive(Clone)]
 struct Options {
@@ -42,6 +44,7 @@ struct Options {
     exhaustive: bool,
     seeds: core::ops::RangeInclusive<u64>,
     replay: Option<String>,
+    choices: bool,
     ladder: Option<String>,
     pcap: Option<String>,
     log: Option<String>,
@@ -69,6 +72,7 @@ fn options() -> Result<Option<Options>, String> {
         exhaustive: false,
         seeds: 1..=1,
         replay: None,
+        choices: false,
         ladder: None,
         pcap: None,
         log: None,
@@ -80,6 +84,10 @@ fn options() -> Result<Option<Options>, String> {
         }
         if flag == "--chaos" {
             options.chaos = true;
+            continue;
+        }
+        if flag == "--choices" {
+            options.choices = true;
             continue;
         }
         if flag == "--exhaustive" {
@@ -326,17 +334,16 @@ fn show(options: &Options, report: &Report) -> Result<(), Box<dyn core::error::E
         Some(_) => print!("{}", svg(&report.trace, &names)),
         None => {}
     }
+    if options.choices {
+        println!("choices: {}", write_choices(&report.choices));
+    }
     if let Some(path) = &options.pcap {
         pcap::write(Path::new(path), &report.trace).map_err(|error| format!("{path}: {error}"))?;
     }
     if let Some(path) = &options.log {
         for (node, log) in report.logs.iter().enumerate() {
-            let mut seed = [0_u8; 32];
-            seed[0] = node as u8 + 1;
-            let seed: Vec<String> = seed.iter().map(u8::to_string).collect();
             let path = format!("{path}.{node}.log");
-            std::fs::write(&path, format!("# seed {}\n{log}", seed.join(" ")))
-                .map_err(|error| format!("{path}: {error}"))?;
+            std::fs::write(&path, log).map_err(|error| format!("{path}: {error}"))?;
         }
     }
     Ok(())

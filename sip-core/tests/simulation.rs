@@ -8,7 +8,7 @@ mod pcap;
 use core::time::Duration;
 use sip_core::sim::{
     Faults, Question, Report, Script, Setup, Tape, Topology, Violation, all_faults, ladder, quote,
-    read_choices, replay, shrink, write_choices,
+    read_choices, replay, seed_of, shrink, write_choices,
 };
 use sip_core::transaction::Timers;
 use sip_core::{Config, Endpoint, Limits, Transport};
@@ -239,8 +239,7 @@ fn a_log_replays_a_machine() {
             let report = setup.run(tape.clone());
             hold(&setup, &report, "log");
             for (node, log) in report.logs.iter().enumerate() {
-                let mut id = [0; 32];
-                id[0] = node as u8 + 1;
+                let id = seed_of(log).expect("a log begins with its seed");
                 let mut machine = Endpoint::new(Config { limits: Limits::DEFAULT, ..Config::new(id) });
                 let mut sent = Vec::new();
                 replay(log, &mut machine, |at, what| {
@@ -318,6 +317,16 @@ fn all_faults_are_all() {
     assert_eq!(lists.len(), 19);
 }
 
+/// What arrives long after it was sent is drawn so.
+#[test]
+fn a_ladder_says_what_is_late() {
+    let late = read_choices("fate 0>1 #0 = hold; later 0>1 #0 = 20s").unwrap();
+    let setup = Setup { keep_trace: true, ..Setup::default() };
+    let text = ladder(&setup.run(Tape::list(&late)).trace, &["a", "b"]);
+    let lines: Vec<_> = text.lines().filter(|line| line.contains("arrives")).collect();
+    assert_eq!(lines, ["    0.000000  |------- INVITE ------->| arrives 20.001000"]);
+}
+
 /// A failing run shrinks to the choices that matter, and what is told of it is readable.
 #[test]
 fn a_failing_run_shrinks() {
@@ -336,6 +345,11 @@ fn a_failing_run_shrinks() {
     let choices = shrink(&setup.run(Tape::seed(seed)).choices, 2_000, fails);
     assert!(choices.len() <= 3, "{}", write_choices(&choices));
     assert!(fails(Tape::list(&choices)));
+    for at in 0..choices.len() {
+        let mut shorter = choices.clone();
+        shorter.remove(at);
+        assert!(!fails(Tape::list(&shorter)), "{} can be left out", choices[at]);
+    }
     let shown =
         Violation { monitor: "I6", what: "late".into(), at: sip_core::Instant::from_millis(1_500), node: 1 };
     assert_eq!(shown.to_string(), "I6 at node 1 at 1.500000: late");

@@ -254,7 +254,7 @@ impl Setup {
         let limits = Limits { transactions: self.transactions, ..Limits::DEFAULT };
         let endpoint = Endpoint::new(Config { seed, timers: self.timers, limits });
         let host = Host::new(endpoint, address(node), actor);
-        let host: Box<dyn Node> = Box::new(if self.logs { host.logged(address(node)) } else { host });
+        let host: Box<dyn Node> = Box::new(if self.logs { host.logged(address(node), &seed) } else { host });
         match &self.wrap {
             Some(Wrap(wrap)) => wrap(node, host),
             None => host,

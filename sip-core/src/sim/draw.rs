@@ -1,52 +1,83 @@
 //! A run for people: as a ladder of text, as a Mermaid diagram, as SVG.
 
 use super::note::{Gist, Note};
-use super::trace::{Entry, Loss, Packet, Trace, What, seconds};
+use super::trace::{Entry, Loss, Packet, PacketId, Trace, What, seconds};
 use crate::time::Instant;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 /// One arrow, or one remark at a node.
 enum Line<'t> {
-    Arrow { at: Instant, packet: &'t Packet, lost: Option<Loss>, copy: bool },
+    Arrow { at: Instant, packet: &'t Packet, lost: Option<Loss>, copy: bool, late: Option<Instant> },
     Remark { at: Instant, node: usize, text: String },
+}
+
+/// From this on it is said when a message arrives.
+const LATE: Duration = Duration::from_millis(100);
+
+/// What became of each message: why it was lost, and when it and its copies arrived.
+#[derive(Default)]
+struct Ends {
+    lost: BTreeMap<PacketId, Loss>,
+    arrivals: BTreeMap<PacketId, VecDeque<Instant>>,
+}
+
+impl Ends {
+    fn of(trace: &Trace) -> Self {
+        let mut ends = Self::default();
+        for entry in trace.entries() {
+            match entry.what {
+                What::Lost { packet, why } => {
+                    ends.lost.entry(packet).or_insert(why);
+                }
+                What::Arrived { packet, .. } => ends.arrivals.entry(packet).or_default().push_back(entry.at),
+                _ => {}
+            }
+        }
+        ends
+    }
+
+    /// When the next of a message and its copies arrives, if that is long after it was sent.
+    fn late(&mut self, packet: PacketId, at: Instant) -> Option<Instant> {
+        let arrival = self.arrivals.get_mut(&packet)?.pop_front()?;
+        (arrival.since(at) >= LATE).then_some(arrival)
+    }
 }
 
 /// What is drawn: each message once when it is sent, and once more for each copy that the network made.
 fn lines(trace: &Trace) -> impl Iterator<Item = Line<'_>> {
-    let lost = |packet: u32| {
-        trace.entries().iter().find_map(move |entry| match entry.what {
-            What::Lost { packet: lost, why } if lost == packet => Some(why),
-            _ => None,
-        })
-    };
+    let mut ends = Ends::of(trace);
     trace.entries().iter().filter_map(move |entry| {
         let Entry { at, node, .. } = *entry;
+        let remark = |text: &str| Some(Line::Remark { at, node, text: text.into() });
         match entry.what {
-            What::Sent { packet } => {
-                Some(Line::Arrow { at, packet: trace.packet(packet)?, lost: lost(packet), copy: false })
+            What::Sent { packet: id } => {
+                let lost = ends.lost.get(&id).copied();
+                let late = if lost.is_none() { ends.late(id, at) } else { None };
+                Some(Line::Arrow { at, packet: trace.packet(id)?, lost, copy: false, late })
             }
-            What::Copied { packet } => {
-                Some(Line::Arrow { at, packet: trace.packet(packet)?, lost: None, copy: true })
+            What::Copied { packet: id } => {
+                let late = ends.late(id, at);
+                Some(Line::Arrow { at, packet: trace.packet(id)?, lost: None, copy: true, late })
             }
-            What::Note(note) => remark(&note).map(|text| Line::Remark { at, node, text: text.into() }),
-            What::Crashed => Some(Line::Remark { at, node, text: "crashes".into() }),
-            What::Restarted => Some(Line::Remark { at, node, text: "is back".into() }),
+            What::Note(note) => remark(remark_of(&note)?),
+            What::Crashed => remark("crashes"),
+            What::Restarted => remark("is back"),
             What::Jumped { by, forward } => {
                 let way = if forward { "forward" } else { "back" };
-                Some(Line::Remark { at, node, text: format!("clock {way} by {by:?}") })
+                remark(&format!("clock {way} by {by:?}"))
             }
-            What::Connection { open: false, .. } => {
-                Some(Line::Remark { at, node, text: "connection lost".into() })
-            }
-            What::Healed => Some(Line::Remark { at, node, text: "the network heals".into() }),
+            What::Connection { open: false, .. } => remark("connection lost"),
+            What::Healed => remark("the network heals"),
             _ => None,
         }
     })
 }
 
-fn remark(note: &Note) -> Option<&'static str> {
+fn remark_of(note: &Note) -> Option<&'static str> {
     use crate::endpoint::Cause;
     match note {
         Note::Ended { cause: Cause::Timeout, .. } => Some("timeout"),
@@ -57,6 +88,12 @@ fn remark(note: &Note) -> Option<&'static str> {
         Note::Rejected { .. } => Some("rejected"),
         _ => None,
     }
+}
+
+/// A message, and when it arrives if that is long after.
+fn long_title(packet: &Packet, late: Option<Instant>) -> String {
+    let late = late.map_or(String::new(), |late| format!(", arrives {}", seconds(late)));
+    title(packet) + &late
 }
 
 fn title(packet: &Packet) -> String {
@@ -70,7 +107,8 @@ fn title(packet: &Packet) -> String {
 /// How wide a column of the text ladder is.
 const COLUMN: usize = 24;
 
-/// A ladder: time on the left, a column for each node. `--x` is lost, `-->>` a copy, `~>` sent before.
+/// A ladder: time on the left, a column for each node. `--x` is lost, `-->>` a copy, `~>` sent before. At the right stands when a message
+/// arrives, if that is 100 ms and more after it was sent. Of a world that did not keep its trace there is nothing to draw.
 pub fn ladder(trace: &Trace, nodes: &[&str]) -> String {
     let mut out = format!("{:>12}  ", "");
     for node in nodes {
@@ -79,7 +117,17 @@ pub fn ladder(trace: &Trace, nodes: &[&str]) -> String {
     out = format!("{}\n", out.trim_end());
     for line in lines(trace) {
         let (at, text) = match line {
-            Line::Arrow { at, packet, lost, copy } => (at, arrow(packet, lost, copy, nodes.len())),
+            Line::Arrow { at, packet, lost, copy, late } => {
+                let mut row = arrow(packet, lost, copy, nodes.len());
+                if let Some(late) = late {
+                    write_at(
+                        &mut row,
+                        nodes.len().saturating_sub(1) * COLUMN + 2,
+                        &format!("arrives {}", seconds(late)),
+                    );
+                }
+                (at, row)
+            }
             Line::Remark { at, node, text } => {
                 let mut row = rails(nodes.len());
                 write_at(&mut row, node * COLUMN + 2, &format!("({text})"));
@@ -134,7 +182,7 @@ pub fn mermaid(trace: &Trace, nodes: &[&str]) -> String {
     }
     for line in lines(trace) {
         match line {
-            Line::Arrow { at, packet, lost, copy } => {
+            Line::Arrow { at, packet, lost, copy, late } => {
                 let arrow = match (lost, copy) {
                     (Some(_), _) => "--x",
                     (None, true) => "-->>",
@@ -146,7 +194,7 @@ pub fn mermaid(trace: &Trace, nodes: &[&str]) -> String {
                     "    n{}{arrow}n{peer}: {} {}{again}\n",
                     packet.node,
                     seconds(at),
-                    title(packet)
+                    long_title(packet, late)
                 ));
             }
             Line::Remark { at, node, text } => {
@@ -166,7 +214,7 @@ pub fn svg(trace: &Trace, nodes: &[&str]) -> String {
     let mut y = 60;
     for line in lines(trace) {
         let at = match line {
-            Line::Arrow { at, packet, lost, copy } => {
+            Line::Arrow { at, packet, lost, copy, late } => {
                 let peer = packet.peer.unwrap_or(packet.node);
                 let (from, to) = (x(packet.node), x(peer));
                 let end = if lost.is_some() { (from + to) / 2 } else { to };
@@ -177,7 +225,7 @@ pub fn svg(trace: &Trace, nodes: &[&str]) -> String {
                      <text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n",
                     (from + to) / 2,
                     y - 4,
-                    title(packet)
+                    long_title(packet, late)
                 ));
                 at
             }

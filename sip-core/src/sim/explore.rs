@@ -35,8 +35,9 @@ pub fn all_faults(most: usize, mut run: impl FnMut(Tape) -> (Vec<Question>, bool
     runs
 }
 
-/// The shortest list that still fails: halves are dropped, then single choices, then values made smaller. `fails` runs the world with a
-/// tape; at most `budget` times.
+/// A short list that still fails: no choice of it can be left out alone, none made smaller. Halves are dropped, then less, then single
+/// choices, then values are made smaller, until nothing changes. `fails` runs the world with a tape, at most `budget` times; it should ask
+/// for the same monitor, or the list may end at another fault.
 pub fn shrink(choices: &[Choice], mut budget: usize, mut fails: impl FnMut(Tape) -> bool) -> Vec<Choice> {
     let mut best = choices.to_vec();
     let mut try_out = |list: &[Choice]| {
@@ -46,6 +47,18 @@ pub fn shrink(choices: &[Choice], mut budget: usize, mut fails: impl FnMut(Tape)
         budget -= 1;
         fails(Tape::list(list))
     };
+    loop {
+        let before = best.clone();
+        drop_some(&mut best, &mut try_out);
+        lower_some(&mut best, &mut try_out);
+        if best == before {
+            return best;
+        }
+    }
+}
+
+/// Leaves out half of the choices at once, then a quarter, and single ones in the end.
+fn drop_some(best: &mut Vec<Choice>, try_out: &mut impl FnMut(&[Choice]) -> bool) {
     let mut size = best.len().div_ceil(2);
     while size > 0 {
         let mut at = 0;
@@ -53,13 +66,17 @@ pub fn shrink(choices: &[Choice], mut budget: usize, mut fails: impl FnMut(Tape)
             let mut shorter = best.clone();
             shorter.drain(at..(at + size).min(best.len()));
             if try_out(&shorter) {
-                best = shorter;
+                *best = shorter;
             } else {
                 at += size;
             }
         }
         size /= 2;
     }
+}
+
+/// Makes each value as small as it can be.
+fn lower_some(best: &mut Vec<Choice>, try_out: &mut impl FnMut(&[Choice]) -> bool) {
     for at in 0..best.len() {
         let value = best.get(at).map_or(0, |choice| choice.value);
         for smaller in 1..value {
@@ -68,10 +85,9 @@ pub fn shrink(choices: &[Choice], mut budget: usize, mut fails: impl FnMut(Tape)
                 choice.value = smaller;
             }
             if try_out(&simpler) {
-                best = simpler;
+                *best = simpler;
                 break;
             }
         }
     }
-    best
 }

@@ -10,6 +10,7 @@ use crate::endpoint::{
 use crate::handle::{ClientTxn, FlowId, Key, ResolveId, ServerTxn};
 use crate::machine::{Input, Machine, Streams};
 use crate::message::{Content, Method, Status};
+use crate::random::Seed;
 use crate::time::{Instant, micros};
 use crate::transaction::Timers;
 use crate::transport::{Local, Target};
@@ -19,11 +20,40 @@ use core::fmt::{self, Write};
 use core::net::SocketAddr;
 use core::time::Duration;
 
-/// A log that is being written.
-#[derive(Clone, Debug, Default)]
+/// A log that is being written: the seed of its machine, then one input a line.
+///
+/// ```text
+/// # seed 7 0 0 …
+/// 0 listen udp:192.0.2.1:5060
+/// 1500000 datagram 192.0.2.1:5060 192.0.2.2:5060 "OPTIONS sip:us@192.0.2.1 SIP/2.0\r\n…"
+/// ```
+///
+/// A line has the time of the machine's clock in microseconds, a word, and the rest. Bytes and texts stand in quotes, with `\r`, `\n`,
+/// `\t`, `\\`, `\"` and `\xNN`. The same log to a machine of the same seed and configuration is the same run, byte for byte:
+/// [`replay`] and the command `scenario FILE.log` do that.
+#[derive(Clone, Debug)]
 pub struct Log(String);
 
+/// The first line of a log begins so.
+const SEED: &str = "# seed";
+
+/// The seed in the first line of a log, if it stands there.
+pub fn seed_of(log: &str) -> Option<Seed> {
+    let mut numbers = log.lines().next()?.strip_prefix(SEED)?.split_whitespace();
+    let mut seed = Seed::default();
+    for place in &mut seed {
+        *place = numbers.next()?.parse().ok()?;
+    }
+    numbers.next().is_none().then_some(seed)
+}
+
 impl Log {
+    /// The log of a machine with this seed.
+    pub fn new(seed: &Seed) -> Self {
+        let numbers: String = seed.iter().map(|byte| alloc::format!(" {byte}")).collect();
+        Self(alloc::format!("{SEED}{numbers}\n"))
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

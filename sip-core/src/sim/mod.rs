@@ -99,7 +99,7 @@ pub use draw::{ladder, mermaid, svg};
 pub use explore::{all_faults, shrink};
 pub use faults::Faults;
 pub use history::{History, Role};
-pub use log::{BadLog, Log, quote, replay};
+pub use log::{BadLog, Log, quote, replay, seed_of};
 pub use monitor::{Monitor, Violation, monitors};
 pub use node::{Act, Actor, Hand, Host, Node};
 pub use note::{Gist, Note, Verb};

@@ -9,6 +9,7 @@ use crate::framing::StreamBuf;
 use crate::handle::{ClientTxn, FlowId, ResolveId, ServerTxn};
 use crate::machine::{Input, Machine};
 use crate::message::{Content, Status};
+use crate::random::Seed;
 use crate::time::Instant;
 use crate::transport::{Local, Target, Transport};
 use alloc::collections::{BTreeMap, VecDeque};
@@ -191,9 +192,9 @@ impl<A: Actor> Host<A> {
         Self { endpoint, actor, notes: VecDeque::new(), streams: BTreeMap::new(), log: None }
     }
 
-    /// Keeps a log of all inputs from here on: see [`Log`].
-    pub fn logged(mut self, addr: SocketAddr) -> Self {
-        let mut log = Log::default();
+    /// Keeps a log of all inputs from here on: see [`Log`]. Address and seed are those of its endpoint.
+    pub fn logged(mut self, addr: SocketAddr, seed: &Seed) -> Self {
+        let mut log = Log::new(seed);
         for transport in [Transport::Udp, Transport::Tcp] {
             log.write(Instant::ZERO, &Input::Listen(Local { transport, addr, advertised: None }));
         }

@@ -311,7 +311,7 @@ impl World {
             if outputs > 1_000_000 {
                 self.violations.push(Violation::new(
                     "livelock",
-                    "outputs without end".into(),
+                    "outputs without end; is the deadline of its actor never later than now?".into(),
                     self.now,
                     node,
                 ));
