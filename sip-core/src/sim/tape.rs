@@ -86,6 +86,11 @@ impl Kind {
         (Self::Rate, "rate", &["off", "rare", "some", "much"]),
     ];
 
+    /// How its outcomes are called, the boring one first; what has no name is written as its number.
+    pub fn outcomes(self) -> &'static [&'static str] {
+        self.row().1
+    }
+
     fn row(self) -> (&'static str, &'static [&'static str]) {
         Self::ALL.iter().find(|row| row.0 == self).map_or(("", &[]), |row| (row.1, row.2))
     }
@@ -118,7 +123,8 @@ impl Site {
     }
 }
 
-/// One choice that was not the boring one.
+/// One choice that was not the boring one, written as kind, place, number and outcome: `fate 0>1 #7 = drop` is the eighth datagram from
+/// machine 0 to machine 1. [`Kind::outcomes`] has the names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Choice {
     /// Where.
@@ -149,7 +155,12 @@ pub struct BadChoice(pub String);
 
 impl fmt::Display for BadChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no choice: {:?}; write them as in `fate 0>1 #7 = drop; wake 1 #0 = 3s`", self.0)
+        write!(f, "no choice: {:?}; write them as in `fate 0>1 #7 = drop; wake 1 #0 = 3s`", self.0)?;
+        let kind = self.0.split(' ').next().unwrap_or_default();
+        match Kind::ALL.iter().find(|row| row.1 == kind) {
+            Some((.., names)) if !names.is_empty() => write!(f, "; {kind} may be {}", names.join(", ")),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -326,6 +337,16 @@ mod tests {
     use alloc::vec;
 
     const SITE: Site = Site::link(Kind::Fate, 0, 1);
+
+    #[test]
+    fn an_outcome_that_is_none_is_told_the_others() {
+        let error = read_choices("fate 0>1 #0 = drop; later 0>1 #0 = 21s").unwrap_err();
+        assert_eq!(
+            alloc::format!("{error}"),
+            "no choice: \"later 0>1 #0 = 21s\"; write them as in `fate 0>1 #7 = drop; wake 1 #0 = 3s`; \
+             later may be 100ms, 600ms, 2100ms, 6s, 20s, 40s"
+        );
+    }
 
     #[test]
     fn taking_a_choice_away_moves_no_other() {
