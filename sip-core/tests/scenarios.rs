@@ -37,16 +37,18 @@ fn what_does_not_hold_is_told_with_its_line() {
         ("== a\n0 tu > OPTIONS o\n", "not expected: 0.000000 wire < OPTIONS"),
         ("0 tu > OPTIONS o\n", "there is no section"),
         ("== a\n0 tu > cancel z\n", "no transaction is named z"),
+        ("== a\n0 tu > OPTIONS o\n. wire < OPTIONS o\n", "the section does not end with `quiet`"),
     ] {
         let failed = failed(text);
         assert!(failed.what.starts_with(what), "{text}: {failed}");
     }
-    let good = "over udp\n== a\n0 tu > INVITE inv\n. wire < INVITE inv\n500ms wire < INVITE inv again\n";
+    let good =
+        "over udp\n== a\n0 tu > INVITE inv\n. wire < INVITE inv\n500ms wire < INVITE inv again\nquiet 1us\n";
     assert_eq!(scenario::run(good, |_| {}), Ok(1));
     let late = failed(&good.replace("500ms", "501ms"));
     assert_eq!((late.line, late.section.as_str()), (5, "a"));
     assert!(late.what.starts_with("expected at 0.501000, but at 0.500000: wire < INVITE"), "{late}");
-    let extra = failed(&format!("{good}quiet 10s\n"));
+    let extra = failed(&good.replace("1us", "10s"));
     assert!(extra.what.starts_with("not expected: 1.500000 wire < INVITE"), "{extra}");
     let missing = failed(
         "== a\n0 tu > OPTIONS o\n. wire < OPTIONS o\n. wire > 200 o\n. tu < response o 200\n1s tu < end o Completed\n",

@@ -30,7 +30,7 @@
 //! | `wire > again`, `raw "…"`, `error name` | the last message once more; any bytes; what was sent last for `name` could not be sent |
 //! | `wire > open`, `refuse`, `close` | the connection asked for opens or not; the open one is lost |
 //! | `wire < METHOD name [again]`, `STATUS name [METHOD] [again]`, `connect`, `close` | what the machine sends; `again`: the same bytes as before |
-//! | `quiet 5s`, `quiet` | nothing happens for so long; or ever more, and the machine is idle |
+//! | `quiet 5s`, `quiet` | nothing happens for so long; or ever more, and the machine is idle. A section ends with one of them |
 
 mod peer;
 mod words;
@@ -100,19 +100,23 @@ pub fn run(text: &str, mut trace: impl FnMut(&str)) -> Result<usize, Vec<Failed>
     let mut failures = Vec::new();
     let count = sections.len();
     'sections: for (title, lines) in sections {
-        let mut last = 0;
+        let mut last = (0, "");
         trace(&format!("== {title}"));
         let mut stage = Stage::new(&mut trace);
         for (number, line) in lines {
-            last = number;
+            last = (number, line);
             if let Err(what) = stage.line(line) {
                 failures.push(Failed { line: number, section: title.clone(), what });
                 continue 'sections;
             }
         }
-        // What has happened by now must have been written.
-        if let Err(what) = stage.nothing_left() {
-            failures.push(Failed { line: last, section: title, what });
+        // What has happened by now must have been written, and what comes later must be spoken of.
+        let ended = match last.1.split_whitespace().next() {
+            Some("quiet") => Ok(()),
+            _ => Err("the section does not end with `quiet`, or with `quiet 5s` where it may go on".into()),
+        };
+        if let Err(what) = stage.nothing_left().and(ended) {
+            failures.push(Failed { line: last.0, section: title, what });
         }
     }
     if failures.is_empty() { Ok(count) } else { Err(failures) }
