@@ -37,7 +37,6 @@ Places calls over a simulated network, checks every invariant on the way, and pr
 In the line of totals `failed` counts calls that did not end as they should: what loss, users and machines that are down do to calls. That
 is no fault; a violation is. Exit code 1 on a violation, with the seed, the shrunk choices, the ladder and a pcap.";
 
-#[derive(Clone)]
 struct Options {
     setup: Setup,
     chaos: bool,
@@ -52,7 +51,7 @@ struct Options {
 
 fn main() -> ExitCode {
     match options() {
-        Ok(Some(options)) if options.exhaustive => exhaustive(&options),
+        Ok(Some(options)) if options.exhaustive => exhaustive(),
         Ok(Some(options)) => run(&options),
         Ok(None) => {
             println!("{HELP}");
@@ -198,15 +197,19 @@ impl Options {
     }
 
     fn names(&self) -> Vec<&'static str> {
-        let mut names = match self.setup.topology {
-            Topology::Direct => vec!["uac", "uas"],
-            Topology::Relay => vec!["uac", "proxy", "uas"],
-            Topology::Fork => vec!["uac", "proxy", "uas 1", "uas 2", "uas 3"],
-        };
+        let mut names = names(self.setup.topology);
         if self.chaos && self.setup.transport == Transport::Udp {
             names.push("hostile");
         }
         names
+    }
+}
+
+fn names(topology: Topology) -> Vec<&'static str> {
+    match topology {
+        Topology::Direct => vec!["uac", "uas"],
+        Topology::Relay => vec!["uac", "proxy", "uas"],
+        Topology::Fork => vec!["uac", "proxy", "uas 1", "uas 2", "uas 3"],
     }
 }
 
@@ -294,10 +297,9 @@ fn unused(options: &Options, report: &Report) -> usize {
 }
 
 /// Every single and double fault of the base flows.
-fn exhaustive(options: &Options) -> ExitCode {
+fn exhaustive() -> ExitCode {
     for setup in Setup::base_flows() {
-        let flow =
-            Options { setup: Setup { topology: setup.topology, ..options.setup.clone() }, ..options.clone() };
+        let names = names(setup.topology);
         let mut found = None;
         let runs = all_faults(2, |tape| {
             let report = setup.run(tape);
@@ -318,7 +320,7 @@ fn exhaustive(options: &Options) -> ExitCode {
             report.violations.iter().for_each(|violation| eprintln!("simulate: {violation}"));
             eprintln!("choices: {}", write_choices(&report.choices));
             let short = Setup { keep_trace: true, ..setup }.run(Tape::list(&report.choices));
-            eprint!("{}", ladder(&short.trace, &flow.names()));
+            eprint!("{}", ladder(&short.trace, &names));
             return ExitCode::FAILURE;
         }
     }

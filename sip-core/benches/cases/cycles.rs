@@ -146,7 +146,6 @@ impl Cycles {
     }
 
     /// The same from bytes that were made beforehand, to its end, alone.
-    #[allow(dead_code, reason = "the bench beside other stacks has it")]
     pub(crate) fn nist_alone(&mut self, options: &[u8]) {
         answer(&mut self.endpoint, self.now, self.source, options);
         self.drain();

@@ -152,6 +152,7 @@ impl Event<'_> {
 
 impl<'b> Event<'b> {
     /// A message with what it means. A message is large: it is moved once, to where it stays.
+    // Inlined it would be taken apart and moved word by word: 70 ns on the OPTIONS of the bench.
     #[inline(never)]
     pub(super) fn of(meaning: Meaning, source: Source, message: Message<'b>) -> Self {
         let heard = match meaning {

@@ -89,6 +89,7 @@ impl<'b> Lines<'b> {
 
     /// The next line: how long it is with its CRLF, and what is in it. Nothing at the empty line, or if the section has no
     /// end.
+    // What it returns would go through memory for each line: 300 instructions on the INVITE of the bench.
     #[inline(always)]
     pub(crate) fn next(&mut self) -> Option<(usize, Result<Field<'b>, ErrorKind>)> {
         let rest = self.bytes.get(self.at..)?;

@@ -38,7 +38,7 @@ pub(super) struct Histories {
     copy: BTreeMap<usize, (u32, Key, bool)>,
     /// The same, if it was damaged: what it has become a copy of is not known.
     damaged: BTreeMap<usize, u32>,
-    /// The same, if it was a CANCEL of a live INVITE: its branch, and how often it was answered.
+    /// The same, if it was a CANCEL of a live INVITE: its branch, and how often it was answered with 200.
     cancelled: BTreeMap<usize, (u32, u64, u32)>,
     arrived: BTreeMap<usize, (u32, Option<u32>)>,
     /// The arrival that was malformed, and what it was answered with outside any transaction.

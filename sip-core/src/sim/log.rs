@@ -1,8 +1,6 @@
 //! Inputs as text: the log of a run, which is the form of a bug report.
 //!
-//! One input a line: the time of the machine's clock in microseconds, a word, and the rest. Bytes and texts stand in quotes, with
-//! `\r`, `\n`, `\t`, `\\`, `\"` and `\xNN`. [`replay`] gives a log to a machine; the same log to a machine of the same
-//! configuration is the same run, byte for byte.
+//! [`Log`] writes it and describes it, [`replay`] gives it to a machine.
 
 use crate::endpoint::{
     Command, Destination, Endpoint, Misuse, NewRequest, Output, SendError, Source, Ticket, Txn,

@@ -231,7 +231,7 @@ impl<'t> Stage<'t> {
             ["quiet", length] => return self.quiet(Some(time(length)?)),
             [time, side, "<", rest @ ..] => {
                 let at = self.time(time)?;
-                return self.expect(at, side, rest);
+                return self.must_happen(at, side, rest);
             }
             [time, side, ">", rest @ ..] => {
                 let at = self.time(time)?;
@@ -390,7 +390,7 @@ impl<'t> Stage<'t> {
 
     // What is expected.
 
-    fn expect(&mut self, at: Instant, side: &str, words: &[&str]) -> Held {
+    fn must_happen(&mut self, at: Instant, side: &str, words: &[&str]) -> Held {
         while self.seen.is_empty() {
             match self.machine().deadline().filter(|deadline| *deadline <= at) {
                 Some(deadline) => self.wake(deadline),

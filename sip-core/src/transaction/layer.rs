@@ -10,7 +10,7 @@ use super::outbox::{Item, Outbox};
 use super::record::{NOBODY, Record, Way};
 use super::table::{Index, Recent};
 use super::timers::Delays;
-use super::{Action, Report, Send, State, Step, Timer, Timers};
+use super::{Action, Delay, Report, Send, State, Step, Timer, Timers};
 use crate::config::{Config, Limits};
 use crate::endpoint::{Cause, Destination, SendError, Source, Stats, Ticket, Txn};
 use crate::handle::{ClientTxn, FlowId, Key, ResolveId, ServerTxn, Slab};
@@ -21,6 +21,7 @@ use crate::transport::{Flow, Flows, Local, Locals, Target, Transport, Waiting};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::time::Duration;
 
 /// What a message means. The message itself stays with the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -469,10 +470,14 @@ impl Layer {
                 Action::Set(timer, delay) => {
                     let Some(txn) = self.txns.get_mut(key) else { break };
                     let node = node_of(key, timer);
-                    let (before, on) = (txn.interval, txn.reliability());
-                    let delay = match &txn.timers {
-                        None => self.delays.delay(timer, delay, before, on),
-                        Some(own) => own.delay_micros(timer, delay, before, on),
+                    let on = txn.reliability();
+                    let delay = match (&txn.timers, delay) {
+                        (None, Delay::First) => self.delays.first(timer, on),
+                        (own, delay) => {
+                            let timers = own.as_deref().unwrap_or(&self.delays.timers);
+                            let before = Duration::from_micros(txn.interval.into());
+                            timers.delay(timer, delay, before, on).map(micros)
+                        }
                     };
                     match delay {
                         Some(0) if timer.ends() => at_once = Some(timer),

@@ -154,8 +154,10 @@ impl Layer {
         let matching = |method| {
             self.matching(arrival, table::key(&self.hash, rule, cancel, method, cancel.to_tag()).into())
         };
-        let Some(found) =
-            Method::KNOWN.into_iter().filter(|method| *method != Method::Cancel).find_map(matching)
+        let Some(found) = Method::KNOWN
+            .into_iter()
+            .filter(|of| !matches!(of, Method::Ack | Method::Cancel))
+            .find_map(matching)
         else {
             return self.receive_new(arrival);
         };
@@ -186,16 +188,17 @@ impl Layer {
             nist::start(on).map(State::Nist)
         };
         let via = request.via();
-        let asks = request.asks();
-        let target =
-            Target { transport: peer.transport, addr: reply_address(&via, asks, peer.transport, peer.addr) };
+        let target = Target {
+            transport: peer.transport,
+            addr: reply_address(&via, request.asks(), peer.transport, peer.addr),
+        };
         let uri = match rule {
             Rule::Branch => b"",
             Rule::Rfc2543 => request.request_uri(),
         };
         let mut text = core::mem::take(&mut self.scratch);
         text.clear();
-        let skeleton = Skeleton::write(&mut text, request, asks, peer.addr, uri);
+        let skeleton = Skeleton::write(&mut text, request, peer.addr, uri);
         // Room for a response without a body.
         let buffer = self.buffers.take(skeleton.room(TAIL));
         self.buffers.write(buffer, |out| {
@@ -336,9 +339,10 @@ impl Layer {
     ) {
         let Some(peer) = self.peer(source) else { return };
         let via = request.via();
-        let asks = request.asks();
-        let target =
-            Target { transport: peer.transport, addr: reply_address(&via, asks, peer.transport, peer.addr) };
+        let target = Target {
+            transport: peer.transport,
+            addr: reply_address(&via, request.asks(), peer.transport, peer.addr),
+        };
         // The same tag for the same request.
         let tag = Tag(self.hash.of(&[request.call_id(), request.branch().unwrap_or_default()]) as u64);
         let mut tail = core::mem::take(&mut self.scratch);
@@ -348,7 +352,7 @@ impl Layer {
         writer.finish(&Content::NONE);
         let buffer = self.buffers.take(request.as_bytes().len() + TAIL);
         self.buffers.write(buffer, |out| {
-            let skeleton = Skeleton::write(out, request, asks, peer.addr, b"");
+            let skeleton = Skeleton::write(out, request, peer.addr, b"");
             skeleton.respond(out, status, tag, Duration::ZERO, &tail)
         });
         self.scratch = tail;
@@ -379,5 +383,34 @@ impl Layer {
         let status = error.status();
         self.respond_stateless(source, partial, status, |_| {});
         Some(status)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::transport::{Local, Transport};
+
+    /// Whoever parses a copy gets the same answer, so that nothing outside could tell.
+    #[test]
+    fn a_copy_is_known_by_its_bytes_while_its_transaction_lives() {
+        let mut layer = Layer::new(Config::new([7; 32]));
+        let addr = "192.0.2.1:5060".parse().unwrap();
+        layer.listen(Local { transport: Transport::Udp, addr, advertised: None });
+        let source = |remote: &str| Source::Datagram { local: addr, remote: remote.parse().unwrap() };
+        let (peer, other) = (source("192.0.2.2:5060"), source("192.0.2.3:5060"));
+        let data: &[u8] =
+            b"OPTIONS sip:us@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bK1\r\n\
+            From: <sip:p@192.0.2.2>;tag=f\r\nTo: <sip:us@192.0.2.1>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\n\
+            Max-Forwards: 70\r\n\r\n";
+        let exact = layer.receive_exact(peer, data).expect("it is new");
+        let request = Message::parse(data, &layer.limits).unwrap();
+        let Some(Heard::Request { txn, .. }) = layer.receive(peer, &request, exact) else { panic!() };
+        assert_eq!(layer.receive_exact(peer, data), None);
+        assert!(layer.receive_exact(other, data).is_some_and(|hash| hash != exact));
+        assert_eq!(layer.stats.retransmissions_in, 1);
+        assert!(layer.abort(Txn::Server(txn)));
+        assert_eq!(layer.receive_exact(peer, data), Some(exact));
     }
 }

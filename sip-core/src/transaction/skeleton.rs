@@ -10,7 +10,7 @@
 //! To answer, the status line is written into the gap so that it ends where the skeleton begins, and the rest behind it. The
 //! buffer then is the response, to be sent again as it is, until another response cuts it back to its skeleton.
 
-use crate::headers::{Asks, Header, Name, To};
+use crate::headers::{Header, Name, To};
 use crate::message::{Message, Method, Status, hex, lex, push_hex, push_number};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -43,13 +43,7 @@ impl Tag {
 
 impl Skeleton {
     /// Writes the skeleton of a request into an empty buffer. Of a malformed request it has what there is.
-    pub(crate) fn write(
-        out: &mut Vec<u8>,
-        request: &Message<'_>,
-        asks: Asks,
-        source: SocketAddr,
-        uri: &[u8],
-    ) -> Self {
+    pub(crate) fn write(out: &mut Vec<u8>, request: &Message<'_>, source: SocketAddr, uri: &[u8]) -> Self {
         let timestamp = request.value(Name::Timestamp).unwrap_or_default();
         // RFC 3261 §20.38: behind a blank stands the delay of whoever answered before; ours takes its place.
         let timestamp = timestamp.split(u8::is_ascii_whitespace).next().unwrap_or_default();
@@ -70,7 +64,7 @@ impl Skeleton {
                 Name::Via if !stamped => {
                     stamped = true;
                     out.extend_from_slice(b"Via: ");
-                    crate::headers::stamped_via(out, value, &request.via(), asks, source);
+                    crate::headers::stamped_via(out, value, &request.via(), request.asks(), source);
                 }
                 // As they stand, name and all: RFC 3261 §8.2.6.2 wants them equal.
                 Name::Via | Name::From | Name::CallId | Name::CSeq => out.extend_from_slice(line),

@@ -200,17 +200,6 @@ impl Timers {
         if timer.ends() { delay } else { delay.map(Self::interval) }
     }
 
-    /// The same in microseconds.
-    pub(super) fn delay_micros(
-        &self,
-        timer: Timer,
-        delay: Delay,
-        before: u32,
-        transport: Reliability,
-    ) -> Option<u64> {
-        self.delay(timer, delay, Duration::from_micros(before.into()), transport).map(micros)
-    }
-
     /// What repeats does so after some time: an interval of zero would be no end of work at one instant.
     pub(crate) fn interval(delay: Duration) -> Duration {
         delay.max(Duration::from_millis(1))
@@ -227,7 +216,7 @@ impl Timers {
     }
 }
 
-/// The values of some [`Timers`] in microseconds, worked out once: every step asks for some of them.
+/// Timers with their first values in microseconds, worked out once: every step asks for some of them.
 pub(super) struct Delays {
     pub(super) timers: Timers,
     /// By transport and timer.
@@ -241,20 +230,9 @@ impl Delays {
         Self { timers, first: [on(Reliability::Unreliable), on(Reliability::Reliable)] }
     }
 
-    /// How long a timer runs that ran for `before` until now.
-    pub(super) fn delay(
-        &self,
-        timer: Timer,
-        delay: Delay,
-        before: u32,
-        transport: Reliability,
-    ) -> Option<u64> {
-        match delay {
-            Delay::First => *self.first.get(transport as usize)?.get(timer as usize)?,
-            Delay::Doubled | Delay::Capped | Delay::T2 => {
-                self.timers.delay_micros(timer, delay, before, transport)
-            }
-        }
+    /// How long a timer runs when it is first set.
+    pub(super) fn first(&self, timer: Timer, transport: Reliability) -> Option<u64> {
+        *self.first.get(transport as usize)?.get(timer as usize)?
     }
 }
 
@@ -298,14 +276,8 @@ mod tests {
             for (place, timer) in Timer::ALL.into_iter().enumerate() {
                 assert_eq!(timer as usize, place);
                 for on in [Reliability::Unreliable, Reliability::Reliable] {
-                    let at = |delay, before: u32| {
-                        let expected = timers.delay(timer, delay, Duration::from_micros(before.into()), on);
-                        assert_eq!(delays.delay(timer, delay, before, on), expected.map(micros), "{timer:?}");
-                    };
-                    for before in [0, 500_000, 3_000_000] {
-                        let _ = [Delay::First, Delay::Doubled, Delay::Capped, Delay::T2]
-                            .map(|delay| at(delay, before));
-                    }
+                    let expected = timers.delay(timer, Delay::First, Duration::ZERO, on);
+                    assert_eq!(delays.first(timer, on), expected.map(micros), "{timer:?}");
                 }
             }
         }
