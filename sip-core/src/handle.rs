@@ -67,6 +67,9 @@ handles! {
     DialogId;
     /// An INVITE sent by this side and all that its forks answer (RFC 3261 §13.2).
     Invitation;
+    /// A request that a user agent sends, with all the transactions that it takes: one more for each time that it is sent again, with
+    /// credentials or after a collision.
+    RequestId;
 }
 
 /// Values in fixed places that are used again; a place's generation tells its tenants apart.
@@ -85,6 +88,12 @@ struct Entry<T> {
 
 /// No place.
 const NONE: u32 = u32::MAX;
+
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl<T> Slab<T> {
     pub(crate) const fn new() -> Self {

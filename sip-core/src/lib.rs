@@ -78,6 +78,7 @@ extern crate std;
 
 #[cfg(feature = "agent")]
 pub mod agent;
+pub mod auth;
 mod config;
 mod dialog;
 mod endpoint;
@@ -101,7 +102,7 @@ pub use endpoint::{
     Cause, Command, Destination, Endpoint, Event, Misuse, NewRequest, Output, Rejected, SendError, Source,
     Stats, Ticket, Transmit, Txn,
 };
-pub use handle::{ClientTxn, DialogId, FlowId, Invitation, ResolveId, ServerTxn};
+pub use handle::{ClientTxn, DialogId, FlowId, Invitation, RequestId, ResolveId, ServerTxn};
 pub use machine::{Input, Machine, Streams, TransactionUser};
 pub use random::Seed;
 pub use time::Instant;

@@ -459,7 +459,7 @@ fn requests_that_are_not_taken() {
     for (text, status, with) in [
         (request("REGISTER", 1, "", ""), 405, "Allow"),
         (request("FOO", 1, "", ""), 501, "Allow"),
-        (request("INVITE", 1, "", "Require: 100rel, foo\r\n"), 420, "Unsupported"),
+        (request("INVITE", 1, "", "Require: bar, 100rel, foo\r\n"), 420, "Unsupported"),
         (request("INVITE", 1, "", "").replace("INVITE sip:", "INVITE foo:"), 416, "Via"),
         (request("INVITE", 1, "", "Contact: <sip:second@x>\r\n"), 400, "Via"),
         (request("INVITE", 1, "", "Accept: text/plain\r\n"), 406, "Via"),
@@ -477,9 +477,9 @@ fn requests_that_are_not_taken() {
         assert!(header(&sent, with).is_some(), "{sent}");
     }
     let mut rig = rig();
-    rig.hear(&request("INVITE", 1, "", "Require: 100rel, foo\r\n"));
+    rig.hear(&request("INVITE", 1, "", "Require: bar, 100rel, foo\r\n"));
     let sent = text(&rig.drain(), "SIP/2.0 420");
-    assert!(sent.contains("Unsupported: 100rel\r\nUnsupported: foo\r\n"));
+    assert!(sent.contains("Unsupported: bar\r\nUnsupported: foo\r\n"));
     // The same request by two paths.
     rig.hear(&request("OPTIONS", 2, "", ""));
     assert!(
@@ -494,7 +494,8 @@ fn options_are_answered() {
     let mut rig = rig();
     assert!(rig.hear(&request("OPTIONS", 1, "", "")).unwrap().starts_with("Served"));
     let sent = text(&rig.drain(), "SIP/2.0 200");
-    assert_eq!(header(&sent, "Allow"), Some("INVITE, ACK, CANCEL, BYE, OPTIONS"));
+    assert_eq!(header(&sent, "Allow"), Some("INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE"));
+    assert_eq!(header(&sent, "Supported"), Some("100rel, replaces, timer"));
     assert_eq!(header(&sent, "Accept"), Some("application/sdp"));
 }
 

@@ -242,7 +242,12 @@ fn a_refused_reinvite_changes_nothing() {
         header(&invite, "To").unwrap(),
         header(&invite, "Call-ID").unwrap()
     );
-    rig.hear(&reinvite);
+    match rig.machine.datagram(rig.now, Rig::<UserAgent>::source(), reinvite.as_bytes()) {
+        Some(sip_core::ua::Event::Request { txn, .. }) => {
+            rig.machine.respond(rig.now, txn, Status::NOT_ACCEPTABLE_HERE, &Content::NONE).unwrap();
+        }
+        other => panic!("{other:?}"),
+    }
     assert!(rig.drain().iter().any(|out| out.bytes().starts_with("SIP/2.0 488")));
     rig.machine.bye(rig.now, dialog, &Content::NONE).unwrap();
     let bye = rig.drain();

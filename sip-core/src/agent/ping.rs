@@ -2,14 +2,14 @@
 
 use crate::message::{Method, Status};
 use crate::ua::{Event, NewRequest, UserAgent};
-use crate::{Cause, ClientTxn, Instant, Misuse, TransactionUser};
+use crate::{Cause, Instant, Misuse, RequestId, TransactionUser};
 use alloc::string::String;
 
 /// Sends one OPTIONS.
 #[derive(Debug)]
 pub struct Ping {
     uri: String,
-    txn: Option<ClientTxn>,
+    id: Option<RequestId>,
     outcome: Option<Result<Status, PingError>>,
 }
 
@@ -25,7 +25,7 @@ pub enum PingError {
 impl Ping {
     /// An agent that asks this URI, at the first [`advance`](TransactionUser::advance).
     pub fn new(uri: &str) -> Self {
-        Self { uri: uri.into(), txn: None, outcome: None }
+        Self { uri: uri.into(), id: None, outcome: None }
     }
 
     /// The final status, or why there is none; nothing as long as neither is known.
@@ -37,12 +37,10 @@ impl Ping {
 impl TransactionUser<UserAgent> for Ping {
     fn event(&mut self, _: Instant, _: &mut UserAgent, event: Event<'_>) {
         match event {
-            Event::Response { txn, response, .. }
-                if Some(txn) == self.txn && response.status().is_final() =>
-            {
+            Event::Response { id, response, .. } if Some(id) == self.id && response.status().is_final() => {
                 self.outcome = Some(Ok(response.status()));
             }
-            Event::RequestEnded { txn, cause, .. } if Some(txn) == self.txn => {
+            Event::RequestEnded { id, cause, .. } if Some(id) == self.id => {
                 self.outcome.get_or_insert(Err(PingError::Ended(cause)));
             }
             _ => {}
@@ -50,13 +48,13 @@ impl TransactionUser<UserAgent> for Ping {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        (self.txn.is_none() && self.outcome.is_none()).then_some(Instant::ZERO)
+        (self.id.is_none() && self.outcome.is_none()).then_some(Instant::ZERO)
     }
 
     fn advance(&mut self, now: Instant, machine: &mut UserAgent) {
-        if self.txn.is_none() && self.outcome.is_none() {
+        if self.id.is_none() && self.outcome.is_none() {
             match machine.request(now, &NewRequest::new(Method::Options, &self.uri)) {
-                Ok(txn) => self.txn = Some(txn),
+                Ok(id) => self.id = Some(id),
                 Err(misuse) => self.outcome = Some(Err(PingError::Misuse(misuse))),
             }
         }

@@ -15,16 +15,34 @@ pub(crate) enum Side {
     Caller,
 }
 
-pub(crate) fn key(hash: &KeyedHash, call_id: &[u8], local_tag: &[u8], remote_tag: &[u8]) -> u128 {
-    hash.of(&[b"d", call_id, local_tag, remote_tag])
+/// What names a dialog; a tag that is missing (RFC 2543) is empty.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Id<'a> {
+    pub(crate) call_id: &'a [u8],
+    pub(crate) local_tag: &'a [u8],
+    pub(crate) remote_tag: &'a [u8],
 }
 
-/// The key of the dialog that a message belongs to.
-pub(crate) fn by_message(hash: &KeyedHash, message: &Message<'_>, side: Side) -> u128 {
-    let from = message.from_tag().unwrap_or_default();
-    let to = message.to_tag().unwrap_or_default();
-    match side {
-        Side::Callee => key(hash, message.call_id(), to, from),
-        Side::Caller => key(hash, message.call_id(), from, to),
+impl<'a> Id<'a> {
+    /// The dialog that a message belongs to.
+    pub(crate) fn of(message: &'a Message<'_>, side: Side) -> Self {
+        let from = message.from_tag().unwrap_or_default();
+        let to = message.to_tag().unwrap_or_default();
+        let (local_tag, remote_tag) = if side == Side::Callee { (to, from) } else { (from, to) };
+        Self { call_id: message.call_id(), local_tag, remote_tag }
+    }
+
+    pub(crate) fn hash(&self, hash: &KeyedHash) -> u64 {
+        hash.of(&[b"d", self.call_id, self.local_tag, self.remote_tag]) as u64
+    }
+
+    /// The hash of what all dialogs of one set have in common.
+    pub(crate) fn set_hash(&self, hash: &KeyedHash) -> u64 {
+        hash.of(&[b"s", self.call_id, self.local_tag]) as u64
+    }
+
+    /// Whether both are of one set: what one request of this side has made.
+    pub(crate) fn is_of_set(&self, other: &Id<'_>) -> bool {
+        self.call_id == other.call_id && self.local_tag == other.local_tag
     }
 }

@@ -2,10 +2,13 @@
 
 mod failure;
 mod id;
+pub(crate) mod offer;
+pub(crate) mod reliable;
 mod route_set;
+pub(crate) mod session_timer;
 
 pub(crate) use failure::{Ends, ends};
-pub(crate) use id::{Side, by_message, key};
+pub(crate) use id::{Id, Side};
 pub(crate) use route_set::RouteSet;
 
 use crate::headers::{Contact, Header, Name};
@@ -31,6 +34,8 @@ pub(crate) struct Dialog {
     pub(crate) routes: RouteSet,
     pub(crate) local_cseq: u32,
     pub(crate) remote_cseq: Option<u32>,
+    /// Whether this side made the Call-ID.
+    pub(crate) owner: bool,
 }
 
 /// A tag or Call-ID of ours as text.
@@ -57,6 +62,7 @@ impl Dialog {
             routes: RouteSet::of_request(request),
             local_cseq: initial_cseq,
             remote_cseq: Some(request.cseq().number),
+            owner: false,
         }
     }
 
@@ -72,13 +78,20 @@ impl Dialog {
             routes: RouteSet::of_response(response),
             local_cseq: response.cseq().number,
             remote_cseq: None,
+            owner: true,
         }
     }
 
     /// The 2xx that confirms the dialog: its route set and its target count from here on (§13.2.2.4).
     pub(crate) fn confirm(&mut self, response: &Message<'_>) {
         self.routes = RouteSet::of_response(response);
-        if let Some(target) = contact(response) {
+        self.refresh(response);
+    }
+
+    /// Takes the Contact of a message that may move the remote target: a request that was accepted, a 2xx, a reliable provisional response
+    /// (RFC 6141 §4.3, §4.7). The route set stays.
+    pub(crate) fn refresh(&mut self, message: &Message<'_>) {
+        if let Some(target) = contact(message) {
             self.target = target.into();
         }
     }
@@ -118,14 +131,14 @@ impl Dialog {
             .number(Name::MaxForwards, 70);
     }
 
-    /// The key of the dialog in a table.
-    pub(crate) fn key(&self, hash: &crate::random::KeyedHash) -> u128 {
-        key(hash, &self.call_id, &self.local_tag, &self.remote_tag)
+    /// What the dialog is found by.
+    pub(crate) fn id(&self) -> Id<'_> {
+        Id { call_id: &self.call_id, local_tag: &self.local_tag, remote_tag: &self.remote_tag }
     }
 }
 
 /// The URI of the first Contact, if it is one that requests can be sent to.
-fn contact<'a>(message: &'a Message<'_>) -> Option<&'a [u8]> {
+pub(crate) fn contact<'a>(message: &'a Message<'_>) -> Option<&'a [u8]> {
     let value = message.value(Name::Contact)?;
     let address = Contact::list(value).next()?.ok()?.address()?;
     matches!(address.uri(), Ok(Uri::Sip(_))).then_some(address.uri_bytes)

@@ -70,6 +70,15 @@ impl<'o> Writer<'o> {
         Self { out }
     }
 
+    /// One header field as it stood in another message, without its end; or nothing, if it is empty.
+    pub(crate) fn line(&mut self, line: &[u8]) -> &mut Self {
+        if !line.is_empty() {
+            self.out.extend_from_slice(line);
+            self.out.extend_from_slice(b"\r\n");
+        }
+        self
+    }
+
     /// One header field; a list of parts is written as one value.
     pub fn field(&mut self, name: Name, parts: &[&[u8]]) -> &mut Self {
         self.named(name.as_str(), parts)

@@ -69,6 +69,13 @@ impl Layer {
         Ok(ClientTxn(key))
     }
 
+    /// Pins the message of a client transaction; the caller unpins it.
+    pub(crate) fn keep_request(&mut self, txn: ClientTxn) -> BufferId {
+        let buffer = self.get(Txn::Client(txn)).map_or(BufferId::NONE, |record| record.buffer);
+        self.buffers.pin(buffer);
+        buffer
+    }
+
     fn write_request(
         &mut self,
         key: Key,

@@ -291,6 +291,15 @@ impl Layer {
         }
     }
 
+    /// Sends the last provisional response of an INVITE again.
+    pub(crate) fn repeat_provisional(&mut self, txn: ServerTxn) {
+        let Some(record) = self.get(Txn::Server(txn)) else { return };
+        if matches!(record.state, State::Ist(ist::State::Proceeding { .. })) {
+            self.send(txn.0, record.buffer, true);
+            self.report_failures();
+        }
+    }
+
     /// The To tag that the responses of this transaction carry, where the request had none.
     pub(crate) fn local_tag(&self, txn: ServerTxn) -> Option<u64> {
         self.get(Txn::Server(txn)).map(|record| record.secret)

@@ -21,9 +21,15 @@ impl Index {
         self.0.find(spread(half), |entry| entry.0 == half && is(entry.1)).map(|entry| entry.1)
     }
 
+    /// The places with this hash.
+    pub(crate) fn all(&self, hash: u64) -> impl Iterator<Item = u32> {
+        let half = hash as u32;
+        self.0.iter_hash(spread(half)).filter(move |entry| entry.0 == half).map(|entry| entry.1)
+    }
+
     /// How many places have this hash.
     pub(crate) fn count(&self, hash: u64) -> usize {
-        self.0.iter_hash(spread(hash as u32)).filter(|entry| entry.0 == hash as u32).count()
+        self.all(hash).count()
     }
 
     /// Enters a place.

@@ -1,10 +1,11 @@
 //! What a user agent tells its user, and what its user tells it.
 
 use crate::endpoint::{Cause, Rejected, Source};
-use crate::handle::{ClientTxn, DialogId, Invitation};
+use crate::handle::{DialogId, Invitation, RequestId, ServerTxn};
 use crate::message::{Content, Method, Request, Response, Status};
 use crate::transaction::Timers;
 use crate::transport::Target;
+use core::time::Duration;
 
 /// What a user agent tells its user. `user` is the number that was attached to the thing the event is about.
 #[derive(Clone, Debug)]
@@ -15,12 +16,15 @@ pub enum Event<'b> {
     Incoming {
         /// The dialog that it makes.
         dialog: DialogId,
+        /// The call that it is to take the place of: that is hung up when this one is accepted (RFC 3891). Whether the caller may do so is the
+        /// user's to judge.
+        replaces: Option<DialogId>,
         /// The INVITE.
         request: Request<'b>,
         /// Where it came from.
         source: Source,
     },
-    /// The caller has acknowledged the 2xx: the call is up. The ACK has the answer if the 2xx had the offer.
+    /// The peer has acknowledged the 2xx, of the call or of a re-INVITE: the call is up. The ACK has the answer if the 2xx had the offer.
     Established {
         /// The call.
         dialog: DialogId,
@@ -37,6 +41,9 @@ pub enum Event<'b> {
         user: u64,
         /// The early dialog of the fork that answers.
         dialog: Option<DialogId>,
+        /// Whether it waits for [`prack`](super::UserAgent::prack): it holds an offer, or [`Config::auto_prack`](super::Config::auto_prack) is
+        /// off. Else the PRACK has been sent, if one is due.
+        wants_prack: bool,
         /// The response.
         response: Response<'b>,
     },
@@ -73,7 +80,7 @@ pub enum Event<'b> {
         /// Why its transaction ended.
         cause: Cause,
     },
-    /// The terminal event of a dialog.
+    /// The call is over: the terminal event of the session in a dialog. Subscriptions that share the dialog have their own.
     Ended {
         /// The dialog.
         dialog: DialogId,
@@ -82,24 +89,64 @@ pub enum Event<'b> {
         /// Why.
         reason: Reason,
     },
+    /// A request of the peer, inside a dialog or outside: answer it with [`respond`](super::UserAgent::respond). A re-INVITE or an UPDATE with an
+    /// offer changes the session; the others are those of [`Config::methods`](super::Config::methods).
+    Request {
+        /// Its transaction.
+        txn: ServerTxn,
+        /// The dialog that it is in.
+        dialog: Option<DialogId>,
+        /// The dialog's number.
+        user: u64,
+        /// The request.
+        request: Request<'b>,
+        /// Where it came from.
+        source: Source,
+    },
+    /// Such a request wants no answer any more: it was cancelled, its dialog ended, or it waited too long. It has been answered.
+    Withdrawn {
+        /// Its transaction, which is over for the user.
+        txn: ServerTxn,
+    },
+    /// The peer has acknowledged a reliable provisional response. The PRACK has the answer if the response had the offer.
+    Acknowledged {
+        /// The call.
+        dialog: DialogId,
+        /// Its number.
+        user: u64,
+        /// The PRACK.
+        request: Request<'b>,
+    },
     /// A response to a request that was sent with [`request`](super::UserAgent::request) or
     /// [`request_in`](super::UserAgent::request_in).
     Response {
-        /// Its transaction.
-        txn: ClientTxn,
+        /// The request.
+        id: RequestId,
         /// Its number.
         user: u64,
+        /// The dialog that it was sent in.
+        dialog: Option<DialogId>,
+        /// Whether it is the 2xx to a re-INVITE and holds an offer: give the answer with [`ack`](super::UserAgent::ack).
+        wants_answer: bool,
         /// The response.
         response: Response<'b>,
     },
     /// The terminal event of such a request. Without a final response before it, `cause` says why.
     RequestEnded {
-        /// Its transaction.
-        txn: ClientTxn,
+        /// The request.
+        id: RequestId,
         /// Its number.
         user: u64,
         /// Why.
         cause: Cause,
+    },
+    /// A session is to be refreshed, and the peer takes no UPDATE: send a re-INVITE with the present session description, or the session ends
+    /// (RFC 4028 §7.4).
+    RefreshDue {
+        /// The call.
+        dialog: DialogId,
+        /// Its number.
+        user: u64,
     },
     /// A message that is malformed.
     Rejected(Rejected<'b>),
@@ -148,6 +195,14 @@ pub enum Reason {
     Unanswered,
     /// The 2xx was never acknowledged; a BYE was sent.
     NoAck,
+    /// A reliable provisional response was never acknowledged; the INVITE got a 504 (RFC 3262 §3).
+    NoPrack,
+    /// The time that the INVITE gave is over (RFC 3261 §13.3.1).
+    Expired,
+    /// The session was not refreshed in time (RFC 4028 §10).
+    NotRefreshed,
+    /// Another call took its place (RFC 3891).
+    Replaced,
     /// The INVITE that this early dialog belongs to failed, or another fork was answered.
     NotChosen,
     /// No request can be sent to where the peer wants them: a Contact or Route of a transport that this side does not speak.
@@ -160,14 +215,15 @@ impl Event<'_> {
     /// The event with a copy of its bytes.
     pub fn into_owned(self) -> Event<'static> {
         match self {
-            Self::Incoming { dialog, request, source } => {
-                Event::Incoming { dialog, request: request.into_owned(), source }
+            Self::Incoming { dialog, replaces, request, source } => {
+                Event::Incoming { dialog, replaces, request: request.into_owned(), source }
             }
             Self::Established { dialog, user, request } => {
                 Event::Established { dialog, user, request: request.into_owned() }
             }
-            Self::Progress { invitation, user, dialog, response } => {
-                Event::Progress { invitation, user, dialog, response: response.into_owned() }
+            Self::Progress { invitation, user, dialog, wants_prack, response } => {
+                let response = response.into_owned();
+                Event::Progress { invitation, user, dialog, wants_prack, response }
             }
             Self::Answered { invitation, user, dialog, wants_answer, response } => {
                 Event::Answered { invitation, user, dialog, wants_answer, response: response.into_owned() }
@@ -179,10 +235,18 @@ impl Event<'_> {
                 Event::InvitationEnded { invitation, user, cause }
             }
             Self::Ended { dialog, user, reason } => Event::Ended { dialog, user, reason },
-            Self::Response { txn, user, response } => {
-                Event::Response { txn, user, response: response.into_owned() }
+            Self::Request { txn, dialog, user, request, source } => {
+                Event::Request { txn, dialog, user, request: request.into_owned(), source }
             }
-            Self::RequestEnded { txn, user, cause } => Event::RequestEnded { txn, user, cause },
+            Self::Withdrawn { txn } => Event::Withdrawn { txn },
+            Self::Acknowledged { dialog, user, request } => {
+                Event::Acknowledged { dialog, user, request: request.into_owned() }
+            }
+            Self::Response { id, user, dialog, wants_answer, response } => {
+                Event::Response { id, user, dialog, wants_answer, response: response.into_owned() }
+            }
+            Self::RequestEnded { id, user, cause } => Event::RequestEnded { id, user, cause },
+            Self::RefreshDue { dialog, user } => Event::RefreshDue { dialog, user },
             Self::Rejected(rejected) => Event::Rejected(rejected.into_owned()),
             Self::Declined { request, status } => Event::Declined { request: request.into_owned(), status },
             Self::Served { request, status } => Event::Served { request: request.into_owned(), status },
@@ -205,6 +269,11 @@ pub struct NewInvite<'a> {
     pub target: Option<Target>,
     /// The timers of its transaction; `None`: those of the user agent.
     pub timers: Option<Timers>,
+    /// When it is given up without a final response, and by whom it is answered: this side cancels it, the callee need not ring longer
+    /// (RFC 3261 §13.2.1). `None`: after [`Timers::ringing`].
+    pub expires: Option<Duration>,
+    /// The call that this one is to take the place of, as a value of Replaces (RFC 3891); empty: none.
+    pub replaces: &'a str,
     /// A number of the caller's.
     pub user: u64,
     /// What else stands in it, the offer above all.
@@ -214,7 +283,17 @@ pub struct NewInvite<'a> {
 impl<'a> NewInvite<'a> {
     /// A call without an offer: the 2xx will hold it.
     pub const fn new(uri: &'a str) -> Self {
-        Self { uri, from: "", route: &[], target: None, timers: None, user: 0, content: Content::NONE }
+        Self {
+            uri,
+            from: "",
+            route: &[],
+            target: None,
+            timers: None,
+            expires: None,
+            replaces: "",
+            user: 0,
+            content: Content::NONE,
+        }
     }
 }
 
@@ -250,8 +329,8 @@ pub enum Made {
     Nothing,
     /// A call.
     Invitation(Invitation),
-    /// The transaction of a request.
-    Request(ClientTxn),
+    /// A request.
+    Request(RequestId),
 }
 
 /// The commands of a user agent as values.
@@ -270,6 +349,14 @@ pub enum Command<'a> {
     Accept(DialogId, Content<'a>),
     /// [`reject`](super::UserAgent::reject)
     Reject(DialogId, Status, Content<'a>),
+    /// [`ring_reliably`](super::UserAgent::ring_reliably)
+    RingReliably(DialogId, Status, Content<'a>),
+    /// [`prack`](super::UserAgent::prack)
+    Prack(DialogId, u64, Content<'a>),
+    /// [`respond`](super::UserAgent::respond)
+    Respond(ServerTxn, Status, Content<'a>),
+    /// [`cancel_request`](super::UserAgent::cancel_request)
+    CancelRequest(RequestId),
     /// [`bye`](super::UserAgent::bye)
     Bye(DialogId, Content<'a>),
     /// [`request`](super::UserAgent::request)

@@ -1,16 +1,18 @@
-//! Requests that come in: calls, and what happens inside them (RFC 3261 §8.2, §12.2.2, §13.3).
+//! Requests that come in, and calls among them (RFC 3261 §8.2, §13.3).
 
+use super::alarms::Due;
 use super::machine::Meaning;
-use super::session::{Phase, Session};
+use super::record::{Invite, Phase, Session};
 use super::validate::{self, Refusal};
-use super::{ACCEPT, ALLOW, Reason, UserAgent, Work, contact};
-use crate::dialog::{Dialog, Side};
-use crate::endpoint::{Misuse, Source, Txn};
+use super::{ACCEPT, Event, Kind, Reason, Serving, UserAgent, Work, contact, token_of};
+use crate::dialog::offer::{self, Offer};
+use crate::dialog::{Dialog, Id, Side, session_timer};
+use crate::endpoint::{Source, Txn};
 use crate::handle::{DialogId, Key, ServerTxn};
-use crate::headers::Name;
-use crate::message::{Content, Message, Method, Status};
-use crate::time::{Instant, micros};
-use alloc::string::String;
+use crate::headers::{Expires, Name, Replaces, Require};
+use crate::message::{Message, Method, Status};
+use alloc::boxed::Box;
+use core::time::Duration;
 
 impl UserAgent {
     pub(super) fn on_request(
@@ -29,234 +31,215 @@ impl UserAgent {
         }
         // RFC 3261 §12.2.2: a To tag names a dialog, and one that is not there is answered with 481.
         if request.to_tag().is_some() {
-            return match self.find(request, Side::Callee) {
-                Some(key) => self.on_request_inside(key, txn, request),
+            return match self.find_id(&Id::of(request, Side::Callee)) {
+                Some(key) => self.on_request_inside(key, txn, source, request),
                 None => self.decline(txn, Refusal::status(Status::NO_SUCH_TRANSACTION)),
             };
         }
-        match validate::outside(request) {
+        match validate::outside(request, &self.config) {
             Err(refusal) => self.decline(txn, refusal),
-            Ok(()) if request.method() == Method::Options => self.serve_options(txn),
-            Ok(()) => self.on_invite(txn, source, request),
+            Ok(()) if request.method() == Method::Invite => self.on_invite(txn, source, request),
+            Ok(()) if self.takes(request.method()) => self.hand_over(txn, None, Kind::Other, b"", None),
+            Ok(()) => self.serve_options(txn),
         }
     }
 
-    fn decline(&mut self, txn: ServerTxn, refusal: Refusal<'_>) -> Option<Meaning> {
-        self.answer(txn, refusal.status, |writer| refusal.write(writer));
-        Some(Meaning::Declined(refusal.status))
+    pub(super) fn decline(&mut self, txn: ServerTxn, refusal: Refusal<'_>) -> Option<Meaning> {
+        let status = refusal.status;
+        let product = &self.config.product;
+        let _ = self.layer.respond(txn, status, &crate::message::Content::NONE, |writer| {
+            if !product.is_empty() {
+                writer.field(Name::Server, &[product.as_bytes()]);
+            }
+            refusal.write(writer, &self.allow, &self.config);
+        });
+        Some(Meaning::Declined(status))
+    }
+
+    /// RFC 3261 §14.2: a request that comes in the midst of another may come again, some seconds later.
+    pub(super) fn decline_for_now(&mut self, txn: ServerTxn) -> Option<Meaning> {
+        let after = self.layer.random.u64() % 11;
+        self.answer(txn, Status::SERVER_INTERNAL_ERROR, |writer| {
+            writer.number(Name::RetryAfter, after);
+        });
+        Some(Meaning::Declined(Status::SERVER_INTERNAL_ERROR))
+    }
+
+    /// RFC 4028 §6
+    pub(super) fn decline_interval(&mut self, txn: ServerTxn, min: u32) -> Option<Meaning> {
+        self.answer(txn, Status::SESSION_INTERVAL_TOO_SMALL, |writer| {
+            writer.number(Name::MinSe, min.into());
+        });
+        Some(Meaning::Declined(Status::SESSION_INTERVAL_TOO_SMALL))
+    }
+
+    /// Whether the user answers requests of this method.
+    pub(super) fn takes(&self, method: Method<'_>) -> bool {
+        self.config.methods.contains(&method)
     }
 
     /// RFC 3261 §11.2
-    fn serve_options(&mut self, txn: ServerTxn) -> Option<Meaning> {
+    pub(super) fn serve_options(&mut self, txn: ServerTxn) -> Option<Meaning> {
+        let (allow, supported) = (self.allow.clone(), self.supported.clone());
         self.answer(txn, Status::OK, |writer| {
-            writer.field(Name::Allow, &[ALLOW.as_bytes()]).field(Name::Accept, &[ACCEPT.as_bytes()]);
+            writer.field(Name::Allow, &[allow.as_bytes()]).field(Name::Accept, &[ACCEPT.as_bytes()]);
+            writer.field(Name::Supported, &[supported.as_bytes()]);
         });
         Some(Meaning::Served(Status::OK))
     }
 
+    /// Gives a request to the user, who answers it with [`respond`](Self::respond).
+    pub(super) fn hand_over(
+        &mut self,
+        txn: ServerTxn,
+        dialog: Option<Key>,
+        kind: Kind,
+        target: &[u8],
+        terms: Option<(session_timer::Terms, bool)>,
+    ) -> Option<Meaning> {
+        let serving = Serving { dialog, kind, target: target.into(), terms, waits: true, offered: false };
+        let work = self.enlist(Work::Serving(serving));
+        self.layer.set_user(Txn::Server(txn), token_of(work));
+        let record = dialog.and_then(|key| self.dialogs.get_mut(key));
+        let user = record.map_or(0, |record| {
+            record.waiting.push(txn);
+            record.user
+        });
+        Some(Meaning::Request { txn, dialog: dialog.map(DialogId), user })
+    }
+
     fn on_invite(&mut self, txn: ServerTxn, source: Source, request: &Message<'_>) -> Option<Meaning> {
-        if self.sessions_full() {
+        if self.is_full() {
             let after = self.config.core.limits.retry_after.as_secs();
             self.answer(txn, Status::SERVICE_UNAVAILABLE, |writer| {
                 writer.number(Name::RetryAfter, after);
             });
             return Some(Meaning::Declined(Status::SERVICE_UNAVAILABLE));
         }
+        let terms = match session_timer::answer(request, &self.config.session_timer) {
+            Ok(terms) => terms,
+            Err(min) => return self.decline_interval(txn, min),
+        };
+        let replaces = match self.replaced(request) {
+            Ok(replaces) => replaces,
+            Err(status) => return self.decline(txn, Refusal::status(status)),
+        };
         let local_tag = self.layer.local_tag(txn)?;
-        let reached_at = self.reached_at(source);
-        let dialog = self.open_session(Session {
-            dialog: Dialog::of_request(request, local_tag, 0),
-            phase: Phase::Ringing { txn },
-            user: 0,
-            announced: true,
-            reached_at,
-            invitation: None,
-            invite_cseq: request.cseq().number,
-            ack: None,
-            bye_queued: false,
+        let contact = self.contact_at(source)?;
+        let dialog = Dialog::of_request(request, local_tag, 0);
+        let key = self.open_dialog(dialog, contact, Session::new(Phase::Ringing, true));
+        self.hand_over(txn, Some(key), Kind::Call, b"", terms);
+        let clock = self.layer.clock();
+        let expires = request.get::<Expires>().ok().flatten().map(|expires| {
+            let after = Duration::from_secs(expires.0.into());
+            self.alarms.set(clock, after, Due::RingingExpires(key))
         });
-        let token = self.enlist(Work::Incoming(dialog));
-        self.layer.set_user(Txn::Server(txn), token);
-        Some(Meaning::Incoming { dialog })
+        let still = Some(self.alarms.set(clock, STILL_RINGING, Due::StillRinging(key)));
+        let invite = Invite { expires, still, ..invite_of(txn, request) };
+        let session = self.session_mut(key)?;
+        session.learn(request);
+        session.invite = Some(invite);
+        session.replaces = replaces;
+        self.take_offer(key, txn, offer::is_in(request));
+        Some(Meaning::Incoming { dialog: DialogId(key), replaces })
     }
 
-    /// RFC 3261 §12.2.2
-    fn on_request_inside(&mut self, key: Key, txn: ServerTxn, request: &Message<'_>) -> Option<Meaning> {
-        let session = self.sessions.get_mut(key)?;
-        let over = matches!(session.phase, Phase::Over | Phase::Terminating);
-        if let Err(status) = session.dialog.take_cseq(request) {
-            return self.decline(txn, Refusal::status(status));
-        }
-        if let Err(refusal) = validate::extensions(request) {
-            return self.decline(txn, refusal);
-        }
-        match request.method() {
-            Method::Bye => {
-                self.answer(txn, Status::OK, |_| {});
-                self.on_bye(key)
-            }
-            // RFC 5407 §3.2: after this side's BYE there is nothing left to change.
-            _ if over => self.decline(txn, Refusal::status(Status::NO_SUCH_TRANSACTION)),
-            Method::Options => self.serve_options(txn),
-            // The session stays as it is (RFC 3261 §14.2).
-            Method::Invite => self.decline(txn, Refusal::status(Status::NOT_ACCEPTABLE_HERE)),
-            method => self.decline(txn, validate::method(method)),
-        }
-    }
-
-    /// RFC 3261 §15.1.2: the session is over, whatever else is under way in it.
-    fn on_bye(&mut self, key: Key) -> Option<Meaning> {
-        let session = self.sessions.get(key)?;
+    /// The dialog that a new call is to replace (RFC 3891 §3).
+    fn replaced(&self, request: &Message<'_>) -> Result<Option<DialogId>, Status> {
+        let Ok(Some(replaces)) = request.get::<Replaces<'_>>() else { return Ok(None) };
+        // To the peer this side's tag is that of To. A missing tag is the zero of a peer of RFC 2543.
+        let tag = |tag: Option<_>| tag.filter(|tag: &&[u8]| *tag != b"0").unwrap_or_default();
+        let (local_tag, remote_tag) = (tag(replaces.to_tag()), tag(replaces.from_tag()));
+        let id = Id { call_id: replaces.call_id, local_tag, remote_tag };
+        let key = self.find_id(&id).ok_or(Status::NO_SUCH_TRANSACTION)?;
+        let session = &self.dialogs.get(key).ok_or(Status::NO_SUCH_TRANSACTION)?.session;
         match session.phase {
-            Phase::Ringing { txn } => {
-                self.answer(txn, Status::REQUEST_TERMINATED, |_| {});
-                self.end_session(key, Reason::RemoteBye);
-            }
-            // Our own BYE is still to be answered; the two have crossed.
-            Phase::Terminating | Phase::Over => {}
-            Phase::Accepted { .. } | Phase::Early | Phase::Confirmed => {
-                self.end_session(key, Reason::RemoteBye)
-            }
+            Phase::Over | Phase::Terminating => Err(Status::DECLINE),
+            // It was not this side that began it.
+            Phase::Ringing => Err(Status::NO_SUCH_TRANSACTION),
+            Phase::Up if replaces.early_only() => Err(Status::BUSY_HERE),
+            Phase::Up | Phase::Early => Ok(Some(DialogId(key))),
         }
-        Some(Meaning::Served(Status::OK))
     }
 
     /// RFC 3261 §9.2: the INVITE that is cancelled is answered with 487.
-    pub(super) fn on_cancel(&mut self, invite: ServerTxn, user: u64) {
-        self.answer(invite, Status::REQUEST_TERMINATED, |_| {});
-        if let Some(Work::Incoming(dialog)) = self.work(user) {
-            self.end_session(dialog.0, Reason::Cancelled);
+    pub(super) fn on_cancel(&mut self, invite: ServerTxn, token: u64) {
+        match self.serving(token) {
+            Some((_, Serving { kind: Kind::Call, dialog: Some(dialog), .. })) => {
+                let dialog = *dialog;
+                self.answer(invite, Status::REQUEST_TERMINATED, |_| {});
+                self.end_session(dialog, Reason::Cancelled);
+            }
+            _ => self.withdraw(invite, Status::REQUEST_TERMINATED),
         }
     }
 
     /// An ACK for a 2xx. It is found by its dialog, whatever its branch; else by the transaction of its INVITE.
     pub(super) fn on_ack(&mut self, txn: Option<ServerTxn>, ack: &Message<'_>) -> Option<Meaning> {
-        let by_txn = || match self.work(self.layer.user(Txn::Server(txn?))?)? {
-            Work::Incoming(dialog) => Some(dialog.0),
-            _ => None,
+        let by_txn = || self.serving(self.layer.user(Txn::Server(txn?))?)?.1.dialog;
+        let by_id = self.find_id(&Id::of(ack, Side::Callee));
+        let Some(key) = by_id.or_else(by_txn) else { return Some(Meaning::StrayAck) };
+        let record = self.dialogs.get_mut(key)?;
+        let unacked = record.session.unacked.filter(|unacked| unacked.cseq == ack.cseq().number)?;
+        record.session.unacked = None;
+        // What the ACK does not answer stays unanswered for good.
+        record.session.offer = match record.session.offer {
+            Offer::Local => Offer::Stable,
+            other => other,
         };
-        let Some(key) = self.find(ack, Side::Callee).or_else(by_txn) else { return Some(Meaning::StrayAck) };
-        let session = self.sessions.get_mut(key)?;
-        if !matches!(session.phase, Phase::Accepted { .. }) || session.invite_cseq != ack.cseq().number {
-            return None;
-        }
-        session.phase = Phase::Confirmed;
-        let (user, bye_queued) = (session.user, session.bye_queued);
-        self.session_timers.disarm(key.index * 2);
-        self.session_timers.disarm(key.index * 2 + 1);
+        let (user, bye_queued) = (record.user, record.session.bye_queued);
+        self.alarms.stop(Some(unacked.repeat));
+        self.alarms.stop(Some(unacked.end));
         if bye_queued {
             self.give_up(key);
         }
         Some(Meaning::Established { dialog: DialogId(key), user })
     }
 
-    /// Sends a provisional response to a call that comes in: 180 (Ringing), 183 (Session Progress) …
-    ///
-    /// # Errors
-    /// [`Misuse::Gone`]; [`Misuse::WrongState`] after a final response; [`Misuse::BadStatus`] for anything but 100 to 199;
-    /// [`Misuse::BadContent`].
-    pub fn ring(
-        &mut self,
-        now: Instant,
-        dialog: DialogId,
-        status: Status,
-        content: &Content<'_>,
-    ) -> Result<(), Misuse> {
-        if !status.is_provisional() {
-            return Err(Misuse::BadStatus);
-        }
-        content.check().map_err(|_| Misuse::BadContent)?;
-        self.enter(now);
-        let txn = self.ringing(dialog)?;
-        let done = self.respond_inside(dialog, txn, status, content);
-        self.leave();
-        done
-    }
-
-    /// Answers a call that comes in with 200. It is sent again until the ACK comes, which [`Event::Established`] tells; or a
-    /// BYE ends the call after 64·T1.
-    ///
-    /// [`Event::Established`]: super::Event::Established
-    ///
-    /// # Errors
-    /// As [`ring`](Self::ring).
-    pub fn accept(&mut self, now: Instant, dialog: DialogId, content: &Content<'_>) -> Result<(), Misuse> {
-        content.check().map_err(|_| Misuse::BadContent)?;
-        self.enter(now);
-        let txn = self.ringing(dialog)?;
-        self.respond_inside(dialog, txn, Status::OK, content)?;
-        let timers = self.config.core.timers;
-        if let Some(session) = self.sessions.get_mut(dialog.0) {
-            session.phase = Phase::Accepted { txn, interval: timers.t1 };
-        }
-        // RFC 3261 §13.3.1.4: on every transport.
-        self.session_timers.arm(dialog.0.index * 2, self.layer.clock(), micros(timers.t1));
-        self.session_timers.arm(dialog.0.index * 2 + 1, self.layer.clock(), micros(timers.t1x64()));
-        self.leave();
-        Ok(())
-    }
-
-    /// Refuses a call that comes in with 300 to 699. The dialog is over with it.
-    ///
-    /// # Errors
-    /// As [`ring`](Self::ring).
-    pub fn reject(
-        &mut self,
-        now: Instant,
-        dialog: DialogId,
-        status: Status,
-        content: &Content<'_>,
-    ) -> Result<(), Misuse> {
-        if status.code() < 300 {
-            return Err(Misuse::BadStatus);
-        }
-        content.check().map_err(|_| Misuse::BadContent)?;
-        self.enter(now);
-        let txn = self.ringing(dialog)?;
-        self.layer.respond(txn, status, content, |_| {})?;
-        self.end_session(dialog.0, Reason::Rejected);
-        self.leave();
-        Ok(())
-    }
-
-    fn ringing(&self, dialog: DialogId) -> Result<ServerTxn, Misuse> {
-        match self.session(dialog)?.phase {
-            Phase::Ringing { txn } => Ok(txn),
-            _ => Err(Misuse::WrongState),
+    /// A server transaction is over. Who has not answered it by now need not any more.
+    pub(super) fn on_serving_ended(&mut self, txn: ServerTxn, token: u64) {
+        if let Some((work, _)) = self.serving(token) {
+            self.on_unanswered(txn, token);
+            self.work.remove(work);
         }
     }
 
-    /// A response that makes or confirms the dialog: with Contact, and in a 2xx with what this side can do.
-    fn respond_inside(
-        &mut self,
-        dialog: DialogId,
-        txn: ServerTxn,
-        status: Status,
-        content: &Content<'_>,
-    ) -> Result<(), Misuse> {
-        let (transport, sent_by) = self.session(dialog)?.reached_at.clone().ok_or(Misuse::WrongState)?;
-        let (user, product) = (&self.config.user, &self.config.product);
-        self.layer.respond(txn, status, content, |writer| {
-            // RFC 3261 §8.2.6.1: a 100 makes no dialog.
-            if status != Status::TRYING {
-                contact(writer, user, transport, &sent_by);
+    /// The user left a request without an answer. An INVITE has got a 500.
+    pub(super) fn on_unanswered(&mut self, txn: ServerTxn, token: u64) {
+        let Some((work, serving)) = self.serving(token) else { return };
+        let (kind, dialog) = (serving.kind, serving.dialog);
+        if self.settle(txn, work) {
+            match (kind, dialog) {
+                (Kind::Call, Some(key)) => self.end_session(key, Reason::Unanswered),
+                _ => self.push(Event::Withdrawn { txn }),
             }
-            if status.is_success() {
-                writer.field(Name::Allow, &[ALLOW.as_bytes()]).field(Name::Accept, &[ACCEPT.as_bytes()]);
-            }
-            if !product.is_empty() {
-                writer.field(Name::Server, &[product.as_bytes()]);
-            }
-        })
+        }
     }
 
-    /// How the peer at a source reaches this side.
-    fn reached_at(&self, source: Source) -> Option<(crate::Transport, String)> {
+    /// How the peer at a source reaches this side: a value of Contact.
+    pub(super) fn contact_at(&self, source: Source) -> Option<Box<[u8]>> {
         let local = match source {
             Source::Datagram { local, .. } => Some(local),
             Source::Flow(flow) => self.layer.flow(flow).and_then(|flow| flow.local),
         };
         let peer = self.layer.peer(source)?;
-        Some((peer.transport, String::from(self.layer.locals.contact(peer.transport, local, peer.addr))))
+        let sent_by = self.layer.locals.contact(peer.transport, local, peer.addr);
+        Some(contact(&self.config.user, peer.transport, sent_by))
     }
 }
+
+/// What is kept of an INVITE until it has its final response.
+pub(super) fn invite_of(txn: ServerTxn, request: &Message<'_>) -> Invite {
+    let mut required = request.all::<Require<'_>>().map_while(Result::ok);
+    Invite {
+        txn,
+        cseq: request.cseq().number,
+        requires_100rel: required.any(|tag| tag.is("100rel")),
+        spoke: false,
+        expires: None,
+        still: None,
+    }
+}
+
+/// RFC 3261 §13.3.1.1: a provisional response every minute.
+pub(super) const STILL_RINGING: Duration = Duration::from_secs(60);

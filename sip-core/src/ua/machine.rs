@@ -1,9 +1,9 @@
 //! The verbs of a user agent.
 
-use super::{Command, Config, Event, Made, Reason, Stray, UserAgent, Work};
-use crate::endpoint::{Cause, Misuse, Output, Rejected, Source, Stats, Txn};
+use super::{Command, Config, Event, Made, Stray, UserAgent};
+use crate::endpoint::{Misuse, Output, Rejected, Source, Stats, Txn};
 use crate::framing::{StreamBuf, read_datagram};
-use crate::handle::{ClientTxn, DialogId, FlowId, Invitation};
+use crate::handle::{DialogId, FlowId, Invitation, RequestId, ServerTxn};
 use crate::machine::{Machine, next_heard, next_output};
 use crate::message::{Content, Error, Message, Parsed, Status};
 use crate::time::Instant;
@@ -12,12 +12,14 @@ use crate::transaction::{Heard, Told};
 /// What a message means, without the message.
 #[derive(Clone, Copy)]
 pub(super) enum Meaning {
-    Incoming { dialog: DialogId },
+    Incoming { dialog: DialogId, replaces: Option<DialogId> },
     Established { dialog: DialogId, user: u64 },
-    Progress { invitation: Invitation, user: u64, dialog: Option<DialogId> },
+    Acknowledged { dialog: DialogId, user: u64 },
+    Request { txn: ServerTxn, dialog: Option<DialogId>, user: u64 },
+    Progress { invitation: Invitation, user: u64, dialog: Option<DialogId>, wants_prack: bool },
     Answered { invitation: Invitation, user: u64, dialog: DialogId, wants_answer: bool },
     Refused { invitation: Invitation, user: u64 },
-    Response { txn: ClientTxn, user: u64 },
+    Response { id: RequestId, user: u64, dialog: Option<DialogId>, wants_answer: bool },
     Declined(Status),
     Served(Status),
     Rejected(Error, Option<Status>),
@@ -32,15 +34,23 @@ impl<'b> Event<'b> {
             return Self::Rejected(Rejected::new(message, error, status, source));
         }
         match (message.classify(), meaning) {
-            (Ok(request), Meaning::Incoming { dialog }) => Self::Incoming { dialog, request, source },
+            (Ok(request), Meaning::Incoming { dialog, replaces }) => {
+                Self::Incoming { dialog, replaces, request, source }
+            }
             (Ok(request), Meaning::Established { dialog, user }) => {
                 Self::Established { dialog, user, request }
+            }
+            (Ok(request), Meaning::Acknowledged { dialog, user }) => {
+                Self::Acknowledged { dialog, user, request }
+            }
+            (Ok(request), Meaning::Request { txn, dialog, user }) => {
+                Self::Request { txn, dialog, user, request, source }
             }
             (Ok(request), Meaning::Declined(status)) => Self::Declined { request, status },
             (Ok(request), Meaning::Served(status)) => Self::Served { request, status },
             (Ok(request), _) => Self::Stray(Stray::Ack(request)),
-            (Err(response), Meaning::Progress { invitation, user, dialog }) => {
-                Self::Progress { invitation, user, dialog, response }
+            (Err(response), Meaning::Progress { invitation, user, dialog, wants_prack }) => {
+                Self::Progress { invitation, user, dialog, wants_prack, response }
             }
             (Err(response), Meaning::Answered { invitation, user, dialog, wants_answer }) => {
                 Self::Answered { invitation, user, dialog, wants_answer, response }
@@ -48,7 +58,9 @@ impl<'b> Event<'b> {
             (Err(response), Meaning::Refused { invitation, user }) => {
                 Self::Refused { invitation, user, response }
             }
-            (Err(response), Meaning::Response { txn, user }) => Self::Response { txn, user, response },
+            (Err(response), Meaning::Response { id, user, dialog, wants_answer }) => {
+                Self::Response { id, user, dialog, wants_answer, response }
+            }
             (Err(response), _) => Self::Stray(Stray::Response(response)),
         }
     }
@@ -76,47 +88,30 @@ impl UserAgent {
     }
 
     fn next_due(&self) -> Option<Instant> {
-        let own = [self.session_timers.next(), self.call_timers.next()];
-        own.into_iter().flatten().map(|(due, _)| due).chain(self.layer.next_due()).min()
+        self.alarms.next().into_iter().chain(self.layer.next_due()).min()
     }
 
     fn is_due(&self) -> bool {
         self.next_due().is_some_and(|due| due <= self.layer.clock())
     }
 
-    /// Fires the timer that is due first; of equal ones a transaction's before a session's before a call's.
+    /// Fires the timer that is due first; of equal ones a transaction's before one of this machine's own.
     fn fire(&mut self) {
-        let Some(due) = self.next_due() else { return };
-        if self.layer.next_due() == Some(due) {
+        if self.layer.next_due() == self.next_due() {
             self.layer.fire();
-        } else if let Some((_, timer)) = self.session_timers.next().filter(|(at, _)| *at == due) {
-            self.session_timers.disarm(timer);
-            self.on_session_timer(timer);
-        } else if let Some((_, timer)) = self.call_timers.next() {
-            self.call_timers.disarm(timer);
-            self.on_call_timer(timer);
+        } else if let Some(due) = self.alarms.take() {
+            self.on_alarm(due);
         }
         self.leave();
     }
 
     fn on_told(&mut self, told: Told) {
         match told {
-            Told::Terminated { txn, user, cause } => match (self.unassign(user), txn) {
-                (Some(Work::Invite(invitation)), _) => self.on_invite_ended(invitation, cause),
-                (Some(Work::Bye(dialog)), _) => self.end_session(dialog.0, Reason::ByeUnanswered),
-                (Some(Work::Request { dialog, user, on_timeout }), Txn::Client(txn)) => {
-                    if let (Some(dialog), Cause::Timeout) = (dialog, cause) {
-                        self.on_failure(dialog, on_timeout);
-                    }
-                    self.push(Event::RequestEnded { txn, user, cause });
-                }
-                _ => {}
-            },
-            Told::Unanswered { user, .. } => {
-                if let Some(Work::Incoming(dialog)) = self.work(user) {
-                    self.end_session(dialog.0, Reason::Unanswered);
-                }
+            Told::Terminated { txn: Txn::Client(txn), user, cause } => {
+                self.on_request_ended(txn, user, cause)
             }
+            Told::Terminated { txn: Txn::Server(txn), user, .. } => self.on_serving_ended(txn, user),
+            Told::Unanswered { txn, user } => self.on_unanswered(txn, user),
             // The transaction goes on, and so does the call.
             Told::TransportError { .. } => {}
         }
@@ -218,9 +213,17 @@ impl Machine for UserAgent {
             Command::RequestIn(dialog, method, user, content) => {
                 return self.request_in(now, dialog, method, user, &content).map(Made::Request);
             }
+            Command::Prack(dialog, user, content) => {
+                return self.prack(now, dialog, user, &content).map(Made::Request);
+            }
             Command::Cancel(invitation) => self.cancel(now, invitation)?,
+            Command::CancelRequest(request) => self.cancel_request(now, request)?,
+            Command::Respond(txn, status, content) => self.respond(now, txn, status, &content)?,
             Command::Ack(dialog, content) => self.ack(now, dialog, &content)?,
             Command::Ring(dialog, status, content) => self.ring(now, dialog, status, &content)?,
+            Command::RingReliably(dialog, status, content) => {
+                self.ring_reliably(now, dialog, status, &content)?;
+            }
             Command::Accept(dialog, content) => self.accept(now, dialog, &content)?,
             Command::Reject(dialog, status, content) => self.reject(now, dialog, status, &content)?,
             Command::Bye(dialog, content) => self.bye(now, dialog, &content)?,
@@ -229,7 +232,7 @@ impl Machine for UserAgent {
     }
 
     fn is_idle(&self) -> bool {
-        self.layer.is_idle() && self.sessions.len() == 0 && self.calls.len() == 0
+        self.layer.is_idle() && self.dialogs.len() == 0 && self.calls.len() == 0 && self.work.len() == 0
     }
 
     fn stats(&self) -> Stats {
@@ -241,19 +244,24 @@ impl Machine for UserAgent {
     }
 
     fn refuse<'b>(&mut self, now: Instant, event: Self::Event<'b>) -> Option<Self::Event<'b>> {
+        let after = alloc::format!("{}", self.config.core.limits.retry_after.as_secs());
+        let headers = [("Retry-After", &*after)];
+        let busy = (Status::SERVICE_UNAVAILABLE, Content::headers(&headers));
         match event {
             Event::Incoming { dialog, .. } => {
-                let after = alloc::format!("{}", self.config.core.limits.retry_after.as_secs());
-                let headers = [("Retry-After", &*after)];
                 // Who was not told of the call is not told of its end.
-                if let Some(session) = self.sessions.get_mut(dialog.0) {
+                if let Some(session) = self.session_mut(dialog.0) {
                     session.announced = false;
                 }
-                let _ = self.reject(now, dialog, Status::SERVICE_UNAVAILABLE, &Content::headers(&headers));
+                let _ = self.reject(now, dialog, busy.0, &busy.1);
+                None
+            }
+            Event::Request { txn, .. } => {
+                let _ = self.respond(now, txn, busy.0, &busy.1);
                 None
             }
             Event::Response { response, .. } if response.status().is_provisional() => None,
-            Event::Progress { .. }
+            Event::Progress { wants_prack: false, .. }
             | Event::Rejected(_)
             | Event::Declined { .. }
             | Event::Served { .. }

@@ -1,33 +1,72 @@
-//! [`UserAgent`]: calls (RFC 3261 §8–§15).
+//! [`UserAgent`]: calls and all that goes on inside and around them (RFC 3261 §8–§15).
 //!
 //! A user agent places calls with [`invite`](UserAgent::invite), is told of calls with [`Event::Incoming`], and does by
-//! itself what no application should have to know: the ACK, the repetition of the 2xx, the 487 after a CANCEL, the route
-//! set, the numbers, the 481 for a dialog that is none. A call is named by its [`DialogId`]; an INVITE
-//! of this side, which may be answered by several, by its [`Invitation`].
+//! itself what no application should have to know: the ACK and the PRACK, the repetition of the 2xx, the 487 after a CANCEL, the route
+//! set, the numbers, credentials, 491 and its delays, session timers, the 481 for a dialog that is none.
+//!
+//! # Handles
+//!
+//! A call is named by its [`DialogId`]; an INVITE of this side, which may be answered by several, by its [`Invitation`](crate::Invitation); another
+//! request of this side by its [`RequestId`](crate::RequestId), however often it has to be sent; a request of the peer that waits for an answer by its
+//! [`ServerTxn`].
+//!
+//! # The states of a session
+//!
+//! ```text
+//!  callee   Incoming ──► ringing ──accept──► up ─────bye──► terminating ──┐
+//!                           │ reject, CANCEL, BYE │ BYE, no ACK, no refresh │ answered, or not
+//!                           ▼                     ▼                         ▼
+//!                         Ended                 Ended                     Ended
+//!                           ▲                     ▲                         ▲
+//!                           │ 3xx–6xx, 199        │                         │
+//!  caller   invite ────► early, one a fork ──2xx─► up ─────bye──► terminating ──┘
+//! ```
+//!
+//! What ends by itself: a call that the user never answers (500 after [`Timers::unanswered_invite`]), one whose INVITE says that it expires, a 2xx
+//! without ACK or a reliable provisional response without PRACK (64·T1), a session with a timer that is not refreshed, a call of this side that
+//! rings too long ([`Timers::ringing`]). A call that is up and has no timer lasts until somebody hangs up.
+//!
+//! [`Timers::unanswered_invite`]: crate::transaction::Timers::unanswered_invite
+//! [`Timers::ringing`]: crate::transaction::Timers::ringing
 
+mod alarms;
+mod answering;
 mod event;
+mod hanging_up;
 mod incoming;
+mod inside;
 mod machine;
 mod outgoing;
+mod record;
+mod refresh;
+mod reliable;
 mod requests;
-mod session;
+mod retry;
 mod validate;
 
+pub use crate::dialog::offer::Offer;
+pub use crate::dialog::session_timer::SessionTimer;
 pub use event::{Command, Event, Made, NewInvite, NewRequest, Reason, Stray};
 
+use crate::auth::Credentials;
 use crate::config::Config as CoreConfig;
-use crate::dialog::{self, Ends, Side};
+use crate::dialog::Id;
+use crate::dialog::session_timer::Terms;
 use crate::endpoint::{Misuse, Txn};
-use crate::handle::{DialogId, Invitation, Key, ServerTxn, Slab};
+use crate::handle::{DialogId, Key, ServerTxn, Slab};
 use crate::headers::Name;
-use crate::message::{Message, Writer};
+use crate::message::{Content, Method, Status, Writer};
 use crate::time::Instant;
-use crate::transaction::{Index, Item, Lanes, Layer, State};
+use crate::transaction::{Index, Item, Layer, State};
 use crate::transport::Transport;
+use alarms::Alarms;
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
+use alloc::vec::Vec;
 use outgoing::Call;
-use session::{Phase, Session};
+use record::{Phase, Record};
+use requests::Outgoing;
 
 /// What a user agent is configured with.
 #[derive(Clone, Debug)]
@@ -40,9 +79,25 @@ pub struct Config {
     pub user: String,
     /// The value of User-Agent and Server; empty: none.
     pub product: String,
+    /// What challenges are answered with (feature `auth`).
+    pub credentials: Vec<Credentials>,
+    /// The methods that the user answers besides INVITE and UPDATE: they come as [`Event::Request`], inside dialogs and outside. Others are
+    /// refused with 405 or 501.
+    pub methods: Vec<Method<'static>>,
+    /// Option tags that the user takes care of: they go into Supported, and may be required.
+    pub extensions: Vec<String>,
     /// What becomes of the second and later forks that answer an INVITE: kept as calls of their own, or hung up as soon
     /// as they are acknowledged (RFC 3261 §13.2.2.4).
     pub keep_forks: bool,
+    /// How many addresses a call is redirected to by 3xx, in all, before the response goes to the user (RFC 3261 §8.1.3.4).
+    pub redirects: u8,
+    /// Whether reliable provisional responses are acknowledged without asking; else with [`prack`](UserAgent::prack).
+    pub auto_prack: bool,
+    /// Whether a re-INVITE is taken while the 2xx of this side has no ACK yet, as long as no offer of this side is open (RFC 5407
+    /// §3.1.4); else it gets 491.
+    pub reinvite_before_ack: bool,
+    /// How long sessions last without a refresh (RFC 4028).
+    pub session_timer: SessionTimer,
 }
 
 impl Config {
@@ -53,7 +108,14 @@ impl Config {
             identity: alloc::format!("<sip:{user}@anonymous.invalid>"),
             user: user.into(),
             product: String::new(),
+            credentials: Vec::new(),
+            methods: Vec::new(),
+            extensions: Vec::new(),
             keep_forks: false,
+            redirects: 0,
+            auto_prack: true,
+            reinvite_before_ack: true,
+            session_timer: SessionTimer::DEFAULT,
         }
     }
 }
@@ -63,29 +125,53 @@ pub struct UserAgent {
     layer: Layer,
     config: Config,
     events: VecDeque<Event<'static>>,
-    sessions: Slab<Session>,
+    dialogs: Slab<Record>,
+    /// Dialogs by Call-ID and both tags, and by Call-ID and local tag.
+    by_id: Index,
+    by_set: Index,
     calls: Slab<Call>,
-    /// Dialogs by Call-ID and both tags.
-    dialogs: Index,
     /// What each transaction is for; its key is the transaction's token in the layer.
     work: Slab<Work>,
-    /// Two timers for each session: the 2xx again, and its end.
-    session_timers: Lanes,
-    /// One timer for each call: 64·T1 after the first 2xx.
-    call_timers: Lanes,
+    alarms: Alarms,
+    /// The values of Allow and Supported.
+    allow: String,
+    supported: String,
 }
 
-/// What a transaction is for.
-#[derive(Clone, Copy, Debug)]
+/// The place of a [`Work`].
+type WorkId = Key;
+
+/// What transactions are for.
 enum Work {
-    /// The INVITE of a call of ours.
-    Invite(Invitation),
-    /// The INVITE that a session began with.
-    Incoming(DialogId),
-    /// The BYE that ends a session.
-    Bye(DialogId),
-    /// A request of the user's, perhaps inside a dialog, and what its timeout ends there.
-    Request { dialog: Option<DialogId>, user: u64, on_timeout: Ends },
+    /// A request of this side.
+    Request(Box<Outgoing>),
+    /// A request of the peer that the user answers.
+    Serving(Serving),
+}
+
+/// A request of the peer that the user answers.
+struct Serving {
+    dialog: Option<Key>,
+    kind: Kind,
+    /// Where the peer wants to be reached once it is accepted; empty: where it was.
+    target: Box<[u8]>,
+    /// The session timer that a 2xx agrees to, and whether that requires the extension.
+    terms: Option<(Terms, bool)>,
+    /// It has no final response yet.
+    waits: bool,
+    /// It brought an offer.
+    offered: bool,
+}
+
+/// What kind of request it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// The INVITE that made the dialog: answered by its [`DialogId`].
+    Call,
+    Reinvite,
+    Update,
+    Prack,
+    Other,
 }
 
 impl UserAgent {
@@ -101,16 +187,28 @@ impl UserAgent {
         if crate::uri::Uri::parse(alloc::format!("sip:{}@h", config.user).as_bytes()).is_err() {
             config.user.clear();
         }
+        config.extensions.retain(|tag| crate::message::lex::is_token(tag.as_bytes()));
+        let mut allow = String::from(ALLOW);
+        for method in config.methods.iter().filter(|method| !OWN.contains(method)) {
+            allow.push_str(&alloc::format!(", {method}"));
+        }
+        let mut supported = String::from(SUPPORTED);
+        for tag in &config.extensions {
+            supported.push_str(", ");
+            supported.push_str(tag);
+        }
         Self {
             layer,
             config,
             events: VecDeque::new(),
-            sessions: Slab::new(),
+            dialogs: Slab::new(),
+            by_id: Index::default(),
+            by_set: Index::default(),
             calls: Slab::new(),
-            dialogs: Index::default(),
             work: Slab::new(),
-            session_timers: Lanes::default(),
-            call_timers: Lanes::default(),
+            alarms: Alarms::default(),
+            allow,
+            supported,
         }
     }
 
@@ -120,38 +218,46 @@ impl UserAgent {
     /// [`Misuse::Gone`]
     pub fn set_user(&mut self, now: Instant, dialog: DialogId, user: u64) -> Result<(), Misuse> {
         self.enter(now);
-        self.session(dialog)?;
-        if let Some(session) = self.sessions.get_mut(dialog.0) {
-            session.user = user;
+        self.alive(dialog)?;
+        if let Some(record) = self.dialogs.get_mut(dialog.0) {
+            record.user = user;
         }
         Ok(())
     }
 
-    /// All dialogs that are not over.
+    /// All dialogs with a session that is not over.
     pub fn dialogs(&self) -> impl Iterator<Item = DialogId> {
-        self.sessions.iter().filter(|(_, session)| session.phase != Phase::Over).map(|(key, _)| DialogId(key))
+        let all = self.dialogs.iter().filter(|(_, record)| record.session.phase != Phase::Over);
+        all.map(|(key, _)| DialogId(key))
+    }
+
+    /// The dialog with this Call-ID and these tags (RFC 3261 §12). Takes as long among a million as among ten.
+    pub fn dialog(&self, call_id: &[u8], local_tag: &[u8], remote_tag: &[u8]) -> Option<DialogId> {
+        self.find_id(&Id { call_id, local_tag, remote_tag }).map(DialogId)
+    }
+
+    /// The dialogs with this Call-ID and local tag: all forks that answered one INVITE of this side.
+    pub fn dialog_set(&self, call_id: &[u8], local_tag: &[u8]) -> impl Iterator<Item = DialogId> {
+        let set = Id { call_id, local_tag, remote_tag: b"" };
+        let places = self.by_set.all(set.set_hash(&self.layer.hash)).filter_map(|place| {
+            let found = self.dialogs.at(place)?;
+            found.dialog.id().is_of_set(&set).then(|| self.dialogs.key_at(place)).flatten()
+        });
+        // Collected, because the two tags need not live as long as the iterator.
+        places.map(DialogId).collect::<Vec<_>>().into_iter()
+    }
+
+    /// Where the offer and answer exchange of a dialog stands.
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]
+    pub fn offer(&self, dialog: DialogId) -> Result<Offer, Misuse> {
+        Ok(self.alive(dialog)?.session.offer)
     }
 
     /// The state of a transaction; nothing if it is over.
     pub fn state(&self, txn: Txn) -> Option<State> {
         self.layer.state(txn)
-    }
-
-    /// A session that is not over for its user.
-    fn session(&self, dialog: DialogId) -> Result<&Session, Misuse> {
-        self.sessions.get(dialog.0).filter(|session| session.phase != Phase::Over).ok_or(Misuse::Gone)
-    }
-
-    /// The session that a message belongs to.
-    fn find(&self, message: &Message<'_>, side: Side) -> Option<Key> {
-        self.find_key(dialog::by_message(&self.layer.hash, message, side))
-    }
-
-    fn find_key(&self, key: u128) -> Option<Key> {
-        let is = |place| {
-            self.sessions.at(place).is_some_and(|session| session.dialog.key(&self.layer.hash) == key)
-        };
-        self.sessions.key_at(self.dialogs.get(key as u64, is)?)
     }
 
     fn push(&mut self, event: Event<'static>) {
@@ -161,29 +267,36 @@ impl UserAgent {
 
     /// Notes what a transaction is for; the token that the transaction is to carry. A transaction may end as it begins, so
     /// this comes first.
-    fn enlist(&mut self, work: Work) -> u64 {
-        self.work.insert(work).to_bits() + 1
+    fn enlist(&mut self, work: Work) -> WorkId {
+        self.work.insert(work)
     }
 
-    /// What the transaction with this token is for; zero is the token of those that are for nothing more.
-    fn work(&self, token: u64) -> Option<Work> {
-        self.work.get(Key::from_bits(token.checked_sub(1)?)).copied()
+    fn serving(&self, token: u64) -> Option<(WorkId, &Serving)> {
+        match self.work.get(work_of(token)?)? {
+            Work::Serving(serving) => Some((work_of(token)?, serving)),
+            Work::Request(_) => None,
+        }
     }
 
-    fn unassign(&mut self, token: u64) -> Option<Work> {
-        self.work.remove(Key::from_bits(token.checked_sub(1)?))
+    fn outgoing(&self, work: WorkId) -> Option<&Outgoing> {
+        match self.work.get(work)? {
+            Work::Request(request) => Some(request),
+            Work::Serving(_) => None,
+        }
+    }
+
+    fn outgoing_mut(&mut self, work: WorkId) -> Option<&mut Outgoing> {
+        match self.work.get_mut(work)? {
+            Work::Request(request) => Some(request),
+            Work::Serving(_) => None,
+        }
     }
 
     /// Answers a request that needs no decision.
-    fn answer(
-        &mut self,
-        txn: ServerTxn,
-        status: crate::message::Status,
-        headers: impl FnOnce(&mut Writer<'_>),
-    ) {
+    fn answer(&mut self, txn: ServerTxn, status: Status, headers: impl FnOnce(&mut Writer<'_>)) {
         let product = &self.config.product;
         // It was just received: nothing can stand against a first final response.
-        let _ = self.layer.respond(txn, status, &crate::message::Content::NONE, |writer| {
+        let _ = self.layer.respond(txn, status, &Content::NONE, |writer| {
             if !product.is_empty() {
                 writer.field(Name::Server, &[product.as_bytes()]);
             }
@@ -192,18 +305,38 @@ impl UserAgent {
     }
 }
 
-/// The methods that a user agent takes (RFC 3261 §20.5).
-const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
+/// The token of a work; zero is the token of transactions that are for nothing more.
+const fn token_of(work: WorkId) -> u64 {
+    work.to_bits() + 1
+}
+
+fn work_of(token: u64) -> Option<WorkId> {
+    token.checked_sub(1).map(Key::from_bits)
+}
+
+/// The methods that a user agent takes without its user's word (RFC 3261 §20.5).
+const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE";
+const OWN: [Method<'static>; 7] = [
+    Method::Invite,
+    Method::Ack,
+    Method::Cancel,
+    Method::Bye,
+    Method::Options,
+    Method::Prack,
+    Method::Update,
+];
+/// The extensions that it knows.
+const SUPPORTED: &str = "100rel, replaces, timer";
 /// The body that it takes.
 const ACCEPT: &str = "application/sdp";
 
 /// `<sip:user@sent-by;transport=…>`: where requests of a dialog reach this side.
-fn contact(writer: &mut Writer<'_>, user: &str, transport: Transport, sent_by: &str) {
+fn contact(user: &str, transport: Transport, sent_by: &str) -> Box<[u8]> {
     let scheme: &[u8] = if matches!(transport, Transport::Tls) { b"<sips:" } else { b"<sip:" };
     let at: &[u8] = if user.is_empty() { b"" } else { b"@" };
     let (param, value): (&[u8], &[u8]) = match transport {
         Transport::Udp | Transport::Tls => (b"", b""),
         other => (b";transport=", other.param().as_bytes()),
     };
-    writer.field(Name::Contact, &[scheme, user.as_bytes(), at, sent_by.as_bytes(), param, value, b">"]);
+    [scheme, user.as_bytes(), at, sent_by.as_bytes(), param, value, b">"].concat().into()
 }

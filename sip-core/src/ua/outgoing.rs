@@ -1,30 +1,43 @@
 //! Calls that this side places (RFC 3261 §13.2).
 
+use super::alarms::{Alarm, Due};
 use super::machine::Meaning;
-use super::session::{Phase, Session};
-use super::{ACCEPT, ALLOW, Event, NewInvite, Reason, UserAgent, Work, contact};
-use crate::dialog::{Dialog, Side, token};
+use super::record::{Phase, Session};
+use super::requests::{Outgoing, Purpose};
+use super::{ACCEPT, Event, NewInvite, Reason, UserAgent, Work, WorkId, contact, token_of};
+use crate::dialog::offer::{self, Offer};
+use crate::dialog::{Dialog, Id, Side, token};
 use crate::endpoint::{Cause, Misuse};
-use crate::handle::{ClientTxn, DialogId, Invitation, Key};
-use crate::headers::{Address, Header, Name, Route};
-use crate::message::{Content, Message, Method, is_text};
-use crate::time::{Instant, micros};
+use crate::handle::{DialogId, Invitation, Key};
+use crate::headers::{Address, Header, Name, Replaces, Route};
+use crate::message::{Message, Method, is_text};
+use crate::time::Instant;
 use crate::transaction::{ClientRequest, towards};
 use crate::transport::{NextHop, next_hop};
 use crate::uri::Uri;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// An INVITE and the dialogs that its forks make.
 pub(super) struct Call {
-    txn: Option<ClientTxn>,
+    work: WorkId,
     user: u64,
+    /// The value of Contact in it.
+    contact: Box<[u8]>,
     /// The INVITE held an offer.
     offered: bool,
     /// A 2xx came.
     answered: bool,
+    /// It is refused for good.
+    refused: bool,
     /// The user does not want the call any more.
     cancelled: bool,
-    sessions: Vec<Key>,
+    dialogs: Vec<Key>,
+    /// The addresses that it was and will be sent to, and how many of them it was sent to.
+    pub(super) targets: Vec<Vec<u8>>,
+    pub(super) tried: usize,
+    expires: Option<Alarm>,
+    forks: Option<Alarm>,
 }
 
 impl UserAgent {
@@ -44,11 +57,14 @@ impl UserAgent {
         let routes_are_sound =
             invite.route.iter().all(|route| is_text(route) && Route::whole(route.as_bytes()).is_ok());
         let from = if invite.from.is_empty() { &*self.config.identity } else { invite.from };
-        if !routes_are_sound || !is_text(from) || Address::whole(from.as_bytes()).is_err() {
+        let replaces_is_sound = invite.replaces.is_empty()
+            || (is_text(invite.replaces) && Replaces::whole(invite.replaces.as_bytes()).is_ok());
+        let from_is_sound = is_text(from) && Address::whole(from.as_bytes()).is_ok();
+        if !routes_are_sound || !from_is_sound || !replaces_is_sound {
             return Err(Misuse::BadContent);
         }
         Uri::parse(invite.uri.as_bytes()).map_err(|_| Misuse::BadUri)?;
-        if self.sessions_full() {
+        if self.is_full() {
             return Err(Misuse::Full);
         }
         let towards = towards(invite.uri.as_bytes(), invite.route.first().map(|route| route.as_bytes()));
@@ -61,27 +77,39 @@ impl UserAgent {
             (None, None) => return Err(Misuse::BadUri),
         };
         let (_, sent_by) = self.layer.locals.towards(transport, addr).ok_or(Misuse::NoLocal(transport))?;
-        let sent_by = alloc::string::String::from(sent_by);
+        let contact = contact(&self.config.user, transport, sent_by);
         let call = Call {
-            txn: None,
+            // Put right in a moment: each of the two names the other.
+            work: Key::from_bits(0),
             user: invite.user,
-            offered: !invite.content.body.is_empty(),
+            contact: contact.clone(),
+            offered: offer::is_in_content(&invite.content),
             answered: false,
+            refused: false,
             cancelled: false,
-            sessions: Vec::new(),
+            dialogs: Vec::new(),
+            targets: [invite.uri.into()].into(),
+            tried: 1,
+            expires: None,
+            forks: None,
         };
         let invitation = Invitation(self.calls.insert(call));
-        let token = self.enlist(Work::Invite(invitation));
+        let outgoing = Outgoing {
+            target: invite.target,
+            timers: invite.timers,
+            ..Outgoing::new(Purpose::Call(invitation), invite.user, None)
+        };
+        let work = self.enlist(Work::Request(Box::new(outgoing)));
         let request = ClientRequest {
             method: Method::Invite,
             uri: invite.uri.as_bytes(),
             towards,
             target: invite.target,
             timers: invite.timers,
-            user: token,
+            user: token_of(work),
         };
         let from = if invite.from.is_empty() { &*self.config.identity } else { invite.from };
-        let (user, product) = (&self.config.user, &self.config.product);
+        let (config, allow, supported) = (&self.config, &self.allow, &self.supported);
         let txn = self.layer.request(&request, |writer| {
             for route in invite.route {
                 writer.field(Name::Route, &[route.as_bytes()]);
@@ -91,27 +119,34 @@ impl UserAgent {
                 .field(Name::To, &[b"<", invite.uri.as_bytes(), b">"])
                 .field(Name::CallId, &[&call_id])
                 .cseq(1, Method::Invite)
-                .number(Name::MaxForwards, 70);
-            contact(writer, user, transport, &sent_by);
-            writer.field(Name::Allow, &[ALLOW.as_bytes()]).field(Name::Accept, &[ACCEPT.as_bytes()]);
-            if !product.is_empty() {
-                writer.field(Name::UserAgent, &[product.as_bytes()]);
+                .number(Name::MaxForwards, 70)
+                .field(Name::Contact, &[&contact])
+                .field(Name::Allow, &[allow.as_bytes()])
+                .field(Name::Accept, &[ACCEPT.as_bytes()])
+                .field(Name::Supported, &[supported.as_bytes()]);
+            super::refresh::write_request(writer, &config.session_timer, None);
+            if let Some(expires) = invite.expires {
+                writer.number(Name::Expires, expires.as_secs());
+            }
+            if !invite.replaces.is_empty() {
+                writer.field(Name::Replaces, &[invite.replaces.as_bytes()]);
+                writer.field(Name::Require, &[b"replaces"]);
+            }
+            if !config.product.is_empty() {
+                writer.field(Name::UserAgent, &[config.product.as_bytes()]);
             }
             writer.finish(&invite.content);
         });
-        match txn {
-            Ok(txn) => {
-                if let Some(call) = self.calls.get_mut(invitation.0) {
-                    call.txn = Some(txn);
-                }
-                Ok(invitation)
-            }
-            Err(misuse) => {
-                self.unassign(token);
-                self.calls.remove(invitation.0);
-                Err(misuse)
-            }
+        if let Err(misuse) = self.begun(work, txn) {
+            self.calls.remove(invitation.0);
+            return Err(misuse);
         }
+        let due = Due::CallExpires(invitation.0);
+        let expires = invite.expires.map(|after| self.alarms.set(self.layer.clock(), after, due));
+        if let Some(call) = self.calls.get_mut(invitation.0) {
+            (call.work, call.expires) = (work, expires);
+        }
+        Ok(invitation)
     }
 
     /// Gives up a call that is not answered (RFC 3261 §9.1): the CANCEL goes out when a provisional response has come. A 2xx
@@ -121,13 +156,31 @@ impl UserAgent {
     /// [`Misuse::Gone`]; [`Misuse::WrongState`] after a final response.
     pub fn cancel(&mut self, now: Instant, invitation: Invitation) -> Result<(), Misuse> {
         self.enter(now);
-        let txn = self.calls.get(invitation.0).ok_or(Misuse::Gone)?.txn.ok_or(Misuse::WrongState)?;
-        let done = self.layer.cancel(txn);
-        if let (Ok(()), Some(call)) = (done, self.calls.get_mut(invitation.0)) {
-            call.cancelled = true;
-        }
+        let done = self.cancel_invitation(invitation);
         self.leave();
         done
+    }
+
+    pub(super) fn cancel_invitation(&mut self, invitation: Invitation) -> Result<(), Misuse> {
+        let call = self.calls.get(invitation.0).ok_or(Misuse::Gone)?;
+        let txn = self.outgoing(call.work).and_then(|outgoing| outgoing.txn).ok_or(Misuse::WrongState)?;
+        if call.refused {
+            return Err(Misuse::WrongState);
+        }
+        self.layer.cancel(txn)?;
+        if let Some(call) = self.calls.get_mut(invitation.0) {
+            call.cancelled = true;
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_cancelled(&self, invitation: Invitation) -> bool {
+        self.calls.get(invitation.0).is_some_and(|call| call.cancelled)
+    }
+
+    /// RFC 3261 §13.2.1
+    pub(super) fn on_call_expired(&mut self, invitation: Invitation) {
+        let _ = self.cancel_invitation(invitation);
     }
 
     /// Whether copies of the final response of this INVITE may still come and want their ACK.
@@ -135,67 +188,31 @@ impl UserAgent {
         self.calls.get(invitation.0).is_some()
     }
 
-    /// Acknowledges a 2xx that held an offer, with the answer (RFC 3261 §13.2.2.4).
-    ///
-    /// # Errors
-    /// [`Misuse::Gone`]; [`Misuse::WrongState`] if the ACK has been sent or there is nothing to acknowledge;
-    /// [`Misuse::BadContent`].
-    pub fn ack(&mut self, now: Instant, dialog: DialogId, answer: &Content<'_>) -> Result<(), Misuse> {
-        answer.check().map_err(|_| Misuse::BadContent)?;
-        self.enter(now);
-        let session = self.session(dialog)?;
-        let waits =
-            session.phase == Phase::Confirmed && session.invitation.is_some() && session.ack.is_none();
-        if !waits {
-            return Err(Misuse::WrongState);
-        }
-        self.send_ack(dialog.0, answer);
-        self.leave();
-        Ok(())
-    }
-
-    /// RFC 3261 §13.2.2.4: by the route set of the dialog, with the number of the INVITE and a branch of its own. Where no ACK can
-    /// be sent there is no call.
-    pub(super) fn send_ack(&mut self, key: Key, content: &Content<'_>) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        let (uri, towards) = session.dialog.uris();
-        let ack = self.layer.send_stateless(Method::Ack, uri, towards, |writer| {
-            session.dialog.write(writer, Method::Ack, session.invite_cseq);
-            writer.finish(content);
-        });
-        match ack {
-            Ok(ack) => session.ack = Some(ack),
-            Err(_) => self.end_session(key, Reason::Unreachable),
-        }
-    }
-
-    /// The same ACK again.
-    fn repeat_ack(&mut self, key: Key) {
-        if let Some(Session { ack: Some(ack), dialog, .. }) = self.sessions.get(key) {
-            self.layer.repeat_stateless(*ack, dialog.uris().1);
-        }
-    }
-
+    /// A response below 300.
     pub(super) fn on_invite_response(
         &mut self,
         invitation: Invitation,
         response: &Message<'_>,
     ) -> Option<Meaning> {
-        let user = self.calls.get(invitation.0)?.user;
-        match response.status_code() {
-            ..=199 => {
-                let dialog = self.on_provisional(invitation, response)?;
-                Some(Meaning::Progress { invitation, user, dialog })
-            }
-            200..=299 => self.on_success(invitation, response),
-            _ => {
-                self.drop_early(invitation);
-                if let Some(call) = self.calls.get_mut(invitation.0) {
-                    call.txn = None;
-                }
-                Some(Meaning::Refused { invitation, user })
+        let call = self.calls.get(invitation.0)?;
+        if response.status_code() >= 200 {
+            self.alarms.stop(call.expires);
+            return self.on_success(invitation, response);
+        }
+        let user = call.user;
+        let dialog = self.on_provisional(invitation, response)?;
+        let wants_prack = match dialog {
+            Some(DialogId(key)) => self.on_reliable(key, response)?,
+            None => false,
+        };
+        // RFC 6228 §4: 199 ends this early dialog and nothing else.
+        if let (199, Some(DialogId(key))) = (response.status_code(), dialog) {
+            if self.is_early(key) {
+                self.end_session(key, Reason::NotChosen);
             }
         }
+        let known = dialog.filter(|dialog| self.dialogs.get(dialog.0).is_some());
+        Some(Meaning::Progress { invitation, user, dialog: known, wants_prack })
     }
 
     /// RFC 3261 §12.1.2, §13.2.2.1: each To tag is an early dialog of its own; a 100, or a response without a tag, is none.
@@ -204,15 +221,14 @@ impl UserAgent {
         if status == 100 || response.to_tag().is_none() {
             return Some(None);
         }
-        if let Some(key) = self.find(response, Side::Caller) {
-            // RFC 6228 §4: 199 ends this early dialog and nothing else.
-            let early = self.sessions.get(key).is_some_and(|session| session.phase == Phase::Early);
-            if status == 199 && early {
-                self.end_session(key, Reason::NotChosen);
+        if let Some(key) = self.find_id(&Id::of(response, Side::Caller)) {
+            if let Some(session) = self.session_mut(key) {
+                session.learn(response);
             }
             return Some(Some(DialogId(key)));
         }
-        if status == 199 {
+        // RFC 6228 §4: of a dialog that nobody knows; only if it was sent reliably it is acknowledged.
+        if status == 199 && crate::dialog::reliable::rseq(response).is_none() {
             return None;
         }
         self.fork(invitation, response, Phase::Early).map(Some)
@@ -220,54 +236,79 @@ impl UserAgent {
 
     /// RFC 3261 §13.2.2.4: every 2xx with a new To tag is a dialog of its own; every one is acknowledged.
     fn on_success(&mut self, invitation: Invitation, response: &Message<'_>) -> Option<Meaning> {
-        let key = match self.find(response, Side::Caller) {
+        let cseq = response.cseq().number;
+        let key = match self.find_id(&Id::of(response, Side::Caller)) {
             Some(key) => {
-                let session = self.sessions.get_mut(key)?;
-                match session.phase {
+                let record = self.dialogs.get_mut(key)?;
+                match record.session.phase {
                     Phase::Early => {
-                        session.dialog.confirm(response);
-                        session.phase = Phase::Confirmed;
+                        record.dialog.confirm(response);
+                        record.session.phase = Phase::Up;
                     }
                     // Over before it was answered: acknowledged all the same, and hung up if that was not done.
-                    Phase::Over | Phase::Terminating if session.ack.is_none() => {
-                        let over = session.phase == Phase::Over;
-                        session.dialog.confirm(response);
-                        session.announced &= !over;
-                        self.send_ack(key, &Content::NONE);
+                    Phase::Over | Phase::Terminating if record.session.accepted_cseq.is_none() => {
+                        let over = record.session.phase == Phase::Over;
+                        record.dialog.confirm(response);
+                        record.session.announced &= !over;
+                        record.session.accepted_cseq = Some(cseq);
+                        self.send_ack(key, cseq, &crate::message::Content::NONE);
                         if over {
                             self.give_up(key);
                         }
                         return None;
                     }
                     _ => {
-                        self.repeat_ack(key);
+                        self.repeat_ack(key, cseq);
                         return None;
                     }
                 }
                 key
             }
-            None => self.fork(invitation, response, Phase::Confirmed)?.0,
+            None => self.fork(invitation, response, Phase::Up)?.0,
         };
+        self.answered(invitation, key, cseq, response)
+    }
+
+    /// A fork has answered, for the first time.
+    fn answered(
+        &mut self,
+        invitation: Invitation,
+        key: Key,
+        cseq: u32,
+        response: &Message<'_>,
+    ) -> Option<Meaning> {
         let call = self.calls.get_mut(invitation.0)?;
         let surplus = call.answered && !self.config.keep_forks;
-        let wants_answer = !call.offered && !response.body().is_empty() && !call.cancelled && !surplus;
-        let (user, cancelled) = (call.user, call.cancelled);
+        let (user, unwanted, work) = (call.user, call.cancelled || surplus, call.work);
         if !core::mem::replace(&mut call.answered, true) {
             let after = self.config.core.timers.t1x64();
-            self.call_timers.arm(invitation.0.index, self.layer.clock(), micros(after));
+            call.forks = Some(self.alarms.set(self.layer.clock(), after, Due::Forks(invitation.0)));
         }
-        if !wants_answer {
-            self.send_ack(key, &Content::NONE);
+        self.keep_credentials(work, key);
+        let session = self.session_mut(key)?;
+        session.accepted_cseq = Some(cseq);
+        session.learn(response);
+        if offer::is_in(response) && !core::mem::replace(&mut session.heard, true) {
+            session.offer = session.offer.received();
         }
-        let up = self.sessions.get(key).is_some_and(|session| session.phase == Phase::Confirmed);
-        if up && (surplus || cancelled) {
+        let wants_answer = session.offer == Offer::Remote && !unwanted;
+        if wants_answer {
+            session.owed_ack = Some(cseq);
+        } else {
+            // Who has no answer in the 2xx will never have one.
+            session.offer = Offer::Stable;
+            self.send_ack(key, cseq, &crate::message::Content::NONE);
+        }
+        self.agree(key, response);
+        let up = self.dialogs.get(key).is_some_and(|record| record.session.phase == Phase::Up);
+        if up && unwanted {
             self.give_up(key);
         }
         if surplus {
             return None;
         }
         // A call that ended as it began is told of with its end, which is queued already.
-        let session = self.sessions.get_mut(key)?;
+        let session = self.session_mut(key)?;
         if !core::mem::replace(&mut session.announced, true) && session.phase == Phase::Over {
             self.push(Event::Ended { dialog: DialogId(key), user, reason: Reason::Unreachable });
         }
@@ -277,53 +318,57 @@ impl UserAgent {
     /// A dialog for a fork that this side has not heard of.
     fn fork(&mut self, invitation: Invitation, response: &Message<'_>, phase: Phase) -> Option<DialogId> {
         let call = self.calls.get(invitation.0)?;
-        if call.sessions.len() >= self.config.core.limits.forks || self.sessions_full() {
+        if call.dialogs.len() >= self.config.core.limits.forks || self.is_full() {
             return None;
         }
-        let session = Session {
-            dialog: Dialog::of_response(response),
-            phase,
-            user: call.user,
-            announced: phase == Phase::Early,
-            reached_at: None,
-            invitation: Some(invitation),
-            invite_cseq: response.cseq().number,
-            ack: None,
-            bye_queued: false,
-        };
-        let id = self.open_session(session);
-        self.calls.get_mut(invitation.0)?.sessions.push(id.0);
-        Some(id)
+        let announced = phase == Phase::Early && response.status_code() != 199;
+        let mut session = Session::new(phase, announced);
+        session.invitation = Some(invitation);
+        session.offer = if call.offered { Offer::Local } else { Offer::Stable };
+        session.learn(response);
+        let (user, contact) = (call.user, call.contact.clone());
+        let answers = self.outgoing(call.work).map(|outgoing| outgoing.answers.clone()).unwrap_or_default();
+        let key = self.open_dialog(Dialog::of_response(response), contact, session);
+        let record = self.dialogs.get_mut(key)?;
+        (record.user, record.answers, record.holds) = (user, answers, 1);
+        self.calls.get_mut(invitation.0)?.dialogs.push(key);
+        Some(DialogId(key))
     }
 
-    /// Ends the early dialogs of a call.
+    /// The INVITE is refused for good.
+    pub(super) fn on_invite_refused(&mut self, invitation: Invitation) -> Option<Meaning> {
+        let call = self.calls.get_mut(invitation.0)?;
+        call.refused = true;
+        let (user, expires) = (call.user, call.expires.take());
+        self.alarms.stop(expires);
+        Some(Meaning::Refused { invitation, user })
+    }
+
+    /// Ends the early dialogs of a call: 64·T1 after the first 2xx those that are left are over (RFC 3261 §13.2.2.4), and with a
+    /// failure all of them.
     pub(super) fn drop_early(&mut self, invitation: Invitation) {
-        let sessions = self.calls.get(invitation.0).map(|call| call.sessions.clone()).unwrap_or_default();
-        for key in sessions {
-            if self.sessions.get(key).is_some_and(|session| session.phase == Phase::Early) {
+        let dialogs = self.calls.get(invitation.0).map(|call| call.dialogs.clone()).unwrap_or_default();
+        for key in dialogs {
+            if self.is_early(key) {
                 self.end_session(key, Reason::NotChosen);
             }
-        }
-    }
-
-    /// RFC 3261 §13.2.2.4: 64·T1 after the first 2xx the early dialogs that are left are over.
-    pub(super) fn on_call_timer(&mut self, index: u32) {
-        if let Some(key) = self.calls.key_at(index) {
-            self.drop_early(Invitation(key));
         }
     }
 
     /// The INVITE's transaction is over, and with it all that only it could bring.
     pub(super) fn on_invite_ended(&mut self, invitation: Invitation, cause: Cause) {
         self.drop_early(invitation);
-        self.call_timers.disarm(invitation.0.index);
         let Some(call) = self.calls.remove(invitation.0) else { return };
-        for key in call.sessions {
-            let Some(session) = self.sessions.get_mut(key) else { continue };
+        self.alarms.stop(call.forks);
+        self.alarms.stop(call.expires);
+        for key in call.dialogs {
+            let Some(session) = self.session_mut(key) else { continue };
             session.invitation = None;
-            if session.phase == Phase::Over {
-                self.forget_session(key);
+            let first = session.accepted_cseq;
+            if let Some(cseq) = first {
+                self.drop_ack(key, cseq);
             }
+            self.release(key);
         }
         self.push(Event::InvitationEnded { invitation, user: call.user, cause });
     }
@@ -333,18 +378,15 @@ impl UserAgent {
         // RFC 3261 §18.1.2: one that was not for us is nobody's.
         let via = response.via();
         let ours = self.layer.locals.is_ours(via.transport, via.host, via.port.map(core::num::NonZero::get));
-        let success =
-            ours && (200..300).contains(&response.status_code()) && response.cseq().method == Method::Invite;
-        let session = self.find(response, Side::Caller).filter(|key| {
-            success
-                && self
-                    .sessions
-                    .get(*key)
-                    .is_some_and(|session| session.invite_cseq == response.cseq().number)
+        let cseq = response.cseq();
+        let success = ours && (200..300).contains(&response.status_code()) && cseq.method == Method::Invite;
+        let key = self.find_id(&Id::of(response, Side::Caller)).filter(|key| {
+            let record = self.dialogs.get(*key);
+            success && record.is_some_and(|record| record.session.accepted_cseq == Some(cseq.number))
         });
-        match session {
+        match key {
             Some(key) => {
-                self.repeat_ack(key);
+                self.repeat_late_ack(key, cseq.number);
                 None
             }
             None => Some(Meaning::Stray),

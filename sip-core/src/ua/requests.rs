@@ -1,23 +1,96 @@
-//! Requests of the user's that are neither INVITE nor BYE.
+//! Requests of this side, and what becomes of them.
 
 use super::machine::Meaning;
-use super::{NewRequest, UserAgent, Work};
-use crate::Instant;
+use super::record::Phase;
+use super::retry::Again;
+use super::{ACCEPT, Event, NewRequest, Reason, UserAgent, Work, WorkId, token_of, work_of};
+use crate::auth::Answers;
+use crate::dialog::offer::{self, Offer};
 use crate::dialog::{Ends, ends, token};
-use crate::endpoint::Misuse;
-use crate::handle::{ClientTxn, DialogId};
+use crate::endpoint::{Cause, Misuse};
+use crate::handle::{ClientTxn, DialogId, Invitation, Key, RequestId};
 use crate::headers::{Address, Name};
 use crate::message::{Content, Message, Method, Status, is_text, lex};
-use crate::transaction::ClientRequest;
+use crate::time::Instant;
+use crate::transaction::{BufferId, ClientRequest, Timers};
+use crate::transport::Target;
 use crate::uri::Uri;
+use alloc::boxed::Box;
+
+/// A request of this side, with all the transactions that it takes.
+pub(super) struct Outgoing {
+    pub(super) purpose: Purpose,
+    /// Its present transaction; nothing while it waits to be sent again.
+    pub(super) txn: Option<ClientTxn>,
+    pub(super) user: u64,
+    pub(super) dialog: Option<Key>,
+    /// The message as it was sent last.
+    pub(super) request: BufferId,
+    /// Outside dialogs: how challenges were answered.
+    pub(super) answers: Answers,
+    /// Its number.
+    pub(super) cseq: u32,
+    /// How often it was sent again.
+    pub(super) tries: u8,
+    pub(super) target: Option<Target>,
+    pub(super) timers: Option<Timers>,
+    /// It made an offer: if it is refused, that is gone with it.
+    pub(super) offered: bool,
+}
+
+/// What a request of this side is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The INVITE of a call.
+    Call(Invitation),
+    Reinvite,
+    Update,
+    /// An UPDATE that only refreshes the session.
+    Refresh,
+    Prack {
+        /// The user does not know of it.
+        silent: bool,
+    },
+    Bye,
+    /// Another request of the user's, and what its timeout ends in its dialog.
+    Other(Ends),
+}
+
+impl Purpose {
+    /// Whether its user is told of it by its [`RequestId`].
+    const fn is_told(self) -> bool {
+        matches!(self, Self::Reinvite | Self::Update | Self::Prack { silent: false } | Self::Other(_))
+    }
+}
+
+impl Outgoing {
+    pub(super) fn new(purpose: Purpose, user: u64, dialog: Option<Key>) -> Self {
+        Self {
+            purpose,
+            txn: None,
+            user,
+            dialog,
+            request: BufferId::NONE,
+            answers: Answers::default(),
+            cseq: 1,
+            tries: 0,
+            target: None,
+            timers: None,
+            offered: false,
+        }
+    }
+}
 
 impl UserAgent {
     /// Sends a request outside any dialog: OPTIONS, MESSAGE …
     ///
     /// # Errors
-    /// [`Misuse::BadMethod`] for INVITE, ACK, CANCEL and BYE; [`Misuse::BadUri`], [`Misuse::BadContent`],
+    /// [`Misuse::BadMethod`] for INVITE, ACK, CANCEL, BYE and PRACK; [`Misuse::BadUri`], [`Misuse::BadContent`],
     /// [`Misuse::NoLocal`], [`Misuse::Full`], [`Misuse::Draining`].
-    pub fn request(&mut self, now: Instant, request: &NewRequest<'_>) -> Result<ClientTxn, Misuse> {
+    pub fn request(&mut self, now: Instant, request: &NewRequest<'_>) -> Result<RequestId, Misuse> {
+        if request.method == Method::Invite {
+            return Err(Misuse::BadMethod);
+        }
         check(request.method, &request.content)?;
         if !is_text(&self.config.identity) || Address::whole(self.config.identity.as_bytes()).is_err() {
             return Err(Misuse::BadContent);
@@ -26,8 +99,12 @@ impl UserAgent {
         self.enter(now);
         let (tag, call_id) = (token(self.layer.random.u64()), token(self.layer.random.u64()));
         let uri = request.uri.as_bytes();
-        let token =
-            self.enlist(Work::Request { dialog: None, user: request.user, on_timeout: Ends::Transaction });
+        let outgoing = Outgoing {
+            target: request.target,
+            timers: request.timers,
+            ..Outgoing::new(Purpose::Other(Ends::Transaction), request.user, None)
+        };
+        let work = self.enlist(Work::Request(Box::new(outgoing)));
         let (identity, product) = (&self.config.identity, &self.config.product);
         let txn = self.layer.request(
             &ClientRequest {
@@ -36,7 +113,7 @@ impl UserAgent {
                 towards: uri,
                 target: request.target,
                 timers: request.timers,
-                user: token,
+                user: token_of(work),
             },
             |writer| {
                 writer
@@ -51,13 +128,18 @@ impl UserAgent {
                 writer.finish(&request.content);
             },
         );
-        self.leave_request(token, txn)
+        let done = self.begun(work, txn);
+        self.leave();
+        done.map(|()| RequestId(work))
     }
 
-    /// Sends a request inside a dialog (RFC 3261 §12.2.1): OPTIONS, INFO …
+    /// Sends a request inside a dialog (RFC 3261 §12.2.1): a re-INVITE or UPDATE, which changes the session; INFO, MESSAGE, OPTIONS, REFER or any other.
+    ///
+    /// A re-INVITE or UPDATE that meets one of the peer is sent again by itself after the delays of RFC 3261 §14.1, four times at most.
     ///
     /// # Errors
-    /// As [`request`](Self::request), and [`Misuse::Gone`].
+    /// As [`request`](Self::request), and [`Misuse::Gone`]; [`Misuse::WrongState`] while another change of the session is under way (RFC 3261
+    /// §14.1, RFC 3311 §5.1), or for an offer while one is open.
     pub fn request_in(
         &mut self,
         now: Instant,
@@ -65,34 +147,154 @@ impl UserAgent {
         method: Method<'_>,
         user: u64,
         content: &Content<'_>,
-    ) -> Result<ClientTxn, Misuse> {
+    ) -> Result<RequestId, Misuse> {
         check(method, content)?;
         self.enter(now);
-        self.session(dialog)?;
-        // RFC 5057 §5.2: a timeout is as a 408.
-        let on_timeout = ends(method, Status::REQUEST_TIMEOUT);
-        let token = self.enlist(Work::Request { dialog: Some(dialog), user, on_timeout });
-        let session = self.sessions.get_mut(dialog.0).ok_or(Misuse::Gone)?;
-        let cseq = session.dialog.next_cseq();
-        let (uri, towards) = session.dialog.uris();
-        let product = &self.config.product;
-        let request = ClientRequest { method, uri, towards, target: None, timers: None, user: token };
-        let txn = self.layer.request(&request, |writer| {
-            session.dialog.write(writer, method, cseq);
-            if !product.is_empty() {
-                writer.field(Name::UserAgent, &[product.as_bytes()]);
+        let session = &self.alive(dialog)?.session;
+        let may = match method {
+            Method::Invite => {
+                session.phase == Phase::Up
+                    && session.own_invite.is_none()
+                    && session.invite.is_none()
+                    && session.unacked.is_none()
+                    && session.owed_ack.is_none()
             }
-            writer.finish(content);
-        });
-        self.leave_request(token, txn)
+            Method::Update => session.own_update.is_none(),
+            _ => true,
+        };
+        if !may {
+            return Err(Misuse::WrongState);
+        }
+        // RFC 5057 §5.2: a timeout is as a 408.
+        let purpose = match method {
+            Method::Invite => Purpose::Reinvite,
+            Method::Update => Purpose::Update,
+            other => Purpose::Other(ends(other, Status::REQUEST_TIMEOUT)),
+        };
+        let done = self.send_inside(dialog.0, purpose, method, user, content, &[]);
+        self.leave();
+        done
     }
 
-    fn leave_request(&mut self, token: u64, txn: Result<ClientTxn, Misuse>) -> Result<ClientTxn, Misuse> {
-        if txn.is_err() {
-            self.unassign(token);
-        }
+    /// Gives up a re-INVITE that is not answered (RFC 3261 §9.1), or a request that is to be sent again later.
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]; [`Misuse::BadMethod`] for any other method; [`Misuse::WrongState`] after a final response.
+    pub fn cancel_request(&mut self, now: Instant, request: RequestId) -> Result<(), Misuse> {
+        self.enter(now);
+        let outgoing = self.outgoing(request.0).ok_or(Misuse::Gone)?;
+        let done = match outgoing.txn {
+            Some(_) if outgoing.purpose != Purpose::Reinvite => Err(Misuse::BadMethod),
+            Some(txn) => self.layer.cancel(txn),
+            None => {
+                self.end_request(request.0, Cause::Aborted);
+                Ok(())
+            }
+        };
         self.leave();
-        txn
+        done
+    }
+
+    /// Sends a request inside a dialog, whatever stands against it there. `extra` are headers of this machine's own.
+    pub(super) fn send_inside(
+        &mut self,
+        key: Key,
+        purpose: Purpose,
+        method: Method<'_>,
+        user: u64,
+        content: &Content<'_>,
+        extra: &[(&str, &str)],
+    ) -> Result<RequestId, Misuse> {
+        let speaks = offer::is_in_content(content)
+            && matches!(purpose, Purpose::Reinvite | Purpose::Update | Purpose::Prack { .. });
+        let record = self.dialogs.get(key).ok_or(Misuse::Gone)?;
+        let before = record.session.offer;
+        let offer = if speaks { before.sent().ok_or(Misuse::WrongState)? } else { before };
+        let mut outgoing = Outgoing::new(purpose, user, Some(key));
+        outgoing.offered = speaks && offer == Offer::Local;
+        // It holds its dialog until it is over, and it may be over as soon as it is begun.
+        self.hold(key);
+        let work = self.enlist(Work::Request(Box::new(outgoing)));
+        let random = self.layer.random.u64();
+        let record = self.dialogs.get_mut(key).ok_or(Misuse::Gone)?;
+        let cseq = record.dialog.next_cseq();
+        if let Some(Work::Request(outgoing)) = self.work.get_mut(work) {
+            outgoing.cseq = cseq;
+        }
+        let (uri, towards) = record.dialog.uris();
+        let (contact, session, answers) = (&record.contact, &record.session, &mut record.answers);
+        let config = &self.config;
+        let (allow, supported) = (&self.allow, &self.supported);
+        let request =
+            ClientRequest { method, uri, towards, target: None, timers: None, user: token_of(work) };
+        let dialog = &record.dialog;
+        let txn = self.layer.request(&request, |writer| {
+            dialog.write(writer, method, cseq);
+            if matches!(method, Method::Invite | Method::Update | Method::Refer) {
+                writer.field(Name::Contact, &[contact]);
+            }
+            if matches!(method, Method::Invite | Method::Update) {
+                writer.field(Name::Allow, &[allow.as_bytes()]).field(Name::Accept, &[ACCEPT.as_bytes()]);
+                writer.field(Name::Supported, &[supported.as_bytes()]);
+                super::refresh::write_request(writer, &config.session_timer, session.timer);
+            }
+            if !config.product.is_empty() {
+                writer.field(Name::UserAgent, &[config.product.as_bytes()]);
+            }
+            for (name, value) in extra {
+                writer.named(name, &[value.as_bytes()]);
+            }
+            answers.write(writer, method, uri, content.body, &config.credentials, random);
+            writer.finish(content);
+        });
+        self.begun(work, txn)?;
+        let id = RequestId(work);
+        if let Some(session) = self.session_mut(key) {
+            session.offer = offer;
+            match purpose {
+                Purpose::Reinvite => {
+                    (session.own_invite, session.rseq, session.heard) = (Some(id), None, false);
+                }
+                Purpose::Update | Purpose::Refresh => session.own_update = Some(id),
+                _ => {}
+            }
+        }
+        Ok(id)
+    }
+
+    /// A transaction has begun for a work, or has not: then the work is nothing.
+    pub(super) fn begun(&mut self, work: WorkId, txn: Result<ClientTxn, Misuse>) -> Result<(), Misuse> {
+        match txn {
+            Ok(txn) => {
+                let request = self.layer.keep_request(txn);
+                if let Some(outgoing) = self.outgoing_mut(work) {
+                    outgoing.txn = Some(txn);
+                    let before = core::mem::replace(&mut outgoing.request, request);
+                    self.layer.buffers.unpin(before);
+                }
+                Ok(())
+            }
+            Err(misuse) => {
+                self.forget_work(work);
+                Err(misuse)
+            }
+        }
+    }
+
+    /// Removes a work, and what it holds.
+    fn forget_work(&mut self, work: WorkId) -> Option<Box<Outgoing>> {
+        self.outgoing(work)?;
+        let Some(Work::Request(outgoing)) = self.work.remove(work) else { return None };
+        self.layer.buffers.unpin(outgoing.request);
+        if let Some(key) = outgoing.dialog {
+            self.release(key);
+        }
+        Some(outgoing)
+    }
+
+    /// Whether a request has a transaction without a final response. One that waits to be sent again has none.
+    pub(super) fn is_under_way(&self, work: WorkId) -> bool {
+        self.outgoing(work).is_some_and(|outgoing| outgoing.txn.is_some())
     }
 
     pub(super) fn on_response(
@@ -101,27 +303,179 @@ impl UserAgent {
         token: u64,
         response: &Message<'_>,
     ) -> Option<Meaning> {
-        match self.work(token)? {
-            Work::Invite(invitation) => self.on_invite_response(invitation, response),
-            Work::Bye(dialog) => {
-                if response.status_code() >= 200 {
-                    self.end_session(dialog.0, super::Reason::LocalBye);
-                }
-                None
-            }
-            Work::Request { dialog, user, .. } => {
-                if let (Some(dialog), Some(status)) = (dialog, Status::new(response.status_code())) {
-                    self.on_failure(dialog, ends(response.cseq().method, status));
-                }
-                Some(Meaning::Response { txn, user })
-            }
-            Work::Incoming(_) => None,
+        let work = work_of(token)?;
+        let outgoing = self.outgoing(work).filter(|outgoing| outgoing.txn == Some(txn))?;
+        let (purpose, user, dialog) = (outgoing.purpose, outgoing.user, outgoing.dialog);
+        let code = response.status_code();
+        if let (Purpose::Call(invitation), ..=299) = (purpose, code) {
+            return self.on_invite_response(invitation, response);
         }
+        if let (Purpose::Call(invitation), _) = (purpose, code) {
+            self.drop_early(invitation);
+        }
+        if code >= 300 && self.send_again(work, response) == Again::Yes {
+            return None;
+        }
+        let told = Meaning::Response {
+            id: RequestId(work),
+            user,
+            dialog: dialog.map(DialogId),
+            wants_answer: false,
+        };
+        let told = Some(told).filter(|_| purpose.is_told());
+        match (purpose, dialog) {
+            (Purpose::Call(invitation), _) => return self.on_invite_refused(invitation),
+            (Purpose::Reinvite, Some(key)) => return self.on_reinvite_response(work, key, user, response),
+            (Purpose::Update | Purpose::Refresh, Some(key)) if code >= 200 => {
+                self.on_update_response(work, key, response)
+            }
+            (Purpose::Prack { .. }, Some(key)) if (200..300).contains(&code) && offer::is_in(response) => {
+                if let Some(session) = self.session_mut(key) {
+                    session.offer = session.offer.received();
+                }
+            }
+            (Purpose::Bye, Some(key)) if code >= 200 => self.end_session(key, Reason::LocalBye),
+            _ => {}
+        }
+        if code >= 300 {
+            self.take_back(work);
+        }
+        if let (Some(key), Some(status)) = (dialog, Status::new(code)) {
+            self.on_failure(key, ends(response.cseq().method, status));
+        }
+        told
+    }
+
+    /// The offer that a request made is gone with it.
+    fn take_back(&mut self, work: WorkId) {
+        let Some(outgoing) = self.outgoing_mut(work) else { return };
+        let offered = core::mem::replace(&mut outgoing.offered, false);
+        let session = outgoing.dialog.and_then(|key| self.session_mut(key)).filter(|_| offered);
+        if let Some(session) = session.filter(|session| session.offer == Offer::Local) {
+            session.offer = Offer::Stable;
+        }
+    }
+
+    /// RFC 3261 §14.1, §13.2.2.4
+    fn on_reinvite_response(
+        &mut self,
+        work: WorkId,
+        key: Key,
+        user: u64,
+        response: &Message<'_>,
+    ) -> Option<Meaning> {
+        let (id, code, cseq) = (RequestId(work), response.status_code(), response.cseq().number);
+        let dialog = Some(DialogId(key));
+        let plain = Meaning::Response { id, user, dialog, wants_answer: false };
+        if code < 200 {
+            return self.on_reliable(key, response).map(|_| plain);
+        }
+        let session = self.session_mut(key)?;
+        if session.own_invite == Some(id) {
+            session.own_invite = None;
+        }
+        if code >= 300 {
+            self.take_back(work);
+            if let Some(status) = Status::new(code) {
+                self.on_failure(key, ends(Method::Invite, status));
+            }
+            return Some(plain);
+        }
+        if self.repeat_ack(key, cseq) {
+            return None;
+        }
+        let record = self.dialogs.get_mut(key)?;
+        let session = &mut record.session;
+        if session.owed_ack == Some(cseq) {
+            return None;
+        }
+        session.accepted_cseq = Some(cseq);
+        self.keep_credentials(work, key);
+        let record = self.dialogs.get_mut(key)?;
+        let session = &mut record.session;
+        // RFC 5407 §3.2.3: acknowledged, though there is no session any more.
+        if !session.is_alive() {
+            self.send_ack(key, cseq, &Content::NONE);
+            return Some(plain);
+        }
+        record.dialog.refresh(response);
+        session.learn(response);
+        if offer::is_in(response) && !core::mem::replace(&mut session.heard, true) {
+            session.offer = session.offer.received();
+        }
+        let wants_answer = session.offer == Offer::Remote;
+        if wants_answer {
+            session.owed_ack = Some(cseq);
+        } else {
+            session.offer = Offer::Stable;
+        }
+        self.agree(key, response);
+        if !wants_answer {
+            self.send_ack(key, cseq, &Content::NONE);
+        }
+        Some(Meaning::Response { id, user, dialog, wants_answer })
+    }
+
+    fn on_update_response(&mut self, work: WorkId, key: Key, response: &Message<'_>) {
+        let Some(record) = self.dialogs.get_mut(key) else { return };
+        if record.session.own_update == Some(RequestId(work)) {
+            record.session.own_update = None;
+        }
+        if !(200..300).contains(&response.status_code()) {
+            return;
+        }
+        record.dialog.refresh(response);
+        // Who has no answer to give must not leave an offer open.
+        record.session.offer = match record.session.offer {
+            Offer::Local => Offer::Stable,
+            other => other,
+        };
+        self.agree(key, response);
+    }
+
+    /// The present transaction of a request is over.
+    pub(super) fn on_request_ended(&mut self, txn: ClientTxn, token: u64, cause: Cause) {
+        let Some(work) = work_of(token) else { return };
+        if self.outgoing(work).is_some_and(|outgoing| outgoing.txn == Some(txn)) {
+            self.end_request(work, cause);
+        }
+    }
+
+    pub(super) fn end_request(&mut self, work: WorkId, cause: Cause) {
+        self.take_back(work);
+        let Some(outgoing) = self.outgoing(work) else { return };
+        let (purpose, dialog, user) = (outgoing.purpose, outgoing.dialog, outgoing.user);
+        let cseq = outgoing.cseq;
+        if let Some(session) = dialog.and_then(|key| self.session_mut(key)) {
+            let id = Some(RequestId(work));
+            session.own_invite = session.own_invite.filter(|own| Some(*own) != id);
+            session.own_update = session.own_update.filter(|own| Some(*own) != id);
+        }
+        let timed_out = cause == Cause::Timeout;
+        match (purpose, dialog) {
+            (Purpose::Call(invitation), _) => self.on_invite_ended(invitation, cause),
+            (Purpose::Bye, Some(key)) => self.end_session(key, Reason::ByeUnanswered),
+            (Purpose::Reinvite, Some(key)) => {
+                self.drop_ack(key, cseq);
+                if timed_out {
+                    self.on_failure(key, Ends::Usage);
+                }
+            }
+            (Purpose::Update | Purpose::Refresh | Purpose::Prack { .. }, Some(key)) if timed_out => {
+                self.on_failure(key, Ends::Usage);
+            }
+            (Purpose::Other(on_timeout), Some(key)) if timed_out => self.on_failure(key, on_timeout),
+            _ => {}
+        }
+        if purpose.is_told() {
+            self.push(Event::RequestEnded { id: RequestId(work), user, cause });
+        }
+        self.forget_work(work);
     }
 }
 
 fn check(method: Method<'_>, content: &Content<'_>) -> Result<(), Misuse> {
-    if matches!(method, Method::Invite | Method::Ack | Method::Cancel | Method::Bye)
+    if matches!(method, Method::Ack | Method::Cancel | Method::Bye | Method::Prack)
         || !lex::is_token(method.as_bytes())
     {
         return Err(Misuse::BadMethod);

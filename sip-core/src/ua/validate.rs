@@ -1,6 +1,6 @@
 //! What is asked of a request outside any dialog, in the order of RFC 3261 §8.2.
 
-use super::{ACCEPT, ALLOW};
+use super::{ACCEPT, Config};
 use crate::headers::{Contact, ContentType, Header, Name, Require};
 use crate::message::{Message, Method, Status, Writer};
 use crate::uri::Uri;
@@ -26,18 +26,18 @@ impl Refusal<'_> {
         Self { status, wanted: Wanted::Nothing }
     }
 
-    pub(super) fn write(&self, writer: &mut Writer<'_>) {
+    pub(super) fn write(&self, writer: &mut Writer<'_>, allow: &str, config: &Config) {
         match self.wanted {
             Wanted::Nothing => {}
             Wanted::Methods => {
-                writer.field(Name::Allow, &[ALLOW.as_bytes()]);
+                writer.field(Name::Allow, &[allow.as_bytes()]);
             }
             Wanted::Bodies => {
                 writer.field(Name::Accept, &[ACCEPT.as_bytes()]);
             }
             Wanted::Without(request) => {
-                for tag in request.all::<Require<'_>>().map_while(Result::ok) {
-                    writer.field(Name::Unsupported, &[tag.0]);
+                for tag in unknown(request, config) {
+                    writer.field(Name::Unsupported, &[tag]);
                 }
             }
         }
@@ -51,8 +51,8 @@ pub(super) fn method(method: Method<'_>) -> Refusal<'static> {
     Refusal { status, wanted: Wanted::Methods }
 }
 
-/// Whether a request without a To tag is taken: an INVITE or an OPTIONS that nothing stands against.
-pub(super) fn outside<'a>(request: &'a Message<'_>) -> Result<(), Refusal<'a>> {
+/// Whether a request without a To tag is taken: an INVITE, an OPTIONS or what the user answers, that nothing stands against.
+pub(super) fn outside<'a>(request: &'a Message<'_>, config: &Config) -> Result<(), Refusal<'a>> {
     let refuse = |status| Err(Refusal::status(status));
     let content_type = request.get::<ContentType<'_>>();
     // RFC 2046 §5.1.1: parts that nothing parts.
@@ -70,6 +70,7 @@ pub(super) fn outside<'a>(request: &'a Message<'_>) -> Result<(), Refusal<'a>> {
         }
         // RFC 3515 §2.4.2: told apart from a REFER that is only not taken.
         Method::Refer if request.values(Name::ReferTo).count() != 1 => return refuse(Status::BAD_REQUEST),
+        other if config.methods.contains(&other) => {}
         other => return Err(method(other)),
     }
     // §8.2.2.1
@@ -79,25 +80,35 @@ pub(super) fn outside<'a>(request: &'a Message<'_>) -> Result<(), Refusal<'a>> {
     if request.method() == Method::Invite {
         invite(request)?;
     }
-    extensions(request)?;
-    // §8.2.3
+    extensions(request, config)?;
+    // §8.2.3; the bodies of other methods are their user's.
     let unknown_body = !request.body().is_empty()
         && match request.get::<ContentType<'_>>() {
             Ok(Some(content_type)) => !content_type.is("application", "sdp") && !optional(request),
             Ok(None) | Err(_) => true,
         };
-    if unknown_body {
+    if unknown_body && matches!(request.method(), Method::Invite | Method::Options) {
         return Err(Refusal { status: Status::UNSUPPORTED_MEDIA_TYPE, wanted: Wanted::Bodies });
     }
     Ok(())
 }
 
-/// §8.2.2.3: no extension is known yet.
-pub(super) fn extensions<'a>(request: &'a Message<'_>) -> Result<(), Refusal<'a>> {
-    match request.value(Name::Require) {
+/// §8.2.2.3
+pub(super) fn extensions<'a>(request: &'a Message<'_>, config: &Config) -> Result<(), Refusal<'a>> {
+    match unknown(request, config).next() {
         Some(_) => Err(Refusal { status: Status::BAD_EXTENSION, wanted: Wanted::Without(request) }),
         None => Ok(()),
     }
+}
+
+/// The extensions that a request requires and nobody here knows. What can't be read can't be known.
+fn unknown<'a>(request: &'a Message<'_>, config: &Config) -> impl Iterator<Item = &'a [u8]> {
+    let known = move |tag: &Require<'_>| {
+        let own = super::SUPPORTED.split(", ").any(|own| tag.is(own));
+        own || config.extensions.iter().any(|own| tag.is(own))
+    };
+    let tags = request.all::<Require<'_>>().map_while(Result::ok);
+    tags.filter(move |tag| !known(tag)).map(|tag| tag.0)
 }
 
 /// What an INVITE must have besides.
@@ -110,10 +121,6 @@ fn invite(request: &Message<'_>) -> Result<(), Refusal<'static>> {
     let joins = request.values(Name::Join).count();
     if !one || replaces > 1 || (replaces > 0 && joins > 0) {
         return Err(Refusal::status(Status::BAD_REQUEST));
-    }
-    // RFC 3891 §3: the dialog that would be replaced is none.
-    if replaces > 0 {
-        return Err(Refusal::status(Status::NO_SUCH_TRANSACTION));
     }
     // §13.3.1: the answer will be SDP.
     let mut accepted =

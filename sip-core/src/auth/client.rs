@@ -1,0 +1,361 @@
+//! The side that is challenged (RFC 3261 §22.2, §22.3; RFC 7616 §3.3, §3.4; RFC 8760 §2.4).
+
+use super::Credentials;
+use super::digest::{Algorithm, Input, Qop, Secret, hex, quoted};
+use crate::headers::{
+    AuthParams, Authorization, Header, Name, ProxyAuthenticate, ProxyAuthorization, WwwAuthenticate,
+};
+use crate::message::{Message, Method, Writer};
+use alloc::vec::Vec;
+
+/// What this side answers the challenges of one peer with: one answer for each realm, used again in later requests.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Answers(Vec<Answer>);
+
+/// How to answer one realm.
+#[derive(Clone, Debug)]
+struct Answer {
+    proxy: bool,
+    realm: Vec<u8>,
+    nonce: Vec<u8>,
+    opaque: Option<Vec<u8>>,
+    algorithm: Algorithm,
+    /// The spelling of the challenge; nothing if it named none.
+    named: bool,
+    qop: Option<Qop>,
+    userhash: bool,
+    /// How often this nonce was used.
+    count: u32,
+}
+
+impl Answers {
+    /// Takes the challenges of a 401 or 407. True if the request is worth being sent again: there are credentials for one of the realms
+    /// whose challenge is new. A realm that refuses an answer made with the nonce it just gave, or gives another nonce without saying that the old
+    /// one was stale, refuses the password: then there is nothing to try.
+    ///
+    /// `request` is the request that was refused.
+    pub(crate) fn challenged(
+        &mut self,
+        request: &Message<'_>,
+        response: &Message<'_>,
+        credentials: &[Credentials],
+    ) -> bool {
+        let mut fresh: Vec<Answer> = Vec::new();
+        let server = response.all::<WwwAuthenticate<'_>>().map_while(Result::ok);
+        let proxies = response.all::<ProxyAuthenticate<'_>>().map_while(Result::ok);
+        let server = server.map(|challenge| (false, challenge.scheme, challenge.params));
+        let proxies = proxies.map(|challenge| (true, challenge.scheme, challenge.params));
+        for (proxy, scheme, params) in server.chain(proxies) {
+            let Some(answer) = Answer::to(proxy, scheme, params) else { continue };
+            let known = find(credentials, &answer.realm).is_some();
+            // RFC 8760 §2.4: of several for one realm the topmost that is known.
+            if !known || fresh.iter().any(|other| other.is_for(proxy, &answer.realm)) {
+                continue;
+            }
+            let stale = params.get("stale").is_some_and(|value| value.eq_ignore_ascii_case(b"true"));
+            let refused = sent(request, proxy, &answer.realm)
+                .is_some_and(|nonce| nonce == answer.nonce || (!stale && self.is_first_use(&answer, nonce)));
+            if refused {
+                return false;
+            }
+            fresh.push(answer);
+        }
+        let worth = !fresh.is_empty();
+        for answer in fresh {
+            self.0.retain(|old| !old.is_for(answer.proxy, &answer.realm));
+            self.0.push(answer);
+        }
+        worth
+    }
+
+    /// Whether the nonce in the refused request was used there for the first time: it was the answer to a challenge, and not an old one that
+    /// was used again.
+    fn is_first_use(&self, answer: &Answer, nonce: &[u8]) -> bool {
+        let old = self.0.iter().find(|old| old.is_for(answer.proxy, &answer.realm));
+        old.is_some_and(|old| old.nonce == nonce && old.count == 1)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Writes the credentials of a request: Authorization, Proxy-Authorization.
+    pub(crate) fn write(
+        &mut self,
+        writer: &mut Writer<'_>,
+        method: Method<'_>,
+        uri: &[u8],
+        body: &[u8],
+        credentials: &[Credentials],
+        random: u64,
+    ) {
+        for answer in &mut self.0 {
+            if let Some(credentials) = find(credentials, &answer.realm) {
+                answer.write(writer, method, uri, body, credentials, random);
+            }
+        }
+    }
+}
+
+/// The credentials for a realm: its own, or those for every realm.
+fn find<'c>(credentials: &'c [Credentials], realm: &[u8]) -> Option<&'c Credentials> {
+    let own = |of: &&Credentials| of.realm.as_ref().is_some_and(|of| quoted(of) == realm);
+    credentials.iter().find(own).or_else(|| credentials.iter().find(|of| of.realm.is_none()))
+}
+
+/// The nonce that a request has credentials for a realm with.
+fn sent<'m>(request: &'m Message<'_>, proxy: bool, realm: &[u8]) -> Option<&'m [u8]> {
+    let nonce = |params: AuthParams<'m>| params.get("nonce").filter(|_| params.get("realm") == Some(realm));
+    if proxy {
+        request.all::<ProxyAuthorization<'_>>().map_while(Result::ok).find_map(|found| nonce(found.params))
+    } else {
+        request.all::<Authorization<'_>>().map_while(Result::ok).find_map(|found| nonce(found.params))
+    }
+}
+
+impl Answer {
+    /// How to answer a challenge; nothing if it wants what this side can't.
+    fn to(proxy: bool, scheme: &[u8], params: AuthParams<'_>) -> Option<Self> {
+        let algorithm = params.get("algorithm");
+        // RFC 7616 §3.3: without qop it is of RFC 2069; with it, `auth` costs least.
+        let qop = match params.get("qop") {
+            None => None,
+            Some(offered) => {
+                let all = offered.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+                Some(all.filter_map(Qop::named).min_by_key(|qop| *qop as u8)?)
+            }
+        };
+        scheme.eq_ignore_ascii_case(b"Digest").then_some(())?;
+        Some(Self {
+            proxy,
+            realm: params.get("realm")?.into(),
+            nonce: params.get("nonce")?.into(),
+            opaque: params.get("opaque").map(Vec::from),
+            algorithm: Algorithm::named(algorithm.unwrap_or(b"MD5"))?,
+            named: algorithm.is_some(),
+            qop,
+            userhash: params.get("userhash").is_some_and(|value| value.eq_ignore_ascii_case(b"true")),
+            count: 0,
+        })
+    }
+
+    fn is_for(&self, proxy: bool, realm: &[u8]) -> bool {
+        self.proxy == proxy && self.realm == realm
+    }
+
+    fn write(
+        &mut self,
+        writer: &mut Writer<'_>,
+        method: Method<'_>,
+        uri: &[u8],
+        body: &[u8],
+        credentials: &Credentials,
+        random: u64,
+    ) {
+        self.count = self.count.wrapping_add(1);
+        let username = quoted(&credentials.username);
+        let (count, cnonce) = (hex(&self.count.to_be_bytes()), hex(&random.to_be_bytes()));
+        let input = Input {
+            algorithm: self.algorithm,
+            username: &username,
+            realm: &self.realm,
+            secret: Secret::Password(&credentials.password),
+            nonce: &self.nonce,
+            method: method.as_bytes(),
+            uri,
+            body,
+            quality: self.qop.map(|qop| (qop, &count[..], &cnonce[..])),
+        };
+        let response = input.response();
+        let hashed = self.userhash.then(|| self.algorithm.hash(&[&username, &self.realm]));
+        let username = hashed.as_deref().unwrap_or(&username);
+        let mut parts: Vec<&[u8]> = Vec::with_capacity(32);
+        parts.extend([&b"Digest username=\""[..], username, b"\", realm=\"", &self.realm, b"\", nonce=\""]);
+        parts.extend([&self.nonce[..], b"\", uri=\"", uri, b"\", response=\"", &response, b"\""]);
+        if self.named {
+            parts.extend([&b", algorithm="[..], self.algorithm.name().as_bytes()]);
+        }
+        if let Some(opaque) = &self.opaque {
+            parts.extend([&b", opaque=\""[..], opaque, b"\""]);
+        }
+        if let Some(qop) = self.qop {
+            parts.extend([&b", qop="[..], qop.name().as_bytes(), b", nc=", &count]);
+            parts.extend([&b", cnonce=\""[..], &cnonce, b"\""]);
+        }
+        if self.userhash {
+            parts.push(b", userhash=true");
+        }
+        let name = if self.proxy { ProxyAuthorization::NAME } else { Authorization::NAME };
+        debug_assert!(matches!(name, Name::Authorization | Name::ProxyAuthorization));
+        writer.field(name, &parts);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Instant;
+    use crate::auth::{Authenticator, Guard, Side, Verdict};
+    use crate::config::Limits;
+    use crate::message::Request;
+    use std::string::{String, ToString};
+
+    fn request(method: &str, headers: &str, body: &str) -> String {
+        std::format!(
+            "{method} sip:registrar.example.com SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\n\
+             From: <sip:a@h>;tag=1\r\nTo: <sip:a@h>\r\nCall-ID: c\r\nCSeq: 1 {method}\r\n{headers}\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    fn challenge(headers: &[&str]) -> String {
+        let headers: String = headers.iter().map(|header| std::format!("{header}\r\n")).collect();
+        std::format!(
+            "SIP/2.0 401 Unauthorized\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\n\
+             To: <sip:a@h>;tag=2\r\nCall-ID: c\r\nCSeq: 1 REGISTER\r\n{headers}Content-Length: 0\r\n\r\n"
+        )
+    }
+
+    fn challenged(answers: &mut Answers, request: &str, response: &str, known: &[Credentials]) -> bool {
+        let request = Message::parse(request.as_bytes(), &Limits::DEFAULT).unwrap();
+        let response = Message::parse(response.as_bytes(), &Limits::DEFAULT).unwrap();
+        answers.challenged(&request, &response, known)
+    }
+
+    fn written(answers: &mut Answers, known: &[Credentials], body: &str) -> String {
+        let mut out = Vec::new();
+        let mut writer = Writer::resume(&mut out);
+        let uri = b"sip:registrar.example.com";
+        answers.write(&mut writer, Method::Register, uri, body.as_bytes(), known, 0xabcd);
+        String::from_utf8(out).unwrap()
+    }
+
+    const BARE: &str = "Digest realm=\"r\", nonce=\"n1\"";
+
+    #[test]
+    fn each_realm_gets_its_own_answer() {
+        let own = Credentials { realm: Some("r".into()), ..Credentials::new("alice", "pr") };
+        let known = [Credentials::new("anyone", "pa"), own];
+        let mut answers = Answers::default();
+        let response = challenge(&[
+            "WWW-Authenticate: Basic realm=\"r\"",
+            "WWW-Authenticate: Digest realm=\"r\", nonce=\"a\", algorithm=SHA-1024",
+            "WWW-Authenticate: Digest realm=\"r\", nonce=\"b\", algorithm=SHA-256, qop=\"auth-int,auth\", opaque=\"o\"",
+            "WWW-Authenticate: Digest realm=\"r\", nonce=\"c\", algorithm=MD5",
+            "Proxy-Authenticate: Digest realm=\"p\", nonce=\"d\", qop=\"auth-int\"",
+        ]);
+        assert!(challenged(&mut answers, &request("REGISTER", "", ""), &response, &known));
+        let text = written(&mut answers, &known, "body");
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(lines[0].starts_with("Authorization: Digest username=\"alice\", realm=\"r\", nonce=\"b\""));
+        assert!(lines[0].contains("algorithm=SHA-256, opaque=\"o\", qop=auth, nc=00000001, cnonce="));
+        assert!(lines[1].starts_with("Proxy-Authorization: Digest username=\"anyone\", realm=\"p\""));
+        assert!(lines[1].contains("qop=auth-int") && !lines[1].contains("algorithm"));
+        // A proxy is not helped by the server's answer, nor the other way round.
+        assert!(!challenged(&mut Answers::default(), &request("REGISTER", "", ""), &response, &[]));
+    }
+
+    /// The count is in hexadecimal digits and never wraps early.
+    #[test]
+    fn nc_is_hexadecimal() {
+        let known = [Credentials::new("a", "p")];
+        let mut answers = Answers::default();
+        let response = challenge(&[&std::format!("WWW-Authenticate: {BARE}, qop=\"auth\"")]);
+        assert!(challenged(&mut answers, &request("REGISTER", "", ""), &response, &known));
+        let all: Vec<_> = (0..300).map(|_| written(&mut answers, &known, "")).collect();
+        assert!(all[9].contains("nc=0000000a"));
+        assert!(all[299].contains("nc=0000012c"));
+    }
+
+    #[test]
+    fn one_retry_then_it_gives_up() {
+        let known = [Credentials::new("a", "p")];
+        let mut answers = Answers::default();
+        let first = challenge(&[&std::format!("WWW-Authenticate: {BARE}")]);
+        let other = challenge(&["WWW-Authenticate: Digest realm=\"r\", nonce=\"n2\""]);
+        let stale = challenge(&["WWW-Authenticate: Digest realm=\"r\", nonce=\"n2\", stale=TRUE"]);
+        let plain = request("REGISTER", "", "");
+        assert!(challenged(&mut answers, &plain, &first, &known));
+        let sent = request("REGISTER", &written(&mut answers, &known, ""), "");
+        assert!(!challenged(&mut answers.clone(), &sent, &first, &known), "the same nonce again");
+        assert!(!challenged(&mut answers.clone(), &sent, &other, &known), "refused, and not stale");
+        assert!(challenged(&mut answers.clone(), &sent, &stale, &known));
+        // A nonce that was good once may have aged without the server saying so.
+        let sent = request("REGISTER", &written(&mut answers, &known, ""), "");
+        assert!(challenged(&mut answers, &sent, &other, &known));
+        assert!(written(&mut answers, &known, "").contains("nonce=\"n2\""));
+    }
+
+    /// Both sides, every algorithm, with and without the body.
+    #[test]
+    fn the_authenticator_takes_what_the_client_writes() {
+        let known = [Credentials::new("dave \"d\"", "p@ss w0rd")];
+        let now = Instant::from_millis(5_000);
+        for algorithm in ["MD5", "MD5-sess", "SHA-256", "SHA-256-sess", "SHA-512-256", "SHA-512-256-sess"] {
+            for (qop, userhash) in [(Qop::Auth, false), (Qop::AuthInt, false), (Qop::Auth, true)] {
+                let guard = Guard {
+                    algorithms: [Algorithm::named(algorithm.as_bytes()).unwrap()].into(),
+                    qops: [qop].into(),
+                    userhash,
+                    ..Guard::new("my \"realm\"", [9; 32])
+                };
+                let mut door = Authenticator::new(guard);
+                let value = door.challenge(now, Verdict::Unproven).remove(0);
+                let mut answers = Answers::default();
+                let response = challenge(&[&std::format!("WWW-Authenticate: {value}")]);
+                assert!(challenged(&mut answers, &request("REGISTER", "", ""), &response, &known));
+                let text = request("REGISTER", &written(&mut answers, &known, "body"), "body");
+                let mut judge = |text: &str, name: &str, password: &str| {
+                    let request = Request::parse(text.as_bytes()).unwrap();
+                    let claim = door.claim(&request).unwrap();
+                    assert_eq!(claim.username().is_none(), userhash);
+                    door.verify(now, &request, &claim, name, Secret::Password(password))
+                };
+                assert_eq!(judge(&text, "dave \"d\"", "wrong"), Verdict::Refused);
+                assert_eq!(judge(&text, "eve", "p@ss w0rd"), Verdict::Refused);
+                let other = text.replace("\r\n\r\nbody", "\r\n\r\nmore");
+                let expected = if qop == Qop::AuthInt { Verdict::Refused } else { Verdict::Accepted };
+                assert_eq!(judge(&other, "dave \"d\"", "p@ss w0rd"), expected);
+                let expected = if qop == Qop::AuthInt { Verdict::Accepted } else { Verdict::Stale };
+                assert_eq!(judge(&text, "dave \"d\"", "p@ss w0rd"), expected, "a count is taken once");
+                assert_eq!(judge(&text, "dave \"d\"", "p@ss w0rd"), Verdict::Stale);
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_authenticator_refuses() {
+        let known = [Credentials::new("a", "p")];
+        let now = Instant::from_millis(5_000);
+        let mut door = Authenticator::new(Guard { side: Side::Proxy, ..Guard::new("r", [9; 32]) });
+        assert_eq!((door.side().status().code(), door.side().header()), (407, "Proxy-Authenticate"));
+        let value = door.challenge(now, Verdict::Stale).remove(0);
+        assert!(value.ends_with(", algorithm=SHA-256, qop=\"auth,auth-int\", stale=true"), "{value}");
+        let mut answers = Answers::default();
+        let response = challenge(&[&std::format!("Proxy-Authenticate: {value}")]);
+        assert!(challenged(&mut answers, &request("REGISTER", "", ""), &response, &known));
+        let good = request("REGISTER", &written(&mut answers, &known, ""), "");
+        let mut judge = |now, text: &str| {
+            let request = Request::parse(text.as_bytes()).unwrap();
+            let claim = door.claim(&request)?;
+            Some(door.verify(now, &request, &claim, "a", Secret::Password("p")))
+        };
+        assert_eq!(judge(now, &request("REGISTER", "", "")), None);
+        // For the server, not for the proxy; another realm; an algorithm that was not offered.
+        assert_eq!(judge(now, &good.replace("Proxy-Auth", "Auth")), None);
+        assert_eq!(judge(now, &good.replace("realm=\"r\"", "realm=\"s\"")), None);
+        assert_eq!(judge(now, &good.replace("SHA-256", "SHA-512-256")), None);
+        let refused = |change: (&str, &str)| good.replace(change.0, change.1);
+        assert_eq!(judge(now, &refused(("uri=\"sip:reg", "uri=\"sip:rag"))), Some(Verdict::Malformed));
+        assert_eq!(judge(now, &refused(("nc=00000001", "nc=-1"))), Some(Verdict::Malformed));
+        assert_eq!(judge(now, &refused(("nc=00000001", "nc=00000002"))), Some(Verdict::Refused));
+        assert_eq!(judge(now, &refused(("qop=auth", "qop=none"))), Some(Verdict::Malformed));
+        assert_eq!(judge(now, &refused((", cnonce=", ", xnonce="))), Some(Verdict::Malformed));
+        assert_eq!(judge(now, &refused((", nonce=\"0", ", nonce=\"1"))), Some(Verdict::Refused));
+        let late = Instant::from_millis(1_000_000);
+        assert_eq!(judge(late, &good), Some(Verdict::Stale), "the password is right, the nonce is old");
+        assert_eq!(judge(now, &good.to_string()), Some(Verdict::Accepted));
+    }
+}

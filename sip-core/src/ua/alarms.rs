@@ -1,0 +1,71 @@
+//! What is due when: one timer for each thing that waits.
+
+use super::WorkId;
+use crate::handle::{Key, Slab};
+use crate::time::{Instant, micros};
+use crate::transaction::Lanes;
+use core::time::Duration;
+
+/// The name of a timer that is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Alarm(Key);
+
+/// Whose time it is, and for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Caller: 64·T1 after the first 2xx the other early dialogs of this call are over (RFC 3261 §13.2.2.4).
+    Forks(Key),
+    /// Caller: the time that the INVITE gives the callee is over (RFC 3261 §13.2.1).
+    CallExpires(Key),
+    /// Callee: the same (RFC 3261 §13.3.1).
+    RingingExpires(Key),
+    /// Callee: a minute without a response; proxies want to hear that it still rings (RFC 3261 §13.3.1.1).
+    StillRinging(Key),
+    /// Callee: the 2xx of this dialog again, or no ACK in 64·T1 (RFC 3261 §13.3.1.4).
+    Repeat2xx(Key),
+    NoAck(Key),
+    /// Callee: the reliable provisional response again, or no PRACK in 64·T1 (RFC 3262 §3).
+    RepeatReliable(Key),
+    NoPrack(Key),
+    /// The session is to be refreshed, or was not (RFC 4028 §10).
+    Refresh(Key),
+    Unrefreshed(Key),
+    /// A request that met another may go again (RFC 3261 §14.1).
+    Again(WorkId),
+}
+
+/// All timers of a user agent.
+#[derive(Default)]
+pub(super) struct Alarms {
+    lanes: Lanes,
+    set: Slab<Due>,
+}
+
+impl Alarms {
+    pub(super) fn set(&mut self, now: Instant, after: Duration, due: Due) -> Alarm {
+        let key = self.set.insert(due);
+        self.lanes.arm(key.index, now, micros(after));
+        Alarm(key)
+    }
+
+    /// Takes back a timer, if it is still set.
+    pub(super) fn stop(&mut self, alarm: Option<Alarm>) {
+        if let Some(Alarm(key)) = alarm {
+            if self.set.remove(key).is_some() {
+                self.lanes.disarm(key.index);
+            }
+        }
+    }
+
+    /// When the next one is due.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.lanes.next().map(|(due, _)| due)
+    }
+
+    /// Takes the next one.
+    pub(super) fn take(&mut self) -> Option<Due> {
+        let (_, index) = self.lanes.next()?;
+        self.lanes.disarm(index);
+        self.set.remove(self.set.key_at(index)?)
+    }
+}

@@ -1,0 +1,393 @@
+//! Answers to the requests of the peer (RFC 3261 §8.2.6, §13.3.1).
+
+use super::alarms::Due;
+use super::incoming::STILL_RINGING;
+use super::record::{Invite, OwnContent, Phase, Reliable, Unacked};
+use super::{ACCEPT, Event, Kind, Reason, UserAgent, Work, WorkId, work_of};
+use crate::dialog::offer::{self, Offer};
+use crate::endpoint::{Misuse, Txn};
+use crate::handle::{DialogId, Key, ServerTxn};
+use crate::headers::Name;
+use crate::message::{Content, Status};
+use crate::time::Instant;
+use crate::transaction::Timers;
+use alloc::vec::Vec;
+
+impl UserAgent {
+    /// Sends a provisional response to a call that comes in: 180 (Ringing), 183 (Session Progress) …
+    ///
+    /// It is sent reliably if the caller requires that (RFC 3262), or if one that was sent reliably has no PRACK yet: then it waits for that.
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]; [`Misuse::WrongState`] after a final response, or for a second offer; [`Misuse::BadStatus`] for anything but 100 to
+    /// 199; [`Misuse::BadContent`]; [`Misuse::Full`].
+    pub fn ring(
+        &mut self,
+        now: Instant,
+        dialog: DialogId,
+        status: Status,
+        content: &Content<'_>,
+    ) -> Result<(), Misuse> {
+        self.progress(now, dialog, status, content, false)
+    }
+
+    /// Sends a provisional response that the caller must acknowledge with a PRACK, which [`Event::Acknowledged`] tells. Until then it is sent
+    /// again; without one in 64·T1 the call ends with [`Reason::NoPrack`]. Several wait for each other.
+    ///
+    /// # Errors
+    /// As [`ring`](Self::ring), and [`Misuse::Forbidden`] if the caller does not know reliable provisional responses.
+    pub fn ring_reliably(
+        &mut self,
+        now: Instant,
+        dialog: DialogId,
+        status: Status,
+        content: &Content<'_>,
+    ) -> Result<(), Misuse> {
+        self.progress(now, dialog, status, content, true)
+    }
+
+    fn progress(
+        &mut self,
+        now: Instant,
+        dialog: DialogId,
+        status: Status,
+        content: &Content<'_>,
+        reliably: bool,
+    ) -> Result<(), Misuse> {
+        if !status.is_provisional() || (reliably && status == Status::TRYING) {
+            return Err(Misuse::BadStatus);
+        }
+        content.check().map_err(|_| Misuse::BadContent)?;
+        self.enter(now);
+        let invite = self.ringing(dialog)?;
+        let session = &self.alive(dialog)?.session;
+        if reliably && !session.knows_100rel && !invite.requires_100rel {
+            return Err(Misuse::Forbidden);
+        }
+        let done = match &session.reliable {
+            _ if status == Status::TRYING => self.respond_inside(dialog.0, invite.txn, status, content),
+            Some(reliable) if reliable.open.is_some() => self.queue_up(dialog.0, status, content),
+            _ if reliably || invite.requires_100rel => self.send_reliably(dialog.0, status, content),
+            _ => self.respond_inside(dialog.0, invite.txn, status, content),
+        };
+        self.leave();
+        done
+    }
+
+    /// Answers a call that comes in with 200. It is sent again until the ACK comes, which [`Event::Established`] tells; or a
+    /// BYE ends the call after 64·T1. While a reliable provisional response with a session description has no PRACK, it waits (RFC 3262 §3).
+    ///
+    /// # Errors
+    /// As [`ring`](Self::ring).
+    pub fn accept(&mut self, now: Instant, dialog: DialogId, content: &Content<'_>) -> Result<(), Misuse> {
+        content.check().map_err(|_| Misuse::BadContent)?;
+        self.enter(now);
+        let invite = self.ringing(dialog)?;
+        let waits = |reliable: &Reliable| {
+            reliable.open.as_ref().is_some_and(|open| open.session || !reliable.queue.is_empty())
+        };
+        let done = if self.alive(dialog)?.session.reliable.as_deref().is_some_and(waits) {
+            self.queue_up(dialog.0, Status::OK, content)
+        } else {
+            self.respond_inside(dialog.0, invite.txn, Status::OK, content)
+        };
+        self.leave();
+        done
+    }
+
+    /// Refuses a call that comes in with 300 to 699. The dialog is over with it.
+    ///
+    /// # Errors
+    /// As [`ring`](Self::ring).
+    pub fn reject(
+        &mut self,
+        now: Instant,
+        dialog: DialogId,
+        status: Status,
+        content: &Content<'_>,
+    ) -> Result<(), Misuse> {
+        if status.code() < 300 {
+            return Err(Misuse::BadStatus);
+        }
+        content.check().map_err(|_| Misuse::BadContent)?;
+        self.enter(now);
+        let invite = self.ringing(dialog)?;
+        self.layer.respond(invite.txn, status, content, |_| {})?;
+        if let Some(work) = self.layer.user(Txn::Server(invite.txn)).and_then(work_of) {
+            self.settle(invite.txn, work);
+        }
+        self.end_session(dialog.0, Reason::Rejected);
+        self.leave();
+        Ok(())
+    }
+
+    /// Answers a request that came as [`Event::Request`]. A 2xx to a re-INVITE is sent again until its ACK comes, as with
+    /// [`accept`](Self::accept).
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`] if it is withdrawn or answered; [`Misuse::WrongState`] for a second final response or a second offer, and for the INVITE of a
+    /// call: that is answered by its dialog; [`Misuse::Forbidden`] for what RFC 4320 forbids; [`Misuse::BadContent`]; [`Misuse::Full`].
+    pub fn respond(
+        &mut self,
+        now: Instant,
+        txn: ServerTxn,
+        status: Status,
+        content: &Content<'_>,
+    ) -> Result<(), Misuse> {
+        content.check().map_err(|_| Misuse::BadContent)?;
+        self.enter(now);
+        let token = self.layer.user(Txn::Server(txn)).ok_or(Misuse::Gone)?;
+        let (work, serving) = self.serving(token).ok_or(Misuse::Gone)?;
+        if serving.kind == Kind::Call || !serving.waits {
+            return Err(Misuse::WrongState);
+        }
+        let done = match serving.dialog {
+            Some(key) => self.respond_inside(key, txn, status, content),
+            None => {
+                let product = &self.config.product;
+                let done = self.layer.respond(txn, status, content, |writer| {
+                    if !product.is_empty() {
+                        writer.field(Name::Server, &[product.as_bytes()]);
+                    }
+                });
+                if done.is_ok() && status.is_final() {
+                    self.settle(txn, work);
+                }
+                done
+            }
+        };
+        self.leave();
+        done
+    }
+
+    /// The INVITE of a call that has no final response.
+    pub(super) fn ringing(&self, dialog: DialogId) -> Result<Invite, Misuse> {
+        let session = &self.alive(dialog)?.session;
+        // A 2xx that waits for a PRACK is as good as sent.
+        let accepted = |reliable: &Reliable| reliable.queue.iter().any(|(status, _)| status.is_final());
+        if session.phase != Phase::Ringing || session.reliable.as_deref().is_some_and(accepted) {
+            return Err(Misuse::WrongState);
+        }
+        session.invite.ok_or(Misuse::WrongState)
+    }
+
+    /// A response to a request inside a dialog, or to the INVITE that makes it.
+    pub(super) fn respond_inside(
+        &mut self,
+        key: Key,
+        txn: ServerTxn,
+        status: Status,
+        content: &Content<'_>,
+    ) -> Result<(), Misuse> {
+        self.respond_as(key, txn, status, content, None)
+    }
+
+    /// The same with the RSeq of a provisional response that is sent reliably.
+    pub(super) fn respond_as(
+        &mut self,
+        key: Key,
+        txn: ServerTxn,
+        status: Status,
+        content: &Content<'_>,
+        rseq: Option<u32>,
+    ) -> Result<(), Misuse> {
+        let token = self.layer.user(Txn::Server(txn)).ok_or(Misuse::Gone)?;
+        let work = work_of(token).ok_or(Misuse::Gone)?;
+        let Some(Work::Serving(serving)) = self.work.get(work) else { return Err(Misuse::Gone) };
+        let record = self.dialogs.get_mut(key).ok_or(Misuse::Gone)?;
+        let (kind, offered, success) = (serving.kind, serving.offered, status.is_success());
+        let invite = matches!(kind, Kind::Call | Kind::Reinvite);
+        let session = &mut record.session;
+        // A reliable response carries the answer, or the offer if the request had none; what others carry is a preview.
+        let speaks = offer::is_in_content(content)
+            && (success || rseq.is_some())
+            && !session.invite.is_some_and(|open| invite && open.spoke);
+        let offer = match session.offer {
+            now if speaks => now.sent().ok_or(Misuse::WrongState)?,
+            Offer::Remote if offered && status.code() >= 300 => Offer::Stable,
+            now => now,
+        };
+        let refreshes = matches!(kind, Kind::Call | Kind::Reinvite | Kind::Update)
+            || (kind == Kind::Other && !serving.target.is_empty());
+        let terms = serving.terms.filter(|_| success);
+        let (allow, supported, product) = (&self.allow, &self.supported, &self.config.product);
+        let contact = &record.contact;
+        self.layer.respond(txn, status, content, |writer| {
+            // RFC 3261 §8.2.6.1: a 100 makes no dialog.
+            if refreshes && status != Status::TRYING && status.code() < 300 {
+                writer.field(Name::Contact, &[contact]);
+            }
+            if success && invite {
+                writer.field(Name::Allow, &[allow.as_bytes()]).field(Name::Accept, &[ACCEPT.as_bytes()]);
+                writer.field(Name::Supported, &[supported.as_bytes()]);
+            }
+            if let Some((terms, required)) = terms {
+                super::refresh::write_answer(writer, terms, required);
+            }
+            if let Some(rseq) = rseq {
+                writer.field(Name::Require, &[b"100rel"]).number(Name::RSeq, rseq.into());
+            }
+            if !product.is_empty() {
+                writer.field(Name::Server, &[product.as_bytes()]);
+            }
+        })?;
+        session.offer = offer;
+        if let Some(open) = session.invite.as_mut().filter(|_| invite) {
+            open.spoke |= speaks;
+        }
+        // RFC 6141 §4.3
+        if (success || rseq.is_some()) && !serving.target.is_empty() {
+            record.dialog.target = Vec::from(&*serving.target);
+        }
+        let terms = terms.map(|(terms, _)| terms);
+        if status.is_final() {
+            let cseq = self.dialogs.get(key).and_then(|record| record.session.invite).map(|open| open.cseq);
+            self.settle(txn, work);
+            if success && (invite || kind == Kind::Update) {
+                self.start_timer(key, terms);
+            }
+            if let (true, Some(cseq)) = (success && invite, cseq) {
+                self.on_accepted(key, txn, cseq);
+            }
+        } else if invite && status != Status::TRYING {
+            self.keep_ringing(key);
+        }
+        Ok(())
+    }
+
+    /// A 2xx to an INVITE has been sent: it is sent again until its ACK comes, on every transport (RFC 3261 §13.3.1.4).
+    fn on_accepted(&mut self, key: Key, txn: ServerTxn, cseq: u32) {
+        let (timers, clock) = (self.config.core.timers, self.layer.clock());
+        let Some(record) = self.dialogs.get_mut(key) else { return };
+        // An ACK that is still to come for the one before means nothing any more.
+        let before = record.session.unacked.take();
+        record.session.phase = Phase::Up;
+        let replaces = record.session.replaces.take();
+        let unacked = Unacked {
+            txn,
+            cseq,
+            interval: timers.t1,
+            repeat: self.alarms.set(clock, timers.t1, Due::Repeat2xx(key)),
+            end: self.alarms.set(clock, timers.t1x64(), Due::NoAck(key)),
+        };
+        record.session.unacked = Some(unacked);
+        self.alarms.stop(before.map(|unacked| unacked.repeat));
+        self.alarms.stop(before.map(|unacked| unacked.end));
+        if let Some(replaced) = replaces {
+            self.replace(replaced);
+        }
+    }
+
+    /// RFC 3891 §3: the call that was replaced is hung up, or given up if it was never answered.
+    fn replace(&mut self, replaced: DialogId) {
+        let Some(session) = self.session_mut(replaced.0) else { return };
+        if let (Phase::Early, Some(invitation)) = (session.phase, session.invitation) {
+            let _ = self.cancel_invitation(invitation);
+            return;
+        }
+        let _ = self.hang_up(replaced, &Content::NONE);
+        // A BYE that must wait for an ACK ends it later.
+        if self.session_mut(replaced.0).is_some_and(|session| session.phase == Phase::Terminating) {
+            self.end_session(replaced.0, Reason::Replaced);
+        }
+    }
+
+    /// Notes that a request has its final response; false if it had one before.
+    pub(super) fn settle(&mut self, txn: ServerTxn, work: WorkId) -> bool {
+        let Some(Work::Serving(serving)) = self.work.get_mut(work) else { return false };
+        if !core::mem::replace(&mut serving.waits, false) {
+            return false;
+        }
+        let (dialog, offered) = (serving.dialog, serving.offered);
+        let Some(record) = dialog.and_then(|key| self.dialogs.get_mut(key)) else { return true };
+        record.waiting.retain(|waiting| *waiting != txn);
+        let session = &mut record.session;
+        if offered && session.offer == Offer::Remote {
+            session.offer = Offer::Stable;
+        }
+        if session.peer_update == Some(txn) {
+            session.peer_update = None;
+        }
+        if let Some(invite) = session.invite.filter(|invite| invite.txn == txn) {
+            session.invite = None;
+            let open = session.reliable.as_mut().and_then(|reliable| reliable.open.take());
+            self.alarms.stop(invite.expires);
+            self.alarms.stop(invite.still);
+            self.alarms.stop(open.as_ref().map(|open| open.repeat));
+            self.alarms.stop(open.as_ref().map(|open| open.end));
+        }
+        true
+    }
+
+    /// Answers a request in the user's place.
+    pub(super) fn withdraw(&mut self, txn: ServerTxn, status: Status) {
+        let found = self.layer.user(Txn::Server(txn)).and_then(|token| self.serving(token));
+        let Some((work, kind)) = found.map(|(work, serving)| (work, serving.kind)) else { return };
+        self.answer(txn, status, |_| {});
+        if self.settle(txn, work) && kind != Kind::Call {
+            self.push(Event::Withdrawn { txn });
+        }
+    }
+
+    // What time brings.
+
+    fn keep_ringing(&mut self, key: Key) {
+        let clock = self.layer.clock();
+        let Some(invite) = self.session_mut(key).and_then(|session| session.invite) else { return };
+        self.alarms.stop(invite.still);
+        let still = self.alarms.set(clock, STILL_RINGING, Due::StillRinging(key));
+        if let Some(invite) = self.session_mut(key).and_then(|session| session.invite.as_mut()) {
+            invite.still = Some(still);
+        }
+    }
+
+    /// RFC 3261 §13.3.1.1: a proxy between would give up.
+    pub(super) fn on_still_ringing(&mut self, key: Key) {
+        let Some(session) = self.session_mut(key) else { return };
+        let (Some(invite), unreliable) = (session.invite, session.reliable.is_none()) else { return };
+        if unreliable {
+            self.layer.repeat_provisional(invite.txn);
+        }
+        self.keep_ringing(key);
+    }
+
+    /// RFC 3261 §13.3.1
+    pub(super) fn on_ringing_expired(&mut self, key: Key) {
+        if let Some(invite) = self.session_mut(key).and_then(|session| session.invite) {
+            self.withdraw(invite.txn, Status::REQUEST_TERMINATED);
+            self.end_session(key, Reason::Expired);
+        }
+    }
+
+    pub(super) fn on_repeat_2xx(&mut self, key: Key) {
+        let (t2, clock) = (self.config.core.timers.t2, self.layer.clock());
+        let Some(unacked) = self.dialogs.get_mut(key).and_then(|record| record.session.unacked.as_mut())
+        else {
+            return;
+        };
+        unacked.interval = Timers::interval(unacked.interval.saturating_mul(2).min(t2));
+        unacked.repeat = self.alarms.set(clock, unacked.interval, Due::Repeat2xx(key));
+        let txn = unacked.txn;
+        self.layer.repeat_success(txn);
+    }
+
+    /// RFC 3261 §13.3.1.4: the dialog is confirmed, but the session ends with a BYE.
+    pub(super) fn on_no_ack(&mut self, key: Key) {
+        self.give_up(key);
+        self.end_session(key, Reason::NoAck);
+    }
+
+    /// Puts a response into the queue behind the reliable one that has no PRACK yet.
+    fn queue_up(&mut self, key: Key, status: Status, content: &Content<'_>) -> Result<(), Misuse> {
+        let session = self.session_mut(key).ok_or(Misuse::Gone)?;
+        let reliable = session.reliable.as_mut().ok_or(Misuse::WrongState)?;
+        if reliable.queue.len() >= MAX_QUEUED {
+            return Err(Misuse::Full);
+        }
+        reliable.queue.push((status, OwnContent::of(content)));
+        Ok(())
+    }
+}
+
+/// How many responses may wait for PRACKs.
+const MAX_QUEUED: usize = 16;

@@ -1,0 +1,189 @@
+//! The ACK for a 2xx, and the BYE (RFC 3261 §13.2.2.4, §15).
+
+use super::record::Phase;
+use super::requests::Purpose;
+use super::{Reason, UserAgent, WorkId};
+use crate::config::Limits;
+use crate::dialog::Ends;
+use crate::dialog::offer::Offer;
+use crate::endpoint::Misuse;
+use crate::handle::{DialogId, Key};
+use crate::headers::Name;
+use crate::message::{Content, Message, Method};
+use crate::time::Instant;
+use crate::transaction::BufferId;
+use alloc::vec::Vec;
+
+impl UserAgent {
+    /// Acknowledges a 2xx that held an offer, with the answer (RFC 3261 §13.2.2.4).
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]; [`Misuse::WrongState`] if the ACK has been sent or there is nothing to acknowledge;
+    /// [`Misuse::BadContent`].
+    pub fn ack(&mut self, now: Instant, dialog: DialogId, answer: &Content<'_>) -> Result<(), Misuse> {
+        answer.check().map_err(|_| Misuse::BadContent)?;
+        self.enter(now);
+        let session = &self.alive(dialog)?.session;
+        let cseq = session.owed_ack.filter(|_| session.is_alive()).ok_or(Misuse::WrongState)?;
+        if let Some(session) = self.session_mut(dialog.0) {
+            session.offer = Offer::Stable;
+        }
+        self.send_ack(dialog.0, cseq, answer);
+        self.leave();
+        Ok(())
+    }
+
+    /// By the route set of the dialog, with the number of the INVITE and a branch of its own. Where no ACK can be sent there is no call.
+    pub(super) fn send_ack(&mut self, key: Key, cseq: u32, content: &Content<'_>) {
+        match self.write_ack(key, cseq, content) {
+            Some(ack) => {
+                if let Some(session) = self.session_mut(key) {
+                    session.owed_ack = None;
+                    session.acks.push((cseq, ack));
+                }
+            }
+            None => self.end_session(key, Reason::Unreachable),
+        }
+    }
+
+    fn write_ack(&mut self, key: Key, cseq: u32, content: &Content<'_>) -> Option<BufferId> {
+        let record = self.dialogs.get(key)?;
+        let (uri, towards) = record.dialog.uris();
+        let sent = self.layer.send_stateless(Method::Ack, uri, towards, |writer| {
+            record.dialog.write(writer, Method::Ack, cseq);
+            writer.line(&record.session.credentials);
+            writer.finish(content);
+        });
+        sent.ok()
+    }
+
+    /// The same ACK again, if there was one for this INVITE.
+    pub(super) fn repeat_ack(&mut self, key: Key, cseq: u32) -> bool {
+        let Some(record) = self.dialogs.get(key) else { return false };
+        let ack = record.session.acks.iter().find(|(of, _)| *of == cseq);
+        if let Some((_, ack)) = ack {
+            self.layer.repeat_stateless(*ack, record.dialog.uris().1);
+        }
+        ack.is_some()
+    }
+
+    /// A copy of the 2xx that comes when its INVITE is over: the ACK is made once more, without the answer that it may have had.
+    pub(super) fn repeat_late_ack(&mut self, key: Key, cseq: u32) {
+        if !self.repeat_ack(key, cseq) {
+            if let Some(ack) = self.write_ack(key, cseq, &Content::NONE) {
+                self.layer.buffers.unpin(ack);
+            }
+        }
+    }
+
+    /// No more copies of the 2xx come by the transaction of this INVITE.
+    pub(super) fn drop_ack(&mut self, key: Key, cseq: u32) {
+        let Some(session) = self.session_mut(key) else { return };
+        if let Some(at) = session.acks.iter().position(|(of, _)| *of == cseq) {
+            let (_, ack) = session.acks.swap_remove(at);
+            self.layer.buffers.unpin(ack);
+        }
+    }
+
+    /// RFC 3261 §22.1: the credentials of an INVITE that was accepted, for its ACK.
+    pub(super) fn keep_credentials(&mut self, work: WorkId, key: Key) {
+        let Some(record) = self.dialogs.get_mut(key) else { return };
+        if record.answers.is_empty() {
+            return;
+        }
+        let Some(super::Work::Request(outgoing)) = self.work.get(work) else { return };
+        let Ok(invite) = Message::parse(self.layer.buffers.message(outgoing.request), &Limits::NONE) else {
+            return;
+        };
+        let mut lines: Vec<u8> = Vec::new();
+        for (name, line, _) in invite.raw_fields() {
+            if matches!(name, Name::Authorization | Name::ProxyAuthorization) {
+                if !lines.is_empty() {
+                    lines.extend_from_slice(b"\r\n");
+                }
+                lines.extend_from_slice(line);
+            }
+        }
+        record.session.credentials = lines.into();
+    }
+
+    /// Hangs up (RFC 3261 §15.1.1).
+    ///
+    /// The callee may not send a BYE before the ACK: then it waits for that, or for the 64·T1 after which none comes.
+    /// [`Event::Ended`](super::Event::Ended) comes when the BYE is answered or given up.
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]; [`Misuse::WrongState`] for a call that comes in and is not accepted (reject it), and after another
+    /// BYE; [`Misuse::BadContent`].
+    pub fn bye(&mut self, now: Instant, dialog: DialogId, content: &Content<'_>) -> Result<(), Misuse> {
+        content.check().map_err(|_| Misuse::BadContent)?;
+        self.enter(now);
+        let done = self.hang_up(dialog, content);
+        self.leave();
+        done
+    }
+
+    pub(super) fn hang_up(&mut self, dialog: DialogId, content: &Content<'_>) -> Result<(), Misuse> {
+        self.alive(dialog)?;
+        let session = self.session_mut(dialog.0).ok_or(Misuse::Gone)?;
+        match session.phase {
+            Phase::Ringing | Phase::Terminating | Phase::Over => return Err(Misuse::WrongState),
+            Phase::Up if session.unacked.is_some() => {
+                if core::mem::replace(&mut session.bye_queued, true) {
+                    return Err(Misuse::WrongState);
+                }
+                return Ok(());
+            }
+            Phase::Early | Phase::Up => {}
+        }
+        if let Some(cseq) = session.owed_ack {
+            // The offer of the 2xx was never answered; it must be acknowledged all the same.
+            self.send_ack(dialog.0, cseq, &Content::NONE);
+        }
+        match self.send_bye(dialog.0, content) {
+            Err(Misuse::NoLocal(_) | Misuse::BadUri) => {
+                self.end_session(dialog.0, Reason::Unreachable);
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    /// Hangs up for a reason of this side's own. A BYE that can't be sent leaves nothing to wait for.
+    pub(super) fn give_up(&mut self, key: Key) {
+        if self.send_bye(key, &Content::NONE).is_err() {
+            self.end_session(key, Reason::Unreachable);
+        }
+    }
+
+    pub(super) fn send_bye(&mut self, key: Key, content: &Content<'_>) -> Result<(), Misuse> {
+        self.send_inside(key, Purpose::Bye, Method::Bye, 0, content, &[])?;
+        let Some(session) = self.session_mut(key) else { return Ok(()) };
+        if session.phase != Phase::Over {
+            session.phase = Phase::Terminating;
+        }
+        let alarms = [session.timer_alarm.take(), session.unacked.map(|unacked| unacked.repeat)];
+        let end = session.unacked.take().map(|unacked| unacked.end);
+        for alarm in alarms.into_iter().chain([end]) {
+            self.alarms.stop(alarm);
+        }
+        Ok(())
+    }
+
+    /// What a failure inside the dialog ends (RFC 5057).
+    pub(super) fn on_failure(&mut self, key: Key, ends: Ends) {
+        let Some(record) = self.dialogs.get(key) else { return };
+        if !matches!(record.session.phase, Phase::Early | Phase::Up) {
+            return;
+        }
+        match ends {
+            Ends::Transaction => {}
+            // RFC 3261 §12.2.1.2: the session is ended with a BYE, which the peer may still understand.
+            Ends::Usage => {
+                self.give_up(key);
+                self.end_session(key, Reason::Lost);
+            }
+            Ends::Dialog => self.end_session(key, Reason::Lost),
+        }
+    }
+}

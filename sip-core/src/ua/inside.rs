@@ -1,0 +1,139 @@
+//! Requests that come in inside a dialog (RFC 3261 §12.2.2).
+
+use super::machine::Meaning;
+use super::record::Phase;
+use super::validate::{self, Refusal};
+use super::{Kind, Reason, Serving, UserAgent, Work};
+use crate::dialog::offer::{self, Offer};
+use crate::dialog::{self, session_timer};
+use crate::endpoint::{Source, Txn};
+use crate::handle::{Key, ServerTxn};
+use crate::message::{Message, Method, Status};
+
+impl UserAgent {
+    pub(super) fn on_request_inside(
+        &mut self,
+        key: Key,
+        txn: ServerTxn,
+        source: Source,
+        request: &Message<'_>,
+    ) -> Option<Meaning> {
+        let record = self.dialogs.get_mut(key)?;
+        let alive = record.session.is_alive();
+        if let Err(status) = record.dialog.take_cseq(request) {
+            return self.decline(txn, Refusal::status(status));
+        }
+        if let Err(refusal) = validate::extensions(request, &self.config) {
+            return self.decline(txn, refusal);
+        }
+        match request.method() {
+            Method::Bye => {
+                self.answer(txn, Status::OK, |_| {});
+                self.on_bye(key)
+            }
+            // RFC 5407 §3.2: after this side's BYE there is nothing left to change.
+            Method::Invite | Method::Update | Method::Prack | Method::Refer | Method::Info if !alive => {
+                self.decline(txn, Refusal::status(Status::NO_SUCH_TRANSACTION))
+            }
+            Method::Invite => self.on_reinvite(key, txn, source, request),
+            Method::Update => self.on_update(key, txn, request),
+            Method::Prack => self.on_prack(key, txn, request),
+            method if self.takes(method) => {
+                let target = dialog::contact(request).filter(|_| method == Method::Refer);
+                self.hand_over(txn, Some(key), Kind::Other, target.unwrap_or_default(), None)
+            }
+            Method::Options => self.serve_options(txn),
+            method => self.decline(txn, validate::method(method)),
+        }
+    }
+
+    /// RFC 3261 §15.1.2: the session is over, whatever else is under way in it.
+    fn on_bye(&mut self, key: Key) -> Option<Meaning> {
+        // With our own BYE still to be answered, the two have crossed.
+        if self.dialogs.get(key)?.session.phase != Phase::Terminating {
+            self.end_session(key, Reason::RemoteBye);
+        }
+        Some(Meaning::Served(Status::OK))
+    }
+
+    /// RFC 3261 §14.2: a re-INVITE, unless one of either side is under way.
+    fn on_reinvite(
+        &mut self,
+        key: Key,
+        txn: ServerTxn,
+        source: Source,
+        request: &Message<'_>,
+    ) -> Option<Meaning> {
+        let session = &self.dialogs.get(key)?.session;
+        if session.invite.is_some() {
+            return self.decline_for_now(txn);
+        }
+        // RFC 5407 §3.1.4, §3.1.5: before the ACK for our 2xx it can be taken only if that held no offer.
+        let unacked =
+            session.unacked.is_some() && (session.offer == Offer::Local || !self.config.reinvite_before_ack);
+        let pending = session.own_invite.is_some_and(|id| self.is_under_way(id.0));
+        let offer = offer::is_in(request);
+        if unacked || pending || session.phase == Phase::Early || (offer && session.offer == Offer::Local) {
+            return self.decline(txn, Refusal::status(Status::REQUEST_PENDING));
+        }
+        if offer && session.offer == Offer::Remote {
+            return self.decline_for_now(txn);
+        }
+        let terms = match session_timer::answer(request, &self.config.session_timer) {
+            Ok(terms) => terms,
+            Err(min) => return self.decline_interval(txn, min),
+        };
+        let target = dialog::contact(request).unwrap_or_default();
+        let meaning = self.hand_over(txn, Some(key), Kind::Reinvite, target, terms);
+        let invite = super::incoming::invite_of(txn, request);
+        // The peer may have come nearer by another way.
+        let contact = self.contact_at(source);
+        let record = self.dialogs.get_mut(key)?;
+        record.contact = contact.unwrap_or_default();
+        record.session.learn(request);
+        record.session.invite = Some(invite);
+        self.take_offer(key, txn, offer);
+        meaning
+    }
+
+    /// RFC 3311 §5.2. One without an offer is a refresh, which nobody has to be asked for.
+    fn on_update(&mut self, key: Key, txn: ServerTxn, request: &Message<'_>) -> Option<Meaning> {
+        let session = &self.dialogs.get(key)?.session;
+        let offer = offer::is_in(request);
+        if session.peer_update.is_some() || (offer && session.offer == Offer::Remote) {
+            return self.decline_for_now(txn);
+        }
+        if offer && session.offer == Offer::Local {
+            return self.decline(txn, Refusal::status(Status::REQUEST_PENDING));
+        }
+        let terms = match session_timer::answer(request, &self.config.session_timer) {
+            Ok(terms) => terms,
+            Err(min) => return self.decline_interval(txn, min),
+        };
+        let target = dialog::contact(request).unwrap_or_default();
+        let meaning = self.hand_over(txn, Some(key), Kind::Update, target, terms);
+        let session = self.session_mut(key)?;
+        session.learn(request);
+        session.peer_update = Some(txn);
+        self.take_offer(key, txn, offer);
+        if offer || !request.body().is_empty() {
+            return meaning;
+        }
+        let _ = self.respond_inside(key, txn, Status::OK, &crate::message::Content::NONE);
+        Some(Meaning::Served(Status::OK))
+    }
+
+    /// Notes that a request of the peer brought an offer: if it is refused, that is gone with it.
+    pub(super) fn take_offer(&mut self, key: Key, txn: ServerTxn, offer: bool) {
+        if !offer {
+            return;
+        }
+        if let Some(session) = self.session_mut(key) {
+            session.offer = session.offer.received();
+        }
+        let work = self.layer.user(Txn::Server(txn)).and_then(super::work_of);
+        if let Some(Work::Serving(Serving { offered, .. })) = work.and_then(|work| self.work.get_mut(work)) {
+            *offered = true;
+        }
+    }
+}

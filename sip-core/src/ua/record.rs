@@ -1,0 +1,324 @@
+//! What is kept of a dialog: its state, the session in it, and how many other usages share it (RFC 5057).
+
+use super::alarms::{Alarm, Due};
+use super::{Event, Reason, UserAgent};
+use crate::auth::Answers;
+use crate::dialog::offer::Offer;
+use crate::dialog::session_timer::Terms;
+use crate::dialog::{Dialog, Id};
+use crate::endpoint::Misuse;
+use crate::handle::{DialogId, Invitation, Key, RequestId, ServerTxn};
+use crate::message::{Content, Message, Status};
+use crate::transaction::BufferId;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// A dialog in the table of its user agent. It lives as long as a usage does, or a request of this side is under way in it.
+pub(super) struct Record {
+    pub(super) dialog: Dialog,
+    /// The value of Contact: how the peer reaches this side.
+    pub(super) contact: Box<[u8]>,
+    pub(super) user: u64,
+    pub(super) session: Session,
+    /// How this side has answered challenges in it.
+    pub(super) answers: Answers,
+    /// Requests of the peer that wait for the user.
+    pub(super) waiting: Vec<ServerTxn>,
+    /// Requests of this side that are under way, the INVITE that made it, and subscriptions.
+    pub(super) holds: u32,
+}
+
+/// The usage that an INVITE makes, from the first response to the BYE.
+pub(super) struct Session {
+    pub(super) phase: Phase,
+    /// Whether the user knows of it, and is to be told of its end.
+    pub(super) announced: bool,
+    pub(super) offer: Offer,
+    /// The peer takes UPDATE.
+    pub(super) takes_update: bool,
+    /// The peer knows reliable provisional responses.
+    pub(super) knows_100rel: bool,
+    /// Caller: the INVITE that it belongs to, while that lives.
+    pub(super) invitation: Option<Invitation>,
+    /// The INVITE of this side that is under way, or was last: the last reliable provisional response to it, and whether a response has
+    /// carried the peer's part of the offer and answer exchange.
+    pub(super) rseq: Option<u32>,
+    pub(super) heard: bool,
+    /// The INVITE of the peer that has no final response yet: the first, or a re-INVITE.
+    pub(super) invite: Option<Invite>,
+    /// The 2xx of this side that has no ACK yet.
+    pub(super) unacked: Option<Unacked>,
+    /// Callee: provisional responses that must be acknowledged in their order.
+    pub(super) reliable: Option<Box<Reliable>>,
+    /// The user hung up when no BYE could be sent yet.
+    pub(super) bye_queued: bool,
+    /// The re-INVITE and the UPDATE of this side that are not answered, or are to be sent again.
+    pub(super) own_invite: Option<RequestId>,
+    pub(super) own_update: Option<RequestId>,
+    /// The UPDATE of the peer that is not answered.
+    pub(super) peer_update: Option<ServerTxn>,
+    /// The RSeq that waits for the user's PRACK, and the number of its INVITE.
+    pub(super) owed_prack: Option<(u32, u32)>,
+    /// The number of the INVITE whose 2xx waits for the user's answer.
+    pub(super) owed_ack: Option<u32>,
+    /// The number of the last INVITE of this side that was accepted.
+    pub(super) accepted_cseq: Option<u32>,
+    /// The credentials of that INVITE, which its ACK repeats (RFC 3261 §22.1): header lines.
+    pub(super) credentials: Box<[u8]>,
+    /// The ACKs for 2xx, by the number of their INVITE, while copies of the 2xx may come.
+    pub(super) acks: Vec<(u32, BufferId)>,
+    pub(super) timer: Option<Terms>,
+    pub(super) timer_alarm: Option<Alarm>,
+    /// The dialog that is hung up when this one is accepted (RFC 3891).
+    pub(super) replaces: Option<DialogId>,
+}
+
+/// An INVITE of the peer without a final response.
+#[derive(Clone, Copy)]
+pub(super) struct Invite {
+    pub(super) txn: ServerTxn,
+    pub(super) cseq: u32,
+    /// Provisional responses must be reliable.
+    pub(super) requires_100rel: bool,
+    /// A response has carried this side's part of the offer and answer exchange; what later ones carry is the same again.
+    pub(super) spoke: bool,
+    /// The Expires of the INVITE, and a minute after the last response.
+    pub(super) expires: Option<Alarm>,
+    pub(super) still: Option<Alarm>,
+}
+
+/// A 2xx that is sent again until its ACK comes.
+#[derive(Clone, Copy)]
+pub(super) struct Unacked {
+    pub(super) txn: ServerTxn,
+    pub(super) cseq: u32,
+    pub(super) interval: Duration,
+    pub(super) repeat: Alarm,
+    pub(super) end: Alarm,
+}
+
+/// Provisional responses that are sent one after the other, each when the one before is acknowledged.
+#[derive(Default)]
+pub(super) struct Reliable {
+    /// The last RSeq, and the number of the INVITE.
+    pub(super) rseq: u32,
+    pub(super) cseq: u32,
+    /// Its PRACK is to come: after a final response too, though nothing is repeated then (RFC 3262 §3).
+    pub(super) awaits: bool,
+    /// What is repeated until it comes.
+    pub(super) open: Option<Open>,
+    /// What is to be sent then; at last perhaps the 2xx.
+    pub(super) queue: Vec<(Status, OwnContent)>,
+}
+
+pub(super) struct Open {
+    pub(super) interval: Duration,
+    pub(super) repeat: Alarm,
+    pub(super) end: Alarm,
+    /// It carries an offer or an answer: no 2xx before its PRACK (RFC 3262 §3).
+    pub(super) session: bool,
+}
+
+/// A [`Content`] that waits.
+pub(super) struct OwnContent {
+    headers: Vec<(String, String)>,
+    content_type: String,
+    body: Vec<u8>,
+}
+
+impl OwnContent {
+    pub(super) fn of(content: &Content<'_>) -> Self {
+        let headers = content.headers.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        Self {
+            headers: headers.collect(),
+            content_type: content.content_type.into(),
+            body: content.body.into(),
+        }
+    }
+
+    pub(super) fn with<T>(&self, then: impl FnOnce(&Content<'_>) -> T) -> T {
+        let headers: Vec<_> = self.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
+        then(&Content { headers: &headers, content_type: &self.content_type, body: &self.body })
+    }
+}
+
+/// Where a session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The dialog has no session, or no longer.
+    Over,
+    /// Callee: no final response sent.
+    Ringing,
+    /// Caller: provisional response received.
+    Early,
+    /// 2xx sent or received.
+    Up,
+    /// BYE sent, not answered.
+    Terminating,
+}
+
+impl Session {
+    pub(super) fn new(phase: Phase, announced: bool) -> Self {
+        Self {
+            phase,
+            announced,
+            offer: Offer::Stable,
+            takes_update: false,
+            knows_100rel: false,
+            invitation: None,
+            rseq: None,
+            heard: false,
+            invite: None,
+            unacked: None,
+            reliable: None,
+            bye_queued: false,
+            own_invite: None,
+            own_update: None,
+            peer_update: None,
+            owed_prack: None,
+            owed_ack: None,
+            accepted_cseq: None,
+            credentials: Box::default(),
+            acks: Vec::new(),
+            timer: None,
+            timer_alarm: None,
+            replaces: None,
+        }
+    }
+
+    /// Whether requests may change it.
+    pub(super) const fn is_alive(&self) -> bool {
+        !matches!(self.phase, Phase::Over | Phase::Terminating)
+    }
+
+    /// Takes what a message of the peer says of its abilities.
+    pub(super) fn learn(&mut self, message: &Message<'_>) {
+        use crate::headers::{Allow, Supported};
+        use crate::message::Method;
+        let mut methods = message.all::<Allow<'_>>().map_while(Result::ok).peekable();
+        if methods.peek().is_some() {
+            self.takes_update = methods.any(|allow| allow.0 == Method::Update);
+        }
+        let mut tags = message.all::<Supported<'_>>().map_while(Result::ok);
+        self.knows_100rel |= tags.any(|tag| tag.is("100rel"));
+    }
+}
+
+impl UserAgent {
+    pub(super) fn open_dialog(&mut self, dialog: Dialog, contact: Box<[u8]>, session: Session) -> Key {
+        let (hash, set) = (dialog.id().hash(&self.layer.hash), dialog.id().set_hash(&self.layer.hash));
+        let known = self.find_id(&dialog.id()).is_some();
+        let key = self.dialogs.insert(Record {
+            dialog,
+            contact,
+            user: 0,
+            session,
+            answers: Answers::default(),
+            waiting: Vec::new(),
+            holds: 0,
+        });
+        if !known {
+            self.by_id.insert(hash, key.index);
+            self.by_set.insert(set, key.index);
+        }
+        key
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.dialogs.len() >= self.config.core.limits.dialogs
+    }
+
+    pub(super) fn find_id(&self, id: &Id<'_>) -> Option<Key> {
+        let is = |place| self.dialogs.at(place).is_some_and(|record| record.dialog.id() == *id);
+        self.dialogs.key_at(self.by_id.get(id.hash(&self.layer.hash), is)?)
+    }
+
+    /// A dialog whose session is not over for its user.
+    pub(super) fn alive(&self, dialog: DialogId) -> Result<&Record, Misuse> {
+        self.dialogs.get(dialog.0).filter(|record| record.session.phase != Phase::Over).ok_or(Misuse::Gone)
+    }
+
+    pub(super) fn session_mut(&mut self, key: Key) -> Option<&mut Session> {
+        self.dialogs.get_mut(key).map(|record| &mut record.session)
+    }
+
+    /// One more that needs the dialog.
+    pub(super) fn hold(&mut self, key: Key) {
+        if let Some(record) = self.dialogs.get_mut(key) {
+            record.holds += 1;
+        }
+    }
+
+    /// One less: the last one takes the dialog with it, if its session is over.
+    pub(super) fn release(&mut self, key: Key) {
+        if let Some(record) = self.dialogs.get_mut(key) {
+            record.holds = record.holds.saturating_sub(1);
+            self.forget_if_over(key);
+        }
+    }
+
+    fn forget_if_over(&mut self, key: Key) {
+        let over = |record: &Record| record.session.phase == Phase::Over && record.holds == 0;
+        if !self.dialogs.get(key).is_some_and(over) {
+            return;
+        }
+        let Some(record) = self.dialogs.remove(key) else { return };
+        let id = record.dialog.id();
+        self.by_id.remove(id.hash(&self.layer.hash), key.index);
+        self.by_set.remove(id.set_hash(&self.layer.hash), key.index);
+        for (_, ack) in record.session.acks {
+            self.layer.buffers.unpin(ack);
+        }
+    }
+
+    /// Ends a session for its user. The requests of the peer that wait in it are answered with 487 (RFC 3261 §15.1.2).
+    pub(super) fn end_session(&mut self, key: Key, reason: Reason) {
+        let Some(record) = self.dialogs.get_mut(key) else { return };
+        let session = &mut record.session;
+        if session.phase == Phase::Over {
+            return;
+        }
+        session.phase = Phase::Over;
+        let (user, announced) = (record.user, session.announced);
+        let alarms = [
+            session.timer_alarm.take(),
+            session.invite.and_then(|invite| invite.expires),
+            session.invite.and_then(|invite| invite.still),
+            session.unacked.map(|unacked| unacked.repeat),
+            session.unacked.map(|unacked| unacked.end),
+        ];
+        let reliable = session.reliable.take().and_then(|reliable| reliable.open);
+        let reliable = reliable.map(|open| [open.repeat, open.end]).into_iter().flatten().map(Some);
+        session.unacked = None;
+        session.invite = None;
+        for alarm in alarms.into_iter().chain(reliable) {
+            self.alarms.stop(alarm);
+        }
+        let waiting = core::mem::take(&mut record.waiting);
+        for txn in waiting {
+            self.withdraw(txn, Status::REQUEST_TERMINATED);
+        }
+        if announced {
+            self.push(Event::Ended { dialog: DialogId(key), user, reason });
+        }
+        self.forget_if_over(key);
+    }
+
+    pub(super) fn on_alarm(&mut self, due: Due) {
+        match due {
+            Due::Forks(call) => self.drop_early(Invitation(call)),
+            Due::CallExpires(call) => self.on_call_expired(Invitation(call)),
+            Due::RingingExpires(key) => self.on_ringing_expired(key),
+            Due::StillRinging(key) => self.on_still_ringing(key),
+            Due::Repeat2xx(key) => self.on_repeat_2xx(key),
+            Due::NoAck(key) => self.on_no_ack(key),
+            Due::RepeatReliable(key) => self.on_repeat_reliable(key),
+            Due::NoPrack(key) => self.on_no_prack(key),
+            Due::Refresh(key) => self.on_refresh_due(key),
+            Due::Unrefreshed(key) => self.on_unrefreshed(key),
+            Due::Again(work) => self.on_again(work),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Session timers (RFC 4028): who refreshes does so at half of the interval, who waits hangs up before its end.
+
+use super::alarms::Due;
+use super::record::Phase;
+use super::requests::Purpose;
+use super::{Event, Reason, UserAgent};
+use crate::dialog::session_timer::Terms;
+use crate::handle::{DialogId, Key};
+use crate::headers::{Name, Refresher};
+use crate::message::{Content, Message, Method, Writer, push_number};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// Session-Expires of a 2xx; Require if the one who asked is to refresh (§9).
+pub(super) fn write_answer(writer: &mut Writer<'_>, terms: Terms, required: bool) {
+    let refresher = if terms.ours { Refresher::Uas } else { Refresher::Uac };
+    write_expires(writer, terms.interval, Some(refresher));
+    if required {
+        writer.field(Name::Require, &[b"timer"]);
+    }
+}
+
+fn write_expires(writer: &mut Writer<'_>, interval: u32, refresher: Option<Refresher>) {
+    let mut number = Vec::with_capacity(10);
+    push_number(&mut number, interval.into());
+    let param: &[u8] = match refresher {
+        Some(Refresher::Uac) => b";refresher=uac",
+        Some(Refresher::Uas) => b";refresher=uas",
+        None => b"",
+    };
+    writer.field(Name::SessionExpires, &[&number, param]);
+}
+
+/// What an INVITE or UPDATE of this side says of session timers: `terms` are those of the session, if it has some (§7.1, §7.4).
+pub(super) fn write_request(writer: &mut Writer<'_>, wanted: &super::SessionTimer, terms: Option<Terms>) {
+    match terms {
+        Some(terms) => {
+            let refresher = if terms.ours { Refresher::Uac } else { Refresher::Uas };
+            write_expires(writer, terms.interval, Some(refresher));
+        }
+        None => {
+            let Some(expires) = wanted.expires else { return };
+            let expires = u32::try_from(expires.as_secs()).unwrap_or(u32::MAX).max(wanted.min());
+            write_expires(writer, expires, wanted.refresher);
+        }
+    }
+    if wanted.min() > 90 {
+        writer.number(Name::MinSe, wanted.min().into());
+    }
+}
+
+impl UserAgent {
+    /// The session begins anew to last as long as was agreed.
+    pub(super) fn start_timer(&mut self, key: Key, terms: Option<Terms>) {
+        let clock = self.layer.clock();
+        let Some(record) = self.dialogs.get_mut(key) else { return };
+        self.alarms.stop(record.session.timer_alarm.take());
+        record.session.timer = terms;
+        if let Some(terms) = terms {
+            let (after, due) = match terms.ours {
+                true => (terms.refresh_after(), Due::Refresh(key)),
+                false => (terms.over_after(), Due::Unrefreshed(key)),
+            };
+            record.session.timer_alarm = Some(self.alarms.set(clock, after, due));
+        }
+    }
+
+    /// A 2xx to an INVITE or UPDATE of this side says what is agreed (§7.2).
+    pub(super) fn agree(&mut self, key: Key, response: &Message<'_>) {
+        self.start_timer(key, crate::dialog::session_timer::agreed(response));
+    }
+
+    pub(super) fn on_refresh_due(&mut self, key: Key) {
+        let clock = self.layer.clock();
+        let Some(record) = self.dialogs.get_mut(key) else { return };
+        let session = &mut record.session;
+        let Some(terms) = session.timer.filter(|_| session.phase == Phase::Up) else { return };
+        // If that fails the session ends in time (§7.4).
+        let left = terms.over_after().saturating_sub(terms.refresh_after()).max(Duration::from_secs(1));
+        session.timer_alarm = Some(self.alarms.set(clock, left, Due::Unrefreshed(key)));
+        let changing = session.own_invite.is_some() || session.own_update.is_some();
+        let (user, update) = (record.user, session.takes_update);
+        if changing {
+            // Its 2xx is a refresh too.
+        } else if update {
+            let _ = self.send_inside(key, Purpose::Refresh, Method::Update, 0, &Content::NONE, &[]);
+        } else {
+            self.push(Event::RefreshDue { dialog: DialogId(key), user });
+        }
+    }
+
+    /// §10: the one who sees it first hangs up.
+    pub(super) fn on_unrefreshed(&mut self, key: Key) {
+        if self.dialogs.get(key).is_some_and(|record| record.session.phase == Phase::Up) {
+            self.give_up(key);
+            self.end_session(key, Reason::NotRefreshed);
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Reliable provisional responses and their PRACKs (RFC 3262): sent until acknowledged by the callee, acknowledged by the caller.
+
+use super::alarms::Due;
+use super::machine::Meaning;
+use super::record::{Open, Phase};
+use super::requests::Purpose;
+use super::validate::Refusal;
+use super::{Kind, Reason, UserAgent};
+use crate::dialog::offer::{self, Offer};
+use crate::dialog::reliable::{self, Order};
+use crate::endpoint::Misuse;
+use crate::handle::{DialogId, Key, RequestId, ServerTxn};
+use crate::message::{Content, Message, Method, Status};
+use crate::time::Instant;
+use alloc::format;
+
+// The callee.
+
+impl UserAgent {
+    /// Sends a provisional response reliably; no other waits for its PRACK.
+    pub(super) fn send_reliably(
+        &mut self,
+        key: Key,
+        status: Status,
+        content: &Content<'_>,
+    ) -> Result<(), Misuse> {
+        let random = self.layer.random.u64();
+        let session = self.session_mut(key).ok_or(Misuse::Gone)?;
+        let invite = session.invite.ok_or(Misuse::WrongState)?;
+        let last = session.reliable.as_ref().map(|reliable| reliable.rseq);
+        let rseq = last.map_or(reliable::first(random), |last| last.wrapping_add(1) & 0x7fff_ffff);
+        self.respond_as(key, invite.txn, status, content, Some(rseq))?;
+        let (timers, clock) = (self.config.core.timers, self.layer.clock());
+        let Some(record) = self.dialogs.get_mut(key) else { return Ok(()) };
+        let reliable = record.session.reliable.get_or_insert_default();
+        (reliable.rseq, reliable.cseq, reliable.awaits) = (rseq, invite.cseq, true);
+        reliable.open = Some(Open {
+            interval: timers.t1,
+            repeat: self.alarms.set(clock, timers.t1, Due::RepeatReliable(key)),
+            end: self.alarms.set(clock, timers.t1x64(), Due::NoPrack(key)),
+            session: offer::is_in_content(content),
+        });
+        Ok(())
+    }
+
+    pub(super) fn on_prack(&mut self, key: Key, txn: ServerTxn, prack: &Message<'_>) -> Option<Meaning> {
+        let record = self.dialogs.get_mut(key)?;
+        let (session, user) = (&mut record.session, record.user);
+        let awaited = session
+            .reliable
+            .as_mut()
+            .filter(|open| open.awaits && reliable::acknowledges(prack, open.rseq, open.cseq));
+        let Some(reliable) = awaited else {
+            return self.decline(txn, Refusal::status(Status::NO_SUCH_TRANSACTION));
+        };
+        reliable.awaits = false;
+        let open = reliable.open.take();
+        self.alarms.stop(open.as_ref().map(|open| open.repeat));
+        self.alarms.stop(open.as_ref().map(|open| open.end));
+        let session_in = offer::is_in(prack);
+        let offers = session_in && session.offer == Offer::Stable;
+        if session.offer == Offer::Local {
+            session.offer = Offer::Stable;
+        }
+        let meaning = if offers {
+            let meaning = self.hand_over(txn, Some(key), Kind::Prack, b"", None);
+            self.take_offer(key, txn, true);
+            meaning
+        } else {
+            self.answer(txn, Status::OK, |_| {});
+            Some(Meaning::Acknowledged { dialog: DialogId(key), user })
+        };
+        self.send_next(key);
+        meaning
+    }
+
+    /// Sends what has waited for a PRACK.
+    fn send_next(&mut self, key: Key) {
+        loop {
+            let Some(session) = self.session_mut(key) else { return };
+            let (Some(invite), Some(reliable)) = (session.invite, session.reliable.as_mut()) else { return };
+            if reliable.queue.is_empty() || reliable.open.is_some() {
+                return;
+            }
+            let (status, content) = reliable.queue.remove(0);
+            let done = content.with(|content| match status.is_final() {
+                true => self.respond_inside(key, invite.txn, status, content),
+                false => self.send_reliably(key, status, content),
+            });
+            if done.is_err() && status.is_final() {
+                // What the user said cannot be sent any more: a second offer. The call must not hang.
+                self.withdraw(invite.txn, Status::SERVER_INTERNAL_ERROR);
+                self.end_session(key, Reason::Rejected);
+            }
+        }
+    }
+
+    pub(super) fn on_repeat_reliable(&mut self, key: Key) {
+        let clock = self.layer.clock();
+        let Some(session) = self.session_mut(key) else { return };
+        let (Some(invite), Some(reliable)) = (session.invite, session.reliable.as_mut()) else { return };
+        let Some(open) = reliable.open.as_mut() else { return };
+        // RFC 3262 §3: doubled without a cap.
+        open.interval = open.interval.saturating_mul(2);
+        let after = open.interval;
+        let repeat = self.alarms.set(clock, after, Due::RepeatReliable(key));
+        if let Some(open) = self
+            .session_mut(key)
+            .and_then(|session| session.reliable.as_mut())
+            .and_then(|reliable| reliable.open.as_mut())
+        {
+            open.repeat = repeat;
+        }
+        self.layer.repeat_provisional(invite.txn);
+    }
+
+    /// RFC 3262 §3: "a 5xx"; a PRACK that does not come is a time-out.
+    pub(super) fn on_no_prack(&mut self, key: Key) {
+        if let Some(invite) = self.session_mut(key).and_then(|session| session.invite) {
+            self.withdraw(invite.txn, Status::SERVER_TIMEOUT);
+            self.end_session(key, Reason::NoPrack);
+        }
+    }
+}
+
+// The caller.
+
+impl UserAgent {
+    /// Acknowledges a reliable provisional response whose [`Progress`](super::Event::Progress) waits for it, with the answer to its offer, or with an offer
+    /// if none is open (RFC 3262 §5).
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]; [`Misuse::WrongState`] if nothing waits for a PRACK, or for a second offer; [`Misuse::BadContent`];
+    /// [`Misuse::NoLocal`], [`Misuse::BadUri`], [`Misuse::Full`], [`Misuse::Draining`].
+    pub fn prack(
+        &mut self,
+        now: Instant,
+        dialog: DialogId,
+        user: u64,
+        content: &Content<'_>,
+    ) -> Result<RequestId, Misuse> {
+        content.check().map_err(|_| Misuse::BadContent)?;
+        self.enter(now);
+        self.alive(dialog)?;
+        let owed = self.session_mut(dialog.0).and_then(|session| session.owed_prack);
+        let owed = owed.ok_or(Misuse::WrongState)?;
+        let sent = self.send_prack(dialog.0, owed, Purpose::Prack { silent: false }, user, content);
+        if let (Ok(_), Some(session)) = (&sent, self.session_mut(dialog.0)) {
+            session.owed_prack = None;
+        }
+        self.leave();
+        sent
+    }
+
+    fn send_prack(
+        &mut self,
+        key: Key,
+        (rseq, cseq): (u32, u32),
+        purpose: Purpose,
+        user: u64,
+        content: &Content<'_>,
+    ) -> Result<RequestId, Misuse> {
+        let rack = format!("{rseq} {cseq} INVITE");
+        self.send_inside(key, purpose, Method::Prack, user, content, &[("RAck", &rack)])
+    }
+
+    /// A provisional response to an INVITE of this side, in its dialog. `None`: it is not the next one, and as if it had not come; else
+    /// whether it waits for the user's PRACK.
+    pub(super) fn on_reliable(&mut self, key: Key, response: &Message<'_>) -> Option<bool> {
+        let auto = self.config.auto_prack;
+        let record = self.dialogs.get_mut(key)?;
+        let session = &mut record.session;
+        match reliable::take(&mut session.rseq, response) {
+            Order::Unreliable => return Some(false),
+            Order::Discarded => return None,
+            Order::Next => {}
+        }
+        // RFC 6141 §4.7
+        record.dialog.refresh(response);
+        let speaks = offer::is_in(response) && !session.heard;
+        if speaks {
+            session.heard = true;
+            session.offer = session.offer.received();
+        }
+        let rack = (session.rseq?, response.cseq().number);
+        if !auto || (speaks && session.offer == Offer::Remote) {
+            session.owed_prack = Some(rack);
+            return Some(true);
+        }
+        // One that can't be sent is missed by the callee alone, which gives up in its time.
+        let _ = self.send_prack(key, rack, Purpose::Prack { silent: true }, 0, &Content::NONE);
+        Some(false)
+    }
+
+    /// Whether the session of this dialog may still come to be.
+    pub(super) fn is_early(&self, key: Key) -> bool {
+        self.dialogs.get(key).is_some_and(|record| record.session.phase == Phase::Early)
+    }
+}

@@ -1,0 +1,264 @@
+//! Requests that are sent again, changed: with credentials (RFC 3261 §22), with a longer interval (RFC 4028 §7.4), to where a 3xx leads
+//! (RFC 3261 §8.1.3.4), or after a collision (RFC 3261 §14.1).
+
+use super::alarms::Due;
+use super::requests::Purpose;
+use super::{UserAgent, WorkId, token_of};
+use crate::config::Limits;
+use crate::endpoint::Cause;
+use crate::handle::Key;
+use crate::headers::{Contact, MinSe, Name};
+use crate::message::{Content, Message, Writer};
+use crate::transaction::{ClientRequest, towards};
+use crate::uri::Uri;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// Whether a request goes on after a failure.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    Yes,
+    No,
+}
+
+/// How often a request is sent again, for whatever reasons.
+const MAX_TRIES: u8 = 5;
+/// After how many collisions in a row it is given up.
+const MAX_COLLISIONS: u8 = 4;
+
+/// What is changed in a request that is sent again.
+#[derive(Default)]
+struct Change<'a> {
+    /// The Request-URI.
+    uri: Option<&'a [u8]>,
+    /// These headers are written anew, by their values in seconds.
+    numbers: &'a [(Name, u32)],
+}
+
+impl UserAgent {
+    /// A request was refused with 300 to 699: whether it is sent again, now or later.
+    pub(super) fn send_again(&mut self, work: WorkId, response: &Message<'_>) -> Again {
+        let Some(outgoing) = self.outgoing(work) else { return Again::No };
+        let (purpose, tries) = (outgoing.purpose, outgoing.tries);
+        let cancelled = matches!(purpose, Purpose::Call(invitation) if self.is_cancelled(invitation));
+        let most = if let Purpose::Call(_) = purpose {
+            MAX_TRIES.saturating_add(self.config.redirects)
+        } else {
+            MAX_TRIES
+        };
+        if cancelled || tries >= most {
+            return Again::No;
+        }
+        let done = match (response.status_code(), purpose) {
+            (401 | 407, _) => self.on_challenge(work, response),
+            (422, Purpose::Call(_) | Purpose::Reinvite | Purpose::Update | Purpose::Refresh) => {
+                self.on_short_interval(work, response)
+            }
+            (491, Purpose::Reinvite | Purpose::Update) => self.on_collision(work),
+            // A 6xx is for all addresses.
+            (300..=599, Purpose::Call(invitation)) => {
+                self.note_redirects(invitation, response);
+                self.redirect(work, invitation)
+            }
+            _ => Again::No,
+        };
+        if let (Again::Yes, Some(outgoing)) = (done, self.outgoing_mut(work)) {
+            outgoing.tries += 1;
+        }
+        done
+    }
+
+    fn on_challenge(&mut self, work: WorkId, response: &Message<'_>) -> Again {
+        if self.config.credentials.is_empty() {
+            return Again::No;
+        }
+        let Some(outgoing) = self.outgoing(work) else { return Again::No };
+        let dialog = outgoing.dialog;
+        let bytes = Vec::from(self.layer.buffers.message(outgoing.request));
+        let Ok(request) = Message::parse(&bytes, &Limits::NONE) else { return Again::No };
+        let mut answers = self.take_answers(work, dialog);
+        let worth = answers.challenged(&request, response, &self.config.credentials);
+        self.put_answers(work, dialog, answers);
+        if worth { self.repeat(work, &Change::default()) } else { Again::No }
+    }
+
+    /// The answers to challenges that a request draws on: its dialog's, or its own.
+    fn take_answers(&mut self, work: WorkId, dialog: Option<Key>) -> crate::auth::Answers {
+        let of_dialog = dialog.and_then(|key| self.dialogs.get_mut(key)).map(|record| &mut record.answers);
+        if let Some(answers) = of_dialog {
+            return core::mem::take(answers);
+        }
+        self.outgoing_mut(work).map(|outgoing| core::mem::take(&mut outgoing.answers)).unwrap_or_default()
+    }
+
+    fn put_answers(&mut self, work: WorkId, dialog: Option<Key>, answers: crate::auth::Answers) {
+        if let Some(record) = dialog.and_then(|key| self.dialogs.get_mut(key)) {
+            record.answers = answers;
+        } else if let Some(outgoing) = self.outgoing_mut(work) {
+            outgoing.answers = answers;
+        }
+    }
+
+    /// RFC 4028 §7.4: with the interval that the peer wants at least, which grows each time or there is no end.
+    fn on_short_interval(&mut self, work: WorkId, response: &Message<'_>) -> Again {
+        let Ok(Some(min)) = response.get::<MinSe<'_>>() else { return Again::No };
+        let Some(outgoing) = self.outgoing(work) else { return Again::No };
+        let key = outgoing.dialog;
+        let sent = Message::parse(self.layer.buffers.message(outgoing.request), &Limits::NONE);
+        let before = sent.ok().and_then(|sent| {
+            sent.get::<crate::headers::SessionExpires<'_>>().ok().flatten().map(|sent| sent.seconds)
+        });
+        if before.is_none_or(|before| before >= min.seconds) {
+            return Again::No;
+        }
+        if let Some(terms) = key.and_then(|key| self.session_mut(key)).and_then(|it| it.timer.as_mut()) {
+            terms.interval = min.seconds;
+        }
+        let numbers = [(Name::SessionExpires, min.seconds), (Name::MinSe, min.seconds)];
+        self.repeat(work, &Change { numbers: &numbers, ..Change::default() })
+    }
+
+    /// RFC 3261 §14.1: who made the Call-ID waits longer, so that the two do not meet again.
+    fn on_collision(&mut self, work: WorkId) -> Again {
+        let Some(outgoing) = self.outgoing(work).filter(|outgoing| outgoing.tries < MAX_COLLISIONS) else {
+            return Again::No;
+        };
+        let owner = outgoing.dialog.and_then(|key| self.dialogs.get(key)).map(|record| record.dialog.owner);
+        let Some(owner) = owner else { return Again::No };
+        let random = self.layer.random.u64();
+        let millis = if owner { 2_100 + random % 191 * 10 } else { random % 201 * 10 };
+        self.later(work, Duration::from_millis(millis));
+        Again::Yes
+    }
+
+    fn later(&mut self, work: WorkId, after: Duration) {
+        let clock = self.layer.clock();
+        if let Some(outgoing) = self.outgoing_mut(work) {
+            outgoing.txn = None;
+            self.alarms.set(clock, after, Due::Again(work));
+        }
+    }
+
+    /// The time has come to send a request again that met another.
+    pub(super) fn on_again(&mut self, work: WorkId) {
+        let Some(outgoing) = self.outgoing(work).filter(|outgoing| outgoing.txn.is_none()) else { return };
+        let (purpose, dialog) = (outgoing.purpose, outgoing.dialog);
+        let Some(session) = dialog.and_then(|key| self.session_mut(key)) else { return };
+        if !session.is_alive() {
+            return self.end_request(work, Cause::Aborted);
+        }
+        // One of the peer is under way now: it goes first.
+        let busy = match purpose {
+            Purpose::Reinvite => session.invite.is_some() || session.unacked.is_some(),
+            _ => session.peer_update.is_some(),
+        };
+        if busy {
+            return self.later(work, Duration::from_secs(1));
+        }
+        if self.repeat(work, &Change::default()) == Again::No {
+            self.end_request(work, Cause::TransportError);
+        }
+    }
+
+    /// RFC 3261 §8.1.3.4: the addresses of a 3xx, best first, that were not tried.
+    fn note_redirects(&mut self, invitation: crate::Invitation, response: &Message<'_>) {
+        if !(300..400).contains(&response.status_code()) {
+            return;
+        }
+        let most = usize::from(self.config.redirects);
+        let Some(call) = self.calls.get_mut(invitation.0) else { return };
+        let mut found: Vec<(u16, &[u8])> = response
+            .all::<Contact<'_>>()
+            .map_while(Result::ok)
+            .filter_map(|contact| {
+                let address = contact.address()?;
+                // Headers in a URI are not for Request-URIs (RFC 3261 §19.1.1).
+                let uri = address.uri_bytes.split(|byte| *byte == b'?').next()?;
+                matches!(Uri::parse(uri), Ok(Uri::Sip(_))).then(|| (contact.q().unwrap_or(1_000), uri))
+            })
+            .collect();
+        found.sort_by_key(|(q, _)| core::cmp::Reverse(*q));
+        for (_, uri) in found {
+            let known = call.targets.iter().any(|known| known == uri);
+            if !known && call.targets.len() < most + 1 {
+                call.targets.push(uri.into());
+            }
+        }
+    }
+
+    fn redirect(&mut self, work: WorkId, invitation: crate::Invitation) -> Again {
+        let Some(call) = self.calls.get_mut(invitation.0) else { return Again::No };
+        let Some(next) = call.targets.get(call.tried).cloned() else { return Again::No };
+        call.tried += 1;
+        if let Some(outgoing) = self.outgoing_mut(work) {
+            outgoing.target = None;
+        }
+        match self.repeat(work, &Change { uri: Some(&next), ..Change::default() }) {
+            Again::Yes => Again::Yes,
+            // Nothing can be sent there: perhaps to the next.
+            Again::No => self.redirect(work, invitation),
+        }
+    }
+
+    /// Sends a request once more in a transaction of its own, with the next CSeq.
+    fn repeat(&mut self, work: WorkId, change: &Change<'_>) -> Again {
+        let Some(outgoing) = self.outgoing(work) else { return Again::No };
+        let (dialog, target, timers) = (outgoing.dialog, outgoing.target, outgoing.timers);
+        let purpose = outgoing.purpose;
+        let bytes = Vec::from(self.layer.buffers.message(outgoing.request));
+        let Ok(old) = Message::parse(&bytes, &Limits::NONE) else { return Again::No };
+        let method = old.method();
+        let cseq = match dialog.and_then(|key| self.dialogs.get_mut(key)) {
+            Some(record) => record.dialog.next_cseq(),
+            None => old.cseq().number.wrapping_add(1) & 0x7fff_ffff,
+        };
+        let uri = change.uri.unwrap_or(old.request_uri());
+        let first_route = old.value(Name::Route);
+        let request = ClientRequest {
+            method,
+            uri,
+            towards: towards(uri, first_route),
+            target,
+            timers,
+            user: token_of(work),
+        };
+        let random = self.layer.random.u64();
+        let mut answers = self.take_answers(work, dialog);
+        let config = &self.config;
+        let sent = self.layer.request(&request, |writer| {
+            copy(writer, &old, change);
+            writer.cseq(cseq, method);
+            answers.write(writer, method, uri, old.body(), &config.credentials, random);
+            writer.finish(&Content { headers: &[], content_type: "", body: old.body() });
+        });
+        self.put_answers(work, dialog, answers);
+        let Ok(txn) = sent else { return Again::No };
+        let _ = self.begun(work, Ok(txn));
+        if let Some(outgoing) = self.outgoing_mut(work) {
+            outgoing.cseq = cseq;
+        }
+        if let Purpose::Reinvite = purpose {
+            if let Some(session) = dialog.and_then(|key| self.session_mut(key)) {
+                (session.rseq, session.heard) = (None, false);
+            }
+        }
+        Again::Yes
+    }
+}
+
+/// What of a request stands in its repetition as it did.
+fn copy(writer: &mut Writer<'_>, old: &Message<'_>, change: &Change<'_>) {
+    for (name, line, _) in old.raw_fields() {
+        let anew = change.numbers.iter().any(|(changed, _)| *changed == name);
+        let own = matches!(
+            name,
+            Name::Via | Name::CSeq | Name::ContentLength | Name::Authorization | Name::ProxyAuthorization
+        );
+        if !own && !anew {
+            writer.line(line);
+        }
+    }
+    for (name, value) in change.numbers {
+        writer.number(*name, (*value).into());
+    }
+}
