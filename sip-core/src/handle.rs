@@ -70,6 +70,8 @@ handles! {
     /// A request that a user agent sends, with all the transactions that it takes: one more for each time that it is sent again, with
     /// credentials or after a collision.
     RequestId;
+    /// A subscription of either side (RFC 6665), or what is left of a REFER (RFC 3515). Each fork that notifies has its own.
+    SubscriptionId;
 }
 
 /// Values in fixed places that are used again; a place's generation tells its tenants apart.

@@ -102,7 +102,7 @@ pub use endpoint::{
     Cause, Command, Destination, Endpoint, Event, Misuse, NewRequest, Output, Rejected, SendError, Source,
     Stats, Ticket, Transmit, Txn,
 };
-pub use handle::{ClientTxn, DialogId, FlowId, Invitation, RequestId, ResolveId, ServerTxn};
+pub use handle::{ClientTxn, DialogId, FlowId, Invitation, RequestId, ResolveId, ServerTxn, SubscriptionId};
 pub use machine::{Input, Machine, Streams, TransactionUser};
 pub use random::Seed;
 pub use time::Instant;

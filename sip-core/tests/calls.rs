@@ -494,7 +494,7 @@ fn options_are_answered() {
     let mut rig = rig();
     assert!(rig.hear(&request("OPTIONS", 1, "", "")).unwrap().starts_with("Served"));
     let sent = text(&rig.drain(), "SIP/2.0 200");
-    assert_eq!(header(&sent, "Allow"), Some("INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE"));
+    assert_eq!(header(&sent, "Allow"), Some("INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, NOTIFY"));
     assert_eq!(header(&sent, "Supported"), Some("100rel, replaces, timer"));
     assert_eq!(header(&sent, "Accept"), Some("application/sdp"));
 }

@@ -6,6 +6,7 @@ pub(crate) mod offer;
 pub(crate) mod reliable;
 mod route_set;
 pub(crate) mod session_timer;
+pub(crate) mod subscription;
 
 pub(crate) use failure::{Ends, ends};
 pub(crate) use id::{Id, Side};
@@ -63,6 +64,22 @@ impl Dialog {
             local_cseq: initial_cseq,
             remote_cseq: Some(request.cseq().number),
             owner: false,
+        }
+    }
+
+    /// The dialog that a NOTIFY makes at the subscriber (RFC 6665 §4.4.1), whose SUBSCRIBE had this number.
+    pub(crate) fn of_notify(notify: &Message<'_>, cseq: u32) -> Self {
+        Self {
+            call_id: notify.call_id().into(),
+            local_tag: notify.to_tag().unwrap_or_default().into(),
+            remote_tag: notify.from_tag().unwrap_or_default().into(),
+            local: notify.value(Name::To).unwrap_or_default().into(),
+            remote: notify.value(Name::From).unwrap_or_default().into(),
+            target: contact(notify).unwrap_or(notify.from().uri_bytes).into(),
+            routes: RouteSet::of_request(notify),
+            local_cseq: cseq,
+            remote_cseq: None,
+            owner: true,
         }
     }
 

@@ -32,6 +32,11 @@ pub(super) enum Due {
     Unrefreshed(Key),
     /// A request that met another may go again (RFC 3261 §14.1).
     Again(WorkId),
+    /// No NOTIFY has come since the SUBSCRIBE (RFC 6665 §4.1.2.4).
+    TimerN(Key),
+    /// A subscription is to be refreshed, or is over.
+    SubscriptionRefresh(Key),
+    SubscriptionOver(Key),
 }
 
 /// All timers of a user agent.

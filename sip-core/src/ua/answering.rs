@@ -3,7 +3,7 @@
 use super::alarms::Due;
 use super::incoming::STILL_RINGING;
 use super::record::{Invite, OwnContent, Phase, Reliable, Unacked};
-use super::{ACCEPT, Event, Kind, Reason, UserAgent, Work, WorkId, work_of};
+use super::{ACCEPT, Kind, Reason, UserAgent, Work, WorkId, work_of};
 use crate::dialog::offer::{self, Offer};
 use crate::endpoint::{Misuse, Txn};
 use crate::handle::{DialogId, Key, ServerTxn};
@@ -207,8 +207,11 @@ impl UserAgent {
             Offer::Remote if offered && status.code() >= 300 => Offer::Stable,
             now => now,
         };
-        let refreshes = matches!(kind, Kind::Call | Kind::Reinvite | Kind::Update)
-            || (kind == Kind::Other && !serving.target.is_empty());
+        let refreshes = !matches!(kind, Kind::Prack | Kind::Other);
+        let lasts = match kind {
+            Kind::Subscribe(key) if success => self.subscriptions.get(key).map(|found| found.lasts),
+            _ => None,
+        };
         let terms = serving.terms.filter(|_| success);
         let (allow, supported, product) = (&self.allow, &self.supported, &self.config.product);
         let contact = &record.contact;
@@ -223,6 +226,12 @@ impl UserAgent {
             }
             if let Some((terms, required)) = terms {
                 super::refresh::write_answer(writer, terms, required);
+            }
+            if let Some(lasts) = lasts {
+                writer.number(Name::Expires, lasts.as_secs());
+            }
+            if success && kind == Kind::Refer(None) {
+                writer.field(Name::ReferSub, &[b"false"]);
             }
             if let Some(rseq) = rseq {
                 writer.field(Name::Require, &[b"100rel"]).number(Name::RSeq, rseq.into());
@@ -245,6 +254,9 @@ impl UserAgent {
             self.settle(txn, work);
             if success && (invite || kind == Kind::Update) {
                 self.start_timer(key, terms);
+            }
+            if let Kind::Subscribe(key) | Kind::Refer(Some(key)) = kind {
+                self.on_subscribe_answered(key, success);
             }
             if let (true, Some(cseq)) = (success && invite, cseq) {
                 self.on_accepted(key, txn, cseq);
@@ -325,7 +337,7 @@ impl UserAgent {
         let Some((work, kind)) = found.map(|(work, serving)| (work, serving.kind)) else { return };
         self.answer(txn, status, |_| {});
         if self.settle(txn, work) && kind != Kind::Call {
-            self.push(Event::Withdrawn { txn });
+            self.unserved(txn, kind);
         }
     }
 

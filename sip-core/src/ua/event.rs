@@ -1,7 +1,8 @@
 //! What a user agent tells its user, and what its user tells it.
 
+use crate::dialog::subscription::{Ended, Notice};
 use crate::endpoint::{Cause, Rejected, Source};
-use crate::handle::{DialogId, Invitation, RequestId, ServerTxn};
+use crate::handle::{DialogId, Invitation, RequestId, ServerTxn, SubscriptionId};
 use crate::message::{Content, Method, Request, Response, Status};
 use crate::transaction::Timers;
 use crate::transport::Target;
@@ -140,6 +141,72 @@ pub enum Event<'b> {
         /// Why.
         cause: Cause,
     },
+    /// The final response to a SUBSCRIBE or REFER of this side: 2xx, then a NOTIFY follows; or a refusal, after which
+    /// [`SubscriptionEnded`](Self::SubscriptionEnded) comes if that ends it.
+    SubscriptionAnswered {
+        /// The subscription.
+        subscription: SubscriptionId,
+        /// Its number.
+        user: u64,
+        /// The response.
+        response: Response<'b>,
+    },
+    /// A NOTIFY for a subscription of this side. It has been answered with 200.
+    Notified {
+        /// The subscription; another one for each fork that notifies, all with the number of the first.
+        subscription: SubscriptionId,
+        /// Its number.
+        user: u64,
+        /// The state that it is in; after [`Notice::Terminated`] comes [`SubscriptionEnded`](Self::SubscriptionEnded).
+        notice: Notice,
+        /// The NOTIFY.
+        request: Request<'b>,
+    },
+    /// The peer subscribes to one of [`Config::packages`](super::Config::packages), or refreshes its subscription: answer with
+    /// [`respond`](super::UserAgent::respond), then tell the present state with [`notify`](super::UserAgent::notify).
+    Subscribe {
+        /// Its transaction.
+        txn: ServerTxn,
+        /// The subscription; it is known from before if this is a refresh.
+        subscription: SubscriptionId,
+        /// Its number.
+        user: u64,
+        /// Whether it is known from before.
+        refresh: bool,
+        /// How long it lasts if it is accepted; zero: only as long as it takes to tell the state once.
+        expires: Duration,
+        /// The SUBSCRIBE.
+        request: Request<'b>,
+        /// Where it came from.
+        source: Source,
+    },
+    /// The peer wants this side to contact somebody (RFC 3515): answer with [`respond`](super::UserAgent::respond), then tell with
+    /// [`notify`](super::UserAgent::notify) how it goes, in bodies of type `message/sipfrag`.
+    Refer {
+        /// Its transaction.
+        txn: ServerTxn,
+        /// The dialog that it is in.
+        dialog: Option<DialogId>,
+        /// The dialog's number.
+        user: u64,
+        /// What is told by; nothing if the peer wants to hear nothing (RFC 4488).
+        subscription: Option<SubscriptionId>,
+        /// The REFER.
+        request: Request<'b>,
+        /// Where it came from.
+        source: Source,
+    },
+    /// The terminal event of a subscription of either side.
+    SubscriptionEnded {
+        /// The subscription.
+        subscription: SubscriptionId,
+        /// Its number.
+        user: u64,
+        /// Why.
+        reason: Ended,
+        /// When it may be tried again, if the notifier said so.
+        retry_after: Option<Duration>,
+    },
     /// A session is to be refreshed, and the peer takes no UPDATE: send a re-INVITE with the present session description, or the session ends
     /// (RFC 4028 §7.4).
     RefreshDue {
@@ -246,6 +313,22 @@ impl Event<'_> {
                 Event::Response { id, user, dialog, wants_answer, response: response.into_owned() }
             }
             Self::RequestEnded { id, user, cause } => Event::RequestEnded { id, user, cause },
+            Self::SubscriptionAnswered { subscription, user, response } => {
+                Event::SubscriptionAnswered { subscription, user, response: response.into_owned() }
+            }
+            Self::Notified { subscription, user, notice, request } => {
+                Event::Notified { subscription, user, notice, request: request.into_owned() }
+            }
+            Self::Subscribe { txn, subscription, user, refresh, expires, request, source } => {
+                let request = request.into_owned();
+                Event::Subscribe { txn, subscription, user, refresh, expires, request, source }
+            }
+            Self::Refer { txn, dialog, user, subscription, request, source } => {
+                Event::Refer { txn, dialog, user, subscription, request: request.into_owned(), source }
+            }
+            Self::SubscriptionEnded { subscription, user, reason, retry_after } => {
+                Event::SubscriptionEnded { subscription, user, reason, retry_after }
+            }
             Self::RefreshDue { dialog, user } => Event::RefreshDue { dialog, user },
             Self::Rejected(rejected) => Event::Rejected(rejected.into_owned()),
             Self::Declined { request, status } => Event::Declined { request: request.into_owned(), status },
@@ -321,6 +404,53 @@ impl<'a> NewRequest<'a> {
     }
 }
 
+/// A subscription to the state of something (RFC 6665).
+#[derive(Clone, Copy, Debug)]
+pub struct NewSubscription<'a> {
+    /// Whose state: the Request-URI and To.
+    pub uri: &'a str,
+    /// The value of Event: the package, and an `id` if there are to be several in one dialog.
+    pub event: &'a str,
+    /// How long it is to last. It is refreshed before its end; zero: the state is wanted once.
+    pub expires: Duration,
+    /// Where to send it; `None`: by the Request-URI (RFC 3263).
+    pub target: Option<Target>,
+    /// The timers of its transactions; `None`: those of the user agent.
+    pub timers: Option<Timers>,
+    /// A number of the caller's.
+    pub user: u64,
+    /// What else stands in the SUBSCRIBE: Accept, a body that filters.
+    pub content: Content<'a>,
+}
+
+impl<'a> NewSubscription<'a> {
+    /// A subscription for an hour.
+    pub const fn new(uri: &'a str, event: &'a str) -> Self {
+        let expires = Duration::from_secs(3_600);
+        Self { uri, event, expires, target: None, timers: None, user: 0, content: Content::NONE }
+    }
+}
+
+/// A REFER (RFC 3515).
+#[derive(Clone, Copy, Debug)]
+pub struct NewRefer<'a> {
+    /// The value of Refer-To: whom the peer is to contact.
+    pub refer_to: &'a str,
+    /// Whether this side wants to hear how it goes; if not, and the peer agrees, there is no subscription (RFC 4488).
+    pub follow: bool,
+    /// A number of the caller's.
+    pub user: u64,
+    /// What else stands in it: Referred-By, Target-Dialog.
+    pub content: Content<'a>,
+}
+
+impl<'a> NewRefer<'a> {
+    /// A REFER to this address that is followed.
+    pub const fn new(refer_to: &'a str) -> Self {
+        Self { refer_to, follow: true, user: 0, content: Content::NONE }
+    }
+}
+
 /// What a command of a [`UserAgent`](super::UserAgent) makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -331,6 +461,8 @@ pub enum Made {
     Invitation(Invitation),
     /// A request.
     Request(RequestId),
+    /// A subscription.
+    Subscription(SubscriptionId),
 }
 
 /// The commands of a user agent as values.
@@ -357,6 +489,16 @@ pub enum Command<'a> {
     Respond(ServerTxn, Status, Content<'a>),
     /// [`cancel_request`](super::UserAgent::cancel_request)
     CancelRequest(RequestId),
+    /// [`subscribe`](super::UserAgent::subscribe)
+    Subscribe(NewSubscription<'a>),
+    /// [`subscribe_in`](super::UserAgent::subscribe_in)
+    SubscribeIn(DialogId, NewSubscription<'a>),
+    /// [`unsubscribe`](super::UserAgent::unsubscribe)
+    Unsubscribe(SubscriptionId),
+    /// [`refer`](super::UserAgent::refer)
+    Refer(DialogId, NewRefer<'a>),
+    /// [`notify`](super::UserAgent::notify)
+    Notify(SubscriptionId, Notice, Content<'a>),
     /// [`bye`](super::UserAgent::bye)
     Bye(DialogId, Content<'a>),
     /// [`request`](super::UserAgent::request)

@@ -173,17 +173,21 @@ impl UserAgent {
     /// What a failure inside the dialog ends (RFC 5057).
     pub(super) fn on_failure(&mut self, key: Key, ends: Ends) {
         let Some(record) = self.dialogs.get(key) else { return };
-        if !matches!(record.session.phase, Phase::Early | Phase::Up) {
-            return;
-        }
+        let alive = matches!(record.session.phase, Phase::Early | Phase::Up);
         match ends {
             Ends::Transaction => {}
             // RFC 3261 §12.2.1.2: the session is ended with a BYE, which the peer may still understand.
-            Ends::Usage => {
+            Ends::Usage if alive => {
                 self.give_up(key);
                 self.end_session(key, Reason::Lost);
             }
-            Ends::Dialog => self.end_session(key, Reason::Lost),
+            Ends::Usage => {}
+            Ends::Dialog => {
+                self.end_subscriptions(key);
+                if alive {
+                    self.end_session(key, Reason::Lost);
+                }
+            }
         }
     }
 }

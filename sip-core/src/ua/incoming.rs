@@ -31,7 +31,11 @@ impl UserAgent {
         }
         // RFC 3261 §12.2.2: a To tag names a dialog, and one that is not there is answered with 481.
         if request.to_tag().is_some() {
-            return match self.find_id(&Id::of(request, Side::Callee)) {
+            let mut key = self.find_id(&Id::of(request, Side::Callee));
+            if key.is_none() && request.method() == Method::Notify {
+                key = self.notify_makes_dialog(source, request);
+            }
+            return match key {
                 Some(key) => self.on_request_inside(key, txn, source, request),
                 None => self.decline(txn, Refusal::status(Status::NO_SUCH_TRANSACTION)),
             };
@@ -39,6 +43,10 @@ impl UserAgent {
         match validate::outside(request, &self.config) {
             Err(refusal) => self.decline(txn, refusal),
             Ok(()) if request.method() == Method::Invite => self.on_invite(txn, source, request),
+            Ok(()) if request.method() == Method::Subscribe && !self.takes(Method::Subscribe) => {
+                self.on_subscribe(None, txn, source, request)
+            }
+            Ok(()) if request.method() == Method::Refer => self.on_refer(None, txn, source, request),
             Ok(()) if self.takes(request.method()) => self.hand_over(txn, None, Kind::Other, b"", None),
             Ok(()) => self.serve_options(txn),
         }
@@ -63,6 +71,15 @@ impl UserAgent {
             writer.number(Name::RetryAfter, after);
         });
         Some(Meaning::Declined(Status::SERVER_INTERNAL_ERROR))
+    }
+
+    /// No room for another dialog.
+    pub(super) fn decline_overload(&mut self, txn: ServerTxn) -> Option<Meaning> {
+        let after = self.config.core.limits.retry_after.as_secs();
+        self.answer(txn, Status::SERVICE_UNAVAILABLE, |writer| {
+            writer.number(Name::RetryAfter, after);
+        });
+        Some(Meaning::Declined(Status::SERVICE_UNAVAILABLE))
     }
 
     /// RFC 4028 §6
@@ -110,11 +127,7 @@ impl UserAgent {
 
     fn on_invite(&mut self, txn: ServerTxn, source: Source, request: &Message<'_>) -> Option<Meaning> {
         if self.is_full() {
-            let after = self.config.core.limits.retry_after.as_secs();
-            self.answer(txn, Status::SERVICE_UNAVAILABLE, |writer| {
-                writer.number(Name::RetryAfter, after);
-            });
-            return Some(Meaning::Declined(Status::SERVICE_UNAVAILABLE));
+            return self.decline_overload(txn);
         }
         let terms = match session_timer::answer(request, &self.config.session_timer) {
             Ok(terms) => terms,
@@ -211,8 +224,16 @@ impl UserAgent {
         if self.settle(txn, work) {
             match (kind, dialog) {
                 (Kind::Call, Some(key)) => self.end_session(key, Reason::Unanswered),
-                _ => self.push(Event::Withdrawn { txn }),
+                _ => self.unserved(txn, kind),
             }
+        }
+    }
+
+    /// The user need not answer this request any more.
+    pub(super) fn unserved(&mut self, txn: ServerTxn, kind: Kind) {
+        self.push(Event::Withdrawn { txn });
+        if let Kind::Subscribe(key) | Kind::Refer(Some(key)) = kind {
+            self.on_subscribe_answered(key, false);
         }
     }
 

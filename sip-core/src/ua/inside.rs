@@ -19,7 +19,7 @@ impl UserAgent {
         request: &Message<'_>,
     ) -> Option<Meaning> {
         let record = self.dialogs.get_mut(key)?;
-        let alive = record.session.is_alive();
+        let (alive, subscriptions) = (record.session.is_alive(), record.subscriptions.len());
         if let Err(status) = record.dialog.take_cseq(request) {
             return self.decline(txn, Refusal::status(status));
         }
@@ -32,16 +32,22 @@ impl UserAgent {
                 self.on_bye(key)
             }
             // RFC 5407 §3.2: after this side's BYE there is nothing left to change.
-            Method::Invite | Method::Update | Method::Prack | Method::Refer | Method::Info if !alive => {
+            Method::Invite | Method::Update | Method::Prack | Method::Info if !alive => {
+                self.decline(txn, Refusal::status(Status::NO_SUCH_TRANSACTION))
+            }
+            // Who subscribes may refer in the dialog of its subscription too.
+            Method::Refer if !alive && subscriptions == 0 => {
                 self.decline(txn, Refusal::status(Status::NO_SUCH_TRANSACTION))
             }
             Method::Invite => self.on_reinvite(key, txn, source, request),
             Method::Update => self.on_update(key, txn, request),
             Method::Prack => self.on_prack(key, txn, request),
-            method if self.takes(method) => {
-                let target = dialog::contact(request).filter(|_| method == Method::Refer);
-                self.hand_over(txn, Some(key), Kind::Other, target.unwrap_or_default(), None)
+            Method::Notify => self.on_notify(key, txn, request),
+            Method::Refer if self.takes(Method::Refer) => self.on_refer(Some(key), txn, source, request),
+            Method::Subscribe if !self.config.packages.is_empty() && !self.takes(Method::Subscribe) => {
+                self.on_subscribe(Some(key), txn, source, request)
             }
+            method if self.takes(method) => self.hand_over(txn, Some(key), Kind::Other, b"", None),
             Method::Options => self.serve_options(txn),
             method => self.decline(txn, validate::method(method)),
         }

@@ -1,13 +1,15 @@
 //! The verbs of a user agent.
 
 use super::{Command, Config, Event, Made, Stray, UserAgent};
+use crate::dialog::subscription::Notice;
 use crate::endpoint::{Misuse, Output, Rejected, Source, Stats, Txn};
 use crate::framing::{StreamBuf, read_datagram};
-use crate::handle::{DialogId, FlowId, Invitation, RequestId, ServerTxn};
+use crate::handle::{DialogId, FlowId, Invitation, RequestId, ServerTxn, SubscriptionId};
 use crate::machine::{Machine, next_heard, next_output};
 use crate::message::{Content, Error, Message, Parsed, Status};
 use crate::time::Instant;
 use crate::transaction::{Heard, Told};
+use core::time::Duration;
 
 /// What a message means, without the message.
 #[derive(Clone, Copy)]
@@ -19,6 +21,10 @@ pub(super) enum Meaning {
     Progress { invitation: Invitation, user: u64, dialog: Option<DialogId>, wants_prack: bool },
     Answered { invitation: Invitation, user: u64, dialog: DialogId, wants_answer: bool },
     Refused { invitation: Invitation, user: u64 },
+    SubscriptionAnswered { subscription: SubscriptionId, user: u64 },
+    Notified { subscription: SubscriptionId, user: u64, notice: Notice },
+    Subscribe { txn: ServerTxn, subscription: SubscriptionId, user: u64, refresh: bool, expires: Duration },
+    Refer { txn: ServerTxn, dialog: Option<DialogId>, user: u64, subscription: Option<SubscriptionId> },
     Response { id: RequestId, user: u64, dialog: Option<DialogId>, wants_answer: bool },
     Declined(Status),
     Served(Status),
@@ -46,6 +52,15 @@ impl<'b> Event<'b> {
             (Ok(request), Meaning::Request { txn, dialog, user }) => {
                 Self::Request { txn, dialog, user, request, source }
             }
+            (Ok(request), Meaning::Notified { subscription, user, notice }) => {
+                Self::Notified { subscription, user, notice, request }
+            }
+            (Ok(request), Meaning::Subscribe { txn, subscription, user, refresh, expires }) => {
+                Self::Subscribe { txn, subscription, user, refresh, expires, request, source }
+            }
+            (Ok(request), Meaning::Refer { txn, dialog, user, subscription }) => {
+                Self::Refer { txn, dialog, user, subscription, request, source }
+            }
             (Ok(request), Meaning::Declined(status)) => Self::Declined { request, status },
             (Ok(request), Meaning::Served(status)) => Self::Served { request, status },
             (Ok(request), _) => Self::Stray(Stray::Ack(request)),
@@ -57,6 +72,9 @@ impl<'b> Event<'b> {
             }
             (Err(response), Meaning::Refused { invitation, user }) => {
                 Self::Refused { invitation, user, response }
+            }
+            (Err(response), Meaning::SubscriptionAnswered { subscription, user }) => {
+                Self::SubscriptionAnswered { subscription, user, response }
             }
             (Err(response), Meaning::Response { id, user, dialog, wants_answer }) => {
                 Self::Response { id, user, dialog, wants_answer, response }
@@ -216,6 +234,15 @@ impl Machine for UserAgent {
             Command::Prack(dialog, user, content) => {
                 return self.prack(now, dialog, user, &content).map(Made::Request);
             }
+            Command::Subscribe(new) => return self.subscribe(now, &new).map(Made::Subscription),
+            Command::SubscribeIn(dialog, new) => {
+                return self.subscribe_in(now, dialog, &new).map(Made::Subscription);
+            }
+            Command::Refer(dialog, new) => return self.refer(now, dialog, &new).map(Made::Subscription),
+            Command::Unsubscribe(subscription) => self.unsubscribe(now, subscription)?,
+            Command::Notify(subscription, notice, content) => {
+                self.notify(now, subscription, notice, &content)?;
+            }
             Command::Cancel(invitation) => self.cancel(now, invitation)?,
             Command::CancelRequest(request) => self.cancel_request(now, request)?,
             Command::Respond(txn, status, content) => self.respond(now, txn, status, &content)?,
@@ -232,7 +259,11 @@ impl Machine for UserAgent {
     }
 
     fn is_idle(&self) -> bool {
-        self.layer.is_idle() && self.dialogs.len() == 0 && self.calls.len() == 0 && self.work.len() == 0
+        self.layer.is_idle()
+            && self.dialogs.len() == 0
+            && self.calls.len() == 0
+            && self.work.len() == 0
+            && self.subscriptions.len() == 0
     }
 
     fn stats(&self) -> Stats {
@@ -256,7 +287,7 @@ impl Machine for UserAgent {
                 let _ = self.reject(now, dialog, busy.0, &busy.1);
                 None
             }
-            Event::Request { txn, .. } => {
+            Event::Request { txn, .. } | Event::Subscribe { txn, .. } | Event::Refer { txn, .. } => {
                 let _ = self.respond(now, txn, busy.0, &busy.1);
                 None
             }

@@ -36,17 +36,21 @@ mod hanging_up;
 mod incoming;
 mod inside;
 mod machine;
+mod notifier;
 mod outgoing;
 mod record;
 mod refresh;
 mod reliable;
 mod requests;
 mod retry;
+mod subscriber;
+mod subscriptions;
 mod validate;
 
 pub use crate::dialog::offer::Offer;
 pub use crate::dialog::session_timer::SessionTimer;
-pub use event::{Command, Event, Made, NewInvite, NewRequest, Reason, Stray};
+pub use crate::dialog::subscription::{Ended, Notice};
+pub use event::{Command, Event, Made, NewInvite, NewRefer, NewRequest, NewSubscription, Reason, Stray};
 
 use crate::auth::Credentials;
 use crate::config::Config as CoreConfig;
@@ -64,9 +68,11 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 use outgoing::Call;
 use record::{Phase, Record};
 use requests::Outgoing;
+use subscriptions::Subscription;
 
 /// What a user agent is configured with.
 #[derive(Clone, Debug)]
@@ -81,9 +87,15 @@ pub struct Config {
     pub product: String,
     /// What challenges are answered with (feature `auth`).
     pub credentials: Vec<Credentials>,
-    /// The methods that the user answers besides INVITE and UPDATE: they come as [`Event::Request`], inside dialogs and outside. Others are
-    /// refused with 405 or 501.
+    /// The methods that the user answers besides INVITE and UPDATE: they come as [`Event::Request`], REFER as [`Event::Refer`], inside dialogs and
+    /// outside. Others are refused with 405 or 501.
     pub methods: Vec<Method<'static>>,
+    /// The event packages that the peer may subscribe to: [`Event::Subscribe`]. For others it gets 489.
+    pub packages: Vec<String>,
+    /// The least and the most that subscriptions of the peer last. What would last less gets 423, but for what is wanted once.
+    pub min_subscription: Duration,
+    /// The most.
+    pub max_subscription: Duration,
     /// Option tags that the user takes care of: they go into Supported, and may be required.
     pub extensions: Vec<String>,
     /// What becomes of the second and later forks that answer an INVITE: kept as calls of their own, or hung up as soon
@@ -110,6 +122,9 @@ impl Config {
             product: String::new(),
             credentials: Vec::new(),
             methods: Vec::new(),
+            packages: Vec::new(),
+            min_subscription: Duration::ZERO,
+            max_subscription: Duration::from_secs(86_400),
             extensions: Vec::new(),
             keep_forks: false,
             redirects: 0,
@@ -132,6 +147,9 @@ pub struct UserAgent {
     calls: Slab<Call>,
     /// What each transaction is for; its key is the transaction's token in the layer.
     work: Slab<Work>,
+    subscriptions: Slab<Subscription>,
+    /// Subscriptions that were asked for outside dialogs and may still be notified by forks, by Call-ID and local tag.
+    asked: Index,
     alarms: Alarms,
     /// The values of Allow and Supported.
     allow: String,
@@ -171,6 +189,10 @@ enum Kind {
     Reinvite,
     Update,
     Prack,
+    /// A SUBSCRIBE of the peer.
+    Subscribe(Key),
+    /// A REFER, and what is told by.
+    Refer(Option<Key>),
     Other,
 }
 
@@ -192,6 +214,9 @@ impl UserAgent {
         for method in config.methods.iter().filter(|method| !OWN.contains(method)) {
             allow.push_str(&alloc::format!(", {method}"));
         }
+        if !config.packages.is_empty() && !config.methods.contains(&Method::Subscribe) {
+            allow.push_str(", SUBSCRIBE");
+        }
         let mut supported = String::from(SUPPORTED);
         for tag in &config.extensions {
             supported.push_str(", ");
@@ -206,6 +231,8 @@ impl UserAgent {
             by_set: Index::default(),
             calls: Slab::new(),
             work: Slab::new(),
+            subscriptions: Slab::new(),
+            asked: Index::default(),
             alarms: Alarms::default(),
             allow,
             supported,
@@ -315,8 +342,8 @@ fn work_of(token: u64) -> Option<WorkId> {
 }
 
 /// The methods that a user agent takes without its user's word (RFC 3261 §20.5).
-const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE";
-const OWN: [Method<'static>; 7] = [
+const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, NOTIFY";
+const OWN: [Method<'static>; 8] = [
     Method::Invite,
     Method::Ack,
     Method::Cancel,
@@ -324,6 +351,7 @@ const OWN: [Method<'static>; 7] = [
     Method::Options,
     Method::Prack,
     Method::Update,
+    Method::Notify,
 ];
 /// The extensions that it knows.
 const SUPPORTED: &str = "100rel, replaces, timer";

@@ -3,18 +3,16 @@
 use super::alarms::{Alarm, Due};
 use super::machine::Meaning;
 use super::record::{Phase, Session};
-use super::requests::{Outgoing, Purpose};
-use super::{ACCEPT, Event, NewInvite, Reason, UserAgent, Work, WorkId, contact, token_of};
+use super::requests::{Outgoing, Outside, Purpose};
+use super::{Event, NewInvite, Reason, UserAgent, WorkId};
 use crate::dialog::offer::{self, Offer};
 use crate::dialog::{Dialog, Id, Side, token};
 use crate::endpoint::{Cause, Misuse};
 use crate::handle::{DialogId, Invitation, Key};
-use crate::headers::{Address, Header, Name, Replaces, Route};
+use crate::headers::{Header, Replaces};
 use crate::message::{Message, Method, is_text};
 use crate::time::Instant;
-use crate::transaction::{ClientRequest, towards};
-use crate::transport::{NextHop, next_hop};
-use crate::uri::Uri;
+use crate::transaction::towards;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -54,30 +52,17 @@ impl UserAgent {
 
     fn place(&mut self, invite: &NewInvite<'_>) -> Result<Invitation, Misuse> {
         invite.content.check().map_err(|_| Misuse::BadContent)?;
-        let routes_are_sound =
-            invite.route.iter().all(|route| is_text(route) && Route::whole(route.as_bytes()).is_ok());
-        let from = if invite.from.is_empty() { &*self.config.identity } else { invite.from };
         let replaces_is_sound = invite.replaces.is_empty()
             || (is_text(invite.replaces) && Replaces::whole(invite.replaces.as_bytes()).is_ok());
-        let from_is_sound = is_text(from) && Address::whole(from.as_bytes()).is_ok();
-        if !routes_are_sound || !from_is_sound || !replaces_is_sound {
+        if !replaces_is_sound {
             return Err(Misuse::BadContent);
         }
-        Uri::parse(invite.uri.as_bytes()).map_err(|_| Misuse::BadUri)?;
         if self.is_full() {
             return Err(Misuse::Full);
         }
         let towards = towards(invite.uri.as_bytes(), invite.route.first().map(|route| route.as_bytes()));
         let (tag, call_id) = (token(self.layer.random.u64()), token(self.layer.random.u64()));
-        let (transport, addr) = match (invite.target, Uri::parse(towards).ok().as_ref().and_then(next_hop)) {
-            (Some(target), _) | (None, Some(NextHop::Address(target))) => {
-                (target.transport, Some(target.addr))
-            }
-            (None, Some(NextHop::Name { transport, .. })) => (transport, None),
-            (None, None) => return Err(Misuse::BadUri),
-        };
-        let (_, sent_by) = self.layer.locals.towards(transport, addr).ok_or(Misuse::NoLocal(transport))?;
-        let contact = contact(&self.config.user, transport, sent_by);
+        let contact = self.contact_towards(towards, invite.target)?;
         let call = Call {
             // Put right in a moment: each of the two names the other.
             work: Key::from_bits(0),
@@ -99,48 +84,28 @@ impl UserAgent {
             timers: invite.timers,
             ..Outgoing::new(Purpose::Call(invitation), invite.user, None)
         };
-        let work = self.enlist(Work::Request(Box::new(outgoing)));
-        let request = ClientRequest {
-            method: Method::Invite,
-            uri: invite.uri.as_bytes(),
-            towards,
-            target: invite.target,
-            timers: invite.timers,
-            user: token_of(work),
-        };
-        let from = if invite.from.is_empty() { &*self.config.identity } else { invite.from };
-        let (config, allow, supported) = (&self.config, &self.allow, &self.supported);
-        let txn = self.layer.request(&request, |writer| {
-            for route in invite.route {
-                writer.field(Name::Route, &[route.as_bytes()]);
-            }
-            writer
-                .field(Name::From, &[from.as_bytes(), b";tag=", &tag])
-                .field(Name::To, &[b"<", invite.uri.as_bytes(), b">"])
-                .field(Name::CallId, &[&call_id])
-                .cseq(1, Method::Invite)
-                .number(Name::MaxForwards, 70)
-                .field(Name::Contact, &[&contact])
-                .field(Name::Allow, &[allow.as_bytes()])
-                .field(Name::Accept, &[ACCEPT.as_bytes()])
-                .field(Name::Supported, &[supported.as_bytes()]);
-            super::refresh::write_request(writer, &config.session_timer, None);
-            if let Some(expires) = invite.expires {
-                writer.number(Name::Expires, expires.as_secs());
-            }
-            if !invite.replaces.is_empty() {
-                writer.field(Name::Replaces, &[invite.replaces.as_bytes()]);
-                writer.field(Name::Require, &[b"replaces"]);
-            }
-            if !config.product.is_empty() {
-                writer.field(Name::UserAgent, &[config.product.as_bytes()]);
-            }
-            writer.finish(&invite.content);
-        });
-        if let Err(misuse) = self.begun(work, txn) {
-            self.calls.remove(invitation.0);
-            return Err(misuse);
+        let seconds = invite.expires.map(|expires| alloc::format!("{}", expires.as_secs()));
+        let mut extra = Vec::new();
+        extra.extend(seconds.as_deref().map(|seconds| ("Expires", seconds)));
+        if !invite.replaces.is_empty() {
+            extra.extend([("Replaces", invite.replaces), ("Require", "replaces")]);
         }
+        let outside = Outside {
+            from: invite.from,
+            route: invite.route,
+            tag: &tag,
+            call_id: &call_id,
+            contact: &contact,
+            extra: &extra,
+            ..Outside::new(Method::Invite, invite.uri, &invite.content)
+        };
+        let work = match self.send_outside(outgoing, &outside) {
+            Ok(work) => work,
+            Err(misuse) => {
+                self.calls.remove(invitation.0);
+                return Err(misuse);
+            }
+        };
         let due = Due::CallExpires(invitation.0);
         let expires = invite.expires.map(|after| self.alarms.set(self.layer.clock(), after, due));
         if let Some(call) = self.calls.get_mut(invitation.0) {

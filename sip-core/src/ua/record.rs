@@ -26,6 +26,8 @@ pub(super) struct Record {
     pub(super) answers: Answers,
     /// Requests of the peer that wait for the user.
     pub(super) waiting: Vec<ServerTxn>,
+    /// The subscriptions that share it.
+    pub(super) subscriptions: Vec<Key>,
     /// Requests of this side that are under way, the INVITE that made it, and subscriptions.
     pub(super) holds: u32,
 }
@@ -188,6 +190,11 @@ impl Session {
         }
     }
 
+    /// No session: the dialog is there for something else.
+    pub(super) fn none() -> Self {
+        Self::new(Phase::Over, false)
+    }
+
     /// Whether requests may change it.
     pub(super) const fn is_alive(&self) -> bool {
         !matches!(self.phase, Phase::Over | Phase::Terminating)
@@ -217,6 +224,7 @@ impl UserAgent {
             session,
             answers: Answers::default(),
             waiting: Vec::new(),
+            subscriptions: Vec::new(),
             holds: 0,
         });
         if !known {
@@ -235,9 +243,10 @@ impl UserAgent {
         self.dialogs.key_at(self.by_id.get(id.hash(&self.layer.hash), is)?)
     }
 
-    /// A dialog whose session is not over for its user.
+    /// A dialog in which there is something for its user: a session, or subscriptions.
     pub(super) fn alive(&self, dialog: DialogId) -> Result<&Record, Misuse> {
-        self.dialogs.get(dialog.0).filter(|record| record.session.phase != Phase::Over).ok_or(Misuse::Gone)
+        let used = |record: &&Record| record.session.phase != Phase::Over || !record.subscriptions.is_empty();
+        self.dialogs.get(dialog.0).filter(used).ok_or(Misuse::Gone)
     }
 
     pub(super) fn session_mut(&mut self, key: Key) -> Option<&mut Session> {
@@ -319,6 +328,9 @@ impl UserAgent {
             Due::Refresh(key) => self.on_refresh_due(key),
             Due::Unrefreshed(key) => self.on_unrefreshed(key),
             Due::Again(work) => self.on_again(work),
+            Due::TimerN(key) => self.on_timer_n(key),
+            Due::SubscriptionRefresh(key) => self.on_subscription_refresh(key),
+            Due::SubscriptionOver(key) => self.on_subscription_over(key),
         }
     }
 }

@@ -3,17 +3,19 @@
 use super::machine::Meaning;
 use super::record::Phase;
 use super::retry::Again;
-use super::{ACCEPT, Event, NewRequest, Reason, UserAgent, Work, WorkId, token_of, work_of};
+use super::{ACCEPT, Config, Event, NewRequest, Reason, UserAgent, Work, WorkId, contact, token_of, work_of};
 use crate::auth::Answers;
 use crate::dialog::offer::{self, Offer};
+use crate::dialog::session_timer::Terms;
+use crate::dialog::subscription::Ended;
 use crate::dialog::{Ends, ends, token};
 use crate::endpoint::{Cause, Misuse};
 use crate::handle::{ClientTxn, DialogId, Invitation, Key, RequestId};
-use crate::headers::{Address, Name};
-use crate::message::{Content, Message, Method, Status, is_text, lex};
+use crate::headers::{Address, Header, Name, Route};
+use crate::message::{Content, Message, Method, Status, Writer, is_text, lex};
 use crate::time::Instant;
-use crate::transaction::{BufferId, ClientRequest, Timers};
-use crate::transport::Target;
+use crate::transaction::{BufferId, ClientRequest, Timers, towards};
+use crate::transport::{NextHop, Target, next_hop};
 use crate::uri::Uri;
 use alloc::boxed::Box;
 
@@ -52,6 +54,10 @@ pub(super) enum Purpose {
         silent: bool,
     },
     Bye,
+    /// A SUBSCRIBE or REFER.
+    Subscribe(Key),
+    /// A NOTIFY.
+    Notify(Key),
     /// Another request of the user's, and what its timeout ends in its dialog.
     Other(Ends),
 }
@@ -81,6 +87,43 @@ impl Outgoing {
     }
 }
 
+/// A request outside any dialog, as it is written.
+pub(super) struct Outside<'a> {
+    pub(super) method: Method<'a>,
+    pub(super) uri: &'a str,
+    /// The value of From without a tag; empty: the identity of the configuration.
+    pub(super) from: &'a str,
+    /// The value of To; empty: the URI.
+    pub(super) to: &'a str,
+    pub(super) route: &'a [&'a str],
+    pub(super) tag: &'a [u8],
+    pub(super) call_id: &'a [u8],
+    pub(super) cseq: u32,
+    /// The value of Contact; empty: none.
+    pub(super) contact: &'a [u8],
+    /// Headers of this machine's own.
+    pub(super) extra: &'a [(&'a str, &'a str)],
+    pub(super) content: &'a Content<'a>,
+}
+
+impl<'a> Outside<'a> {
+    pub(super) const fn new(method: Method<'a>, uri: &'a str, content: &'a Content<'a>) -> Self {
+        Self {
+            method,
+            uri,
+            from: "",
+            to: "",
+            route: &[],
+            tag: b"",
+            call_id: b"",
+            cseq: 1,
+            contact: b"",
+            extra: &[],
+            content,
+        }
+    }
+}
+
 impl UserAgent {
     /// Sends a request outside any dialog: OPTIONS, MESSAGE …
     ///
@@ -92,45 +135,93 @@ impl UserAgent {
             return Err(Misuse::BadMethod);
         }
         check(request.method, &request.content)?;
-        if !is_text(&self.config.identity) || Address::whole(self.config.identity.as_bytes()).is_err() {
-            return Err(Misuse::BadContent);
-        }
-        Uri::parse(request.uri.as_bytes()).map_err(|_| Misuse::BadUri)?;
         self.enter(now);
         let (tag, call_id) = (token(self.layer.random.u64()), token(self.layer.random.u64()));
-        let uri = request.uri.as_bytes();
         let outgoing = Outgoing {
             target: request.target,
             timers: request.timers,
             ..Outgoing::new(Purpose::Other(Ends::Transaction), request.user, None)
         };
-        let work = self.enlist(Work::Request(Box::new(outgoing)));
-        let (identity, product) = (&self.config.identity, &self.config.product);
-        let txn = self.layer.request(
-            &ClientRequest {
-                method: request.method,
-                uri,
-                towards: uri,
-                target: request.target,
-                timers: request.timers,
-                user: token_of(work),
-            },
-            |writer| {
-                writer
-                    .field(Name::From, &[identity.as_bytes(), b";tag=", &tag])
-                    .field(Name::To, &[b"<", uri, b">"])
-                    .field(Name::CallId, &[&call_id])
-                    .cseq(1, request.method)
-                    .number(Name::MaxForwards, 70);
-                if !product.is_empty() {
-                    writer.field(Name::UserAgent, &[product.as_bytes()]);
-                }
-                writer.finish(&request.content);
-            },
-        );
-        let done = self.begun(work, txn);
+        let outside = Outside {
+            tag: &tag,
+            call_id: &call_id,
+            ..Outside::new(request.method, request.uri, &request.content)
+        };
+        let done = self.send_outside(outgoing, &outside);
         self.leave();
-        done.map(|()| RequestId(work))
+        done.map(RequestId)
+    }
+
+    /// Sends a request outside any dialog.
+    pub(super) fn send_outside(
+        &mut self,
+        outgoing: Outgoing,
+        outside: &Outside<'_>,
+    ) -> Result<WorkId, Misuse> {
+        let (uri, method, cseq) = (outside.uri.as_bytes(), outside.method, outside.cseq);
+        Uri::parse(uri).map_err(|_| Misuse::BadUri)?;
+        let from = if outside.from.is_empty() { &*self.config.identity } else { outside.from };
+        let to_is_sound = outside.to.is_empty() || Address::whole(outside.to.as_bytes()).is_ok();
+        let routes_are_sound =
+            outside.route.iter().all(|route| is_text(route) && Route::whole(route.as_bytes()).is_ok());
+        let from_is_sound = is_text(from) && Address::whole(from.as_bytes()).is_ok();
+        if !from_is_sound || !to_is_sound || !is_text(outside.to) || !routes_are_sound {
+            return Err(Misuse::BadContent);
+        }
+        let (target, timers) = (outgoing.target, outgoing.timers);
+        let mut answers = outgoing.answers.clone();
+        let work = self.enlist(Work::Request(Box::new(Outgoing { cseq, ..outgoing })));
+        let random = self.layer.random.u64();
+        let towards = towards(uri, outside.route.first().map(|route| route.as_bytes()));
+        let request = ClientRequest { method, uri, towards, target, timers, user: token_of(work) };
+        let config = &self.config;
+        let abilities = Abilities { allow: &self.allow, supported: &self.supported, config };
+        let from = if outside.from.is_empty() { &*config.identity } else { outside.from };
+        let txn = self.layer.request(&request, |writer| {
+            for route in outside.route {
+                writer.field(Name::Route, &[route.as_bytes()]);
+            }
+            writer.field(Name::From, &[from.as_bytes(), b";tag=", outside.tag]);
+            match outside.to {
+                "" => writer.field(Name::To, &[b"<", uri, b">"]),
+                to => writer.field(Name::To, &[to.as_bytes()]),
+            };
+            writer.field(Name::CallId, &[outside.call_id]).cseq(cseq, method).number(Name::MaxForwards, 70);
+            if !outside.contact.is_empty() {
+                writer.field(Name::Contact, &[outside.contact]);
+            }
+            abilities.write(writer, method, None);
+            for (name, value) in outside.extra {
+                writer.named(name, &[value.as_bytes()]);
+            }
+            if !config.product.is_empty() {
+                writer.field(Name::UserAgent, &[config.product.as_bytes()]);
+            }
+            answers.write(writer, method, uri, outside.content.body, &config.credentials, random);
+            writer.finish(outside.content);
+        });
+        if let Some(outgoing) = self.outgoing_mut(work) {
+            outgoing.answers = answers;
+        }
+        self.begun(work, txn).map(|()| work)
+    }
+
+    /// How who is reached by this URI reaches this side: a value of Contact.
+    pub(super) fn contact_towards(
+        &self,
+        towards: &[u8],
+        target: Option<Target>,
+    ) -> Result<Box<[u8]>, Misuse> {
+        let uri = Uri::parse(towards).map_err(|_| Misuse::BadUri)?;
+        let (transport, addr) = match (target, next_hop(&uri)) {
+            (Some(target), _) | (None, Some(NextHop::Address(target))) => {
+                (target.transport, Some(target.addr))
+            }
+            (None, Some(NextHop::Name { transport, .. })) => (transport, None),
+            (None, None) => return Err(Misuse::BadUri),
+        };
+        let (_, sent_by) = self.layer.locals.towards(transport, addr).ok_or(Misuse::NoLocal(transport))?;
+        Ok(contact(&self.config.user, transport, sent_by))
     }
 
     /// Sends a request inside a dialog (RFC 3261 §12.2.1): a re-INVITE or UPDATE, which changes the session; INFO, MESSAGE, OPTIONS, REFER or any other.
@@ -224,20 +315,19 @@ impl UserAgent {
         let (uri, towards) = record.dialog.uris();
         let (contact, session, answers) = (&record.contact, &record.session, &mut record.answers);
         let config = &self.config;
-        let (allow, supported) = (&self.allow, &self.supported);
+        let abilities = Abilities { allow: &self.allow, supported: &self.supported, config };
         let request =
             ClientRequest { method, uri, towards, target: None, timers: None, user: token_of(work) };
         let dialog = &record.dialog;
         let txn = self.layer.request(&request, |writer| {
             dialog.write(writer, method, cseq);
-            if matches!(method, Method::Invite | Method::Update | Method::Refer) {
+            if matches!(
+                method,
+                Method::Invite | Method::Update | Method::Refer | Method::Subscribe | Method::Notify
+            ) {
                 writer.field(Name::Contact, &[contact]);
             }
-            if matches!(method, Method::Invite | Method::Update) {
-                writer.field(Name::Allow, &[allow.as_bytes()]).field(Name::Accept, &[ACCEPT.as_bytes()]);
-                writer.field(Name::Supported, &[supported.as_bytes()]);
-                super::refresh::write_request(writer, &config.session_timer, session.timer);
-            }
+            abilities.write(writer, method, session.timer);
             if !config.product.is_empty() {
                 writer.field(Name::UserAgent, &[config.product.as_bytes()]);
             }
@@ -335,8 +425,19 @@ impl UserAgent {
                 }
             }
             (Purpose::Bye, Some(key)) if code >= 200 => self.end_session(key, Reason::LocalBye),
+            (Purpose::Notify(subscription), _) => self.on_notify_answered(subscription, code),
             _ => {}
         }
+        let told = match purpose {
+            Purpose::Subscribe(subscription) => {
+                if let Some(record) = dialog.and_then(|key| self.dialogs.get_mut(key)).filter(|_| code < 300)
+                {
+                    record.dialog.refresh(response);
+                }
+                self.on_asked(subscription, response)
+            }
+            _ => told,
+        };
         if code >= 300 {
             self.take_back(work);
         }
@@ -464,6 +565,11 @@ impl UserAgent {
             (Purpose::Update | Purpose::Refresh | Purpose::Prack { .. }, Some(key)) if timed_out => {
                 self.on_failure(key, Ends::Usage);
             }
+            (Purpose::Subscribe(subscription), _) => self.on_asking_ended(subscription, cause),
+            // RFC 6665 §4.2.2
+            (Purpose::Notify(subscription), _) if cause != Cause::Completed => {
+                self.end_subscription(subscription, Ended::NoAnswer, None);
+            }
             (Purpose::Other(on_timeout), Some(key)) if timed_out => self.on_failure(key, on_timeout),
             _ => {}
         }
@@ -471,6 +577,23 @@ impl UserAgent {
             self.push(Event::RequestEnded { id: RequestId(work), user, cause });
         }
         self.forget_work(work);
+    }
+}
+
+/// What an INVITE or UPDATE says of this side (RFC 3261 §13.2.1, RFC 4028 §7.1).
+struct Abilities<'a> {
+    allow: &'a str,
+    supported: &'a str,
+    config: &'a Config,
+}
+
+impl Abilities<'_> {
+    fn write(&self, writer: &mut Writer<'_>, method: Method<'_>, timer: Option<Terms>) {
+        if matches!(method, Method::Invite | Method::Update) {
+            writer.field(Name::Allow, &[self.allow.as_bytes()]).field(Name::Accept, &[ACCEPT.as_bytes()]);
+            writer.field(Name::Supported, &[self.supported.as_bytes()]);
+            super::refresh::write_request(writer, &self.config.session_timer, timer);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::{UserAgent, WorkId, token_of};
 use crate::config::Limits;
 use crate::endpoint::Cause;
 use crate::handle::Key;
-use crate::headers::{Contact, MinSe, Name};
+use crate::headers::{Contact, Expires, MinExpires, MinSe, Name};
 use crate::message::{Content, Message, Writer};
 use crate::transaction::{ClientRequest, towards};
 use crate::uri::Uri;
@@ -54,6 +54,7 @@ impl UserAgent {
             (422, Purpose::Call(_) | Purpose::Reinvite | Purpose::Update | Purpose::Refresh) => {
                 self.on_short_interval(work, response)
             }
+            (423, Purpose::Subscribe(_)) => self.on_brief_interval(work, response),
             (491, Purpose::Reinvite | Purpose::Update) => self.on_collision(work),
             // A 6xx is for all addresses.
             (300..=599, Purpose::Call(invitation)) => {
@@ -116,6 +117,18 @@ impl UserAgent {
         }
         let numbers = [(Name::SessionExpires, min.seconds), (Name::MinSe, min.seconds)];
         self.repeat(work, &Change { numbers: &numbers, ..Change::default() })
+    }
+
+    /// RFC 3261 §10.2.8, RFC 6665 §4.1.2.1, RFC 3903 §4.2: as long as the server wants it at least.
+    fn on_brief_interval(&mut self, work: WorkId, response: &Message<'_>) -> Again {
+        let Ok(Some(MinExpires(min))) = response.get::<MinExpires>() else { return Again::No };
+        let Some(outgoing) = self.outgoing(work) else { return Again::No };
+        let sent = Message::parse(self.layer.buffers.message(outgoing.request), &Limits::NONE);
+        let before = sent.ok().and_then(|sent| sent.get::<Expires>().ok().flatten());
+        if before.is_none_or(|Expires(before)| before >= min) {
+            return Again::No;
+        }
+        self.repeat(work, &Change { numbers: &[(Name::Expires, min)], ..Change::default() })
     }
 
     /// RFC 3261 §14.1: who made the Call-ID waits longer, so that the two do not meet again.

@@ -17,6 +17,8 @@ enum Wanted<'a> {
     Methods,
     /// Accept: the bodies that are taken.
     Bodies,
+    /// Allow-Events: the event packages that can be subscribed to.
+    Packages,
     /// Unsupported: the extensions of this request that are not known.
     Without(&'a Message<'a>),
 }
@@ -24,6 +26,11 @@ enum Wanted<'a> {
 impl Refusal<'_> {
     pub(super) const fn status(status: Status) -> Self {
         Self { status, wanted: Wanted::Nothing }
+    }
+
+    /// The package is not known (RFC 6665 §7.2).
+    pub(super) const fn event() -> Self {
+        Self { status: Status::BAD_EVENT, wanted: Wanted::Packages }
     }
 
     pub(super) fn write(&self, writer: &mut Writer<'_>, allow: &str, config: &Config) {
@@ -34,6 +41,9 @@ impl Refusal<'_> {
             }
             Wanted::Bodies => {
                 writer.field(Name::Accept, &[ACCEPT.as_bytes()]);
+            }
+            Wanted::Packages => {
+                writer.field(Name::AllowEvents, &[config.packages.join(", ").as_bytes()]);
             }
             Wanted::Without(request) => {
                 for tag in unknown(request, config) {
@@ -70,6 +80,7 @@ pub(super) fn outside<'a>(request: &'a Message<'_>, config: &Config) -> Result<(
         }
         // RFC 3515 §2.4.2: told apart from a REFER that is only not taken.
         Method::Refer if request.values(Name::ReferTo).count() != 1 => return refuse(Status::BAD_REQUEST),
+        Method::Subscribe if !config.packages.is_empty() => {}
         other if config.methods.contains(&other) => {}
         other => return Err(method(other)),
     }

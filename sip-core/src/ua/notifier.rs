@@ -1,0 +1,214 @@
+//! Subscriptions of the peer (RFC 6665 §4.2), and the REFERs that it sends (RFC 3515 §2.4).
+
+use super::alarms::Due;
+use super::machine::Meaning;
+use super::record::Session;
+use super::requests::Purpose;
+use super::subscriptions::{Role, Subscription};
+use super::validate::Refusal;
+use super::{Kind, UserAgent};
+use crate::dialog::subscription::{self, Ended, Notice};
+use crate::dialog::{self, Dialog};
+use crate::endpoint::{Misuse, Source};
+use crate::handle::{DialogId, Key, ServerTxn, SubscriptionId};
+use crate::headers::{Expires, Name, ReferSub};
+use crate::message::{Content, Message, Method, Status};
+use crate::time::Instant;
+use alloc::boxed::Box;
+use alloc::format;
+use core::time::Duration;
+
+impl UserAgent {
+    /// Tells the peer the state that it has subscribed to, in a NOTIFY. After [`Notice::Terminated`] the subscription is over.
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]; [`Misuse::WrongState`] for a subscription of this side, or one that is not accepted yet; [`Misuse::BadContent`],
+    /// [`Misuse::NoLocal`], [`Misuse::BadUri`], [`Misuse::Full`], [`Misuse::Draining`].
+    pub fn notify(
+        &mut self,
+        now: Instant,
+        subscription: SubscriptionId,
+        notice: Notice,
+        content: &Content<'_>,
+    ) -> Result<(), Misuse> {
+        content.check().map_err(|_| Misuse::BadContent)?;
+        self.enter(now);
+        let found = self.subscriptions.get(subscription.0).ok_or(Misuse::Gone)?;
+        if !matches!(found.role, Role::Notifier { accepted: true }) {
+            return Err(Misuse::WrongState);
+        }
+        let done = self.tell(subscription.0, notice, content);
+        self.leave();
+        done
+    }
+
+    fn tell(&mut self, key: Key, notice: Notice, content: &Content<'_>) -> Result<(), Misuse> {
+        let subscription = self.subscriptions.get(key).ok_or(Misuse::Gone)?;
+        let dialog = subscription.dialog.ok_or(Misuse::Gone)?;
+        let left = subscription.until.since(self.layer.clock());
+        let (event, state) = (subscription.event_value(), subscription::write(notice, left));
+        let state = core::str::from_utf8(&state).unwrap_or_default();
+        let extra = [("Event", &*event), ("Subscription-State", state)];
+        self.send_inside(dialog, Purpose::Notify(key), Method::Notify, 0, content, &extra)?;
+        if let Notice::Terminated { reason, .. } = notice {
+            self.end_subscription(key, reason, None);
+        }
+        Ok(())
+    }
+
+    /// A SUBSCRIBE, in a dialog or to make one.
+    pub(super) fn on_subscribe(
+        &mut self,
+        dialog: Option<Key>,
+        txn: ServerTxn,
+        source: Source,
+        request: &Message<'_>,
+    ) -> Option<Meaning> {
+        // RFC 6665 §4.2.1.1, §8.2.1
+        let known = |package: &[u8]| {
+            self.config.packages.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(package))
+        };
+        let event = subscription::event(request).filter(|(package, _)| known(package));
+        let Some((package, id)) = event else {
+            return self.decline(txn, Refusal::event());
+        };
+        let wanted = request.get::<Expires>().ok().flatten().map_or(3_600, |expires| expires.0);
+        let expires = Duration::from_secs(wanted.into()).min(self.config.max_subscription);
+        if wanted > 0 && expires < self.config.min_subscription {
+            let min = self.config.min_subscription.as_secs();
+            self.answer(txn, Status::INTERVAL_TOO_BRIEF, |writer| {
+                writer.number(Name::MinExpires, min);
+            });
+            return Some(Meaning::Declined(Status::INTERVAL_TOO_BRIEF));
+        }
+        let is = |role: &Role| matches!(role, Role::Notifier { .. });
+        let old = dialog.and_then(|dialog| self.find_subscription(dialog, request, is));
+        let (key, refresh) = match old {
+            Some(key) => (key, true),
+            None => {
+                let subscription = Subscription {
+                    role: Role::Notifier { accepted: false },
+                    user: 0,
+                    dialog: None,
+                    package: package.into(),
+                    id: id.map(Box::from),
+                    lasts: expires,
+                    until: self.layer.clock() + expires,
+                    alarm: None,
+                };
+                (self.open_served(dialog, subscription, txn, source, request)?, false)
+            }
+        };
+        let dialog = self.subscriptions.get(key)?.dialog?;
+        if let Some(subscription) = self.subscriptions.get_mut(key) {
+            subscription.lasts = expires;
+        }
+        let target = dialog::contact(request).unwrap_or_default();
+        self.hand_over(txn, Some(dialog), Kind::Subscribe(key), target, None);
+        let user = self.subscriptions.get(key)?.user;
+        Some(Meaning::Subscribe { txn, subscription: SubscriptionId(key), user, refresh, expires })
+    }
+
+    /// A subscription of the peer, in its dialog or a new one; full: `None`, and the request is answered.
+    fn open_served(
+        &mut self,
+        dialog: Option<Key>,
+        subscription: Subscription,
+        txn: ServerTxn,
+        source: Source,
+        request: &Message<'_>,
+    ) -> Option<Key> {
+        let dialog = match dialog {
+            Some(dialog) => dialog,
+            None if self.is_full() => {
+                self.decline_overload(txn);
+                return None;
+            }
+            None => {
+                let contact = self.contact_at(source)?;
+                let made = Dialog::of_request(request, self.layer.local_tag(txn)?, 0);
+                self.open_dialog(made, contact, Session::none())
+            }
+        };
+        Some(self.open_subscription(Subscription { dialog: Some(dialog), ..subscription }))
+    }
+
+    /// RFC 3515 §2.4.2
+    pub(super) fn on_refer(
+        &mut self,
+        dialog: Option<Key>,
+        txn: ServerTxn,
+        source: Source,
+        request: &Message<'_>,
+    ) -> Option<Meaning> {
+        if request.values(Name::ReferTo).count() != 1 {
+            return self.decline(txn, Refusal::status(Status::BAD_REQUEST));
+        }
+        let unfollowed = request.get::<ReferSub<'_>>().ok().flatten().is_some_and(|sub| sub.is("false"));
+        let target = dialog::contact(request).unwrap_or_default();
+        let user = dialog.and_then(|key| self.dialogs.get(key)).map_or(0, |record| record.user);
+        let key = if unfollowed {
+            None
+        } else {
+            let subscription = Subscription {
+                role: Role::Notifier { accepted: false },
+                user,
+                dialog: None,
+                package: b"refer"[..].into(),
+                // §2.4.6
+                id: Some(Box::from(format!("{}", request.cseq().number).as_bytes())),
+                lasts: REFER_LASTS,
+                until: self.layer.clock() + REFER_LASTS,
+                alarm: None,
+            };
+            Some(self.open_served(dialog, subscription, txn, source, request)?)
+        };
+        let within =
+            key.and_then(|key| self.subscriptions.get(key)).and_then(|found| found.dialog).or(dialog);
+        self.hand_over(txn, within, Kind::Refer(key), target, None);
+        let subscription = key.map(SubscriptionId);
+        Some(Meaning::Refer { txn, dialog: dialog.map(DialogId), user, subscription })
+    }
+
+    /// The user has answered a SUBSCRIBE or REFER.
+    pub(super) fn on_subscribe_answered(&mut self, key: Key, accepted: bool) {
+        let Some(subscription) = self.subscriptions.get_mut(key) else { return };
+        let Role::Notifier { accepted: before } = &mut subscription.role else { return };
+        if !accepted {
+            // A refresh that is refused changes nothing.
+            if !*before {
+                self.end_subscription(key, Ended::Refused, None);
+            }
+            return;
+        }
+        *before = true;
+        subscription.until = self.layer.clock() + subscription.lasts;
+        let lasts = subscription.lasts;
+        // Who wants the state once, or no longer, is told it by the user at once, and that it is over now.
+        self.set_subscription_alarm(key, lasts.max(LAST_WORD), Due::SubscriptionOver(key));
+    }
+
+    /// A subscription was not refreshed (RFC 6665 §4.2.2), or not told of any more.
+    pub(super) fn on_subscription_over(&mut self, key: Key) {
+        let Some(subscription) = self.subscriptions.get(key) else { return };
+        if let Role::Subscriber(_) = subscription.role {
+            return self.end_subscription(key, Ended::Timeout, None);
+        }
+        let notice = Notice::Terminated { reason: Ended::Timeout, retry_after: None };
+        if self.tell(key, notice, &Content::NONE).is_err() {
+            self.end_subscription(key, Ended::Lost, None);
+        }
+    }
+
+    /// A response to a NOTIFY (RFC 6665 §4.2.2).
+    pub(super) fn on_notify_answered(&mut self, key: Key, code: u16) {
+        if subscription::ends(code) {
+            self.end_subscription(key, Ended::Lost, None);
+        }
+    }
+}
+
+/// How long this side may take to tell what became of a REFER.
+const REFER_LASTS: Duration = Duration::from_secs(180);
+/// How long the user may take to tell the state to one who wants it only once.
+const LAST_WORD: Duration = Duration::from_secs(1);

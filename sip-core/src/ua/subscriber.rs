@@ -1,0 +1,430 @@
+//! Subscriptions of this side (RFC 6665 §4.1), and those that a REFER makes (RFC 3515 §2.4.4).
+
+use super::alarms::Due;
+use super::machine::Meaning;
+use super::requests::{Outgoing, Outside, Purpose};
+use super::subscriptions::{Asked, Role, Subscription};
+use super::validate::Refusal;
+use super::{NewRefer, NewSubscription, UserAgent};
+use crate::dialog::subscription::{self, Ended, Notice};
+use crate::dialog::{Dialog, Id, Side, token};
+use crate::endpoint::{Cause, Misuse, Source};
+use crate::handle::{DialogId, Key, ServerTxn, SubscriptionId};
+use crate::headers::{Event as EventHeader, Expires, Header, ReferSub, ReferTo};
+use crate::message::{Content, Message, Method, Status, is_text};
+use crate::time::Instant;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+impl UserAgent {
+    /// Subscribes to a state. What is told of it comes as [`Notified`](super::Event::Notified), from the first NOTIFY on, which may come
+    /// before the response; if none comes in 64·T1 (Timer N), it ends. It is refreshed by itself until [`unsubscribe`](Self::unsubscribe).
+    ///
+    /// # Errors
+    /// [`Misuse::BadUri`], [`Misuse::BadContent`], [`Misuse::NoLocal`], [`Misuse::Full`], [`Misuse::Draining`].
+    pub fn subscribe(
+        &mut self,
+        now: Instant,
+        subscription: &NewSubscription<'_>,
+    ) -> Result<SubscriptionId, Misuse> {
+        check_event(subscription)?;
+        self.enter(now);
+        let done = self.ask_outside(subscription);
+        self.leave();
+        done
+    }
+
+    /// The same inside a dialog, which the two share (RFC 5057); the URI is not used.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Self::subscribe), and [`Misuse::Gone`].
+    pub fn subscribe_in(
+        &mut self,
+        now: Instant,
+        dialog: DialogId,
+        subscription: &NewSubscription<'_>,
+    ) -> Result<SubscriptionId, Misuse> {
+        check_event(subscription)?;
+        self.enter(now);
+        self.alive(dialog)?;
+        let key = self.open_subscription(asked(subscription, Some(dialog.0), Vec::new(), Vec::new()));
+        let sent = self.ask(key, subscription.expires, &subscription.content);
+        self.leave_asked(key, sent)
+    }
+
+    /// Ends a subscription of this side; [`SubscriptionEnded`](super::Event::SubscriptionEnded) comes with the last NOTIFY.
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]; [`Misuse::WrongState`] for one that the peer has, that is being ended, or that a REFER made; and as
+    /// [`subscribe`](Self::subscribe).
+    pub fn unsubscribe(&mut self, now: Instant, subscription: SubscriptionId) -> Result<(), Misuse> {
+        self.enter(now);
+        let found = self.subscriptions.get_mut(subscription.0).ok_or(Misuse::Gone)?;
+        let Role::Subscriber(asked) = &mut found.role else { return Err(Misuse::WrongState) };
+        if asked.leaving || asked.refer {
+            return Err(Misuse::WrongState);
+        }
+        asked.leaving = true;
+        // Without a dialog there is nowhere to send it yet: the first NOTIFY brings one.
+        let dialog = found.dialog;
+        self.alarms.stop(found.alarm.take());
+        let done = match dialog {
+            Some(_) => self.ask(subscription.0, Duration::ZERO, &Content::NONE),
+            None => Ok(()),
+        };
+        self.leave();
+        done
+    }
+
+    /// Asks the peer to contact somebody (RFC 3515): to transfer the call, most often. How that goes is told by
+    /// [`Notified`](super::Event::Notified), with bodies of type `message/sipfrag`.
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`], [`Misuse::BadContent`], [`Misuse::NoLocal`], [`Misuse::BadUri`], [`Misuse::Full`], [`Misuse::Draining`].
+    pub fn refer(
+        &mut self,
+        now: Instant,
+        dialog: DialogId,
+        refer: &NewRefer<'_>,
+    ) -> Result<SubscriptionId, Misuse> {
+        refer.content.check().map_err(|_| Misuse::BadContent)?;
+        if !is_text(refer.refer_to) || ReferTo::whole(refer.refer_to.as_bytes()).is_err() {
+            return Err(Misuse::BadContent);
+        }
+        self.enter(now);
+        self.alive(dialog)?;
+        let new = NewSubscription { user: refer.user, ..NewSubscription::new("", "refer") };
+        let mut subscription = asked(&new, Some(dialog.0), Vec::new(), Vec::new());
+        if let Role::Subscriber(asked) = &mut subscription.role {
+            asked.refer = true;
+        }
+        let key = self.open_subscription(subscription);
+        let mut extra = Vec::from([("Refer-To", refer.refer_to)]);
+        if !refer.follow {
+            extra.extend([("Refer-Sub", "false"), ("Supported", "norefersub")]);
+        }
+        let sent =
+            self.send_inside(dialog.0, Purpose::Subscribe(key), Method::Refer, 0, &refer.content, &extra);
+        let sent = sent.map(|id| {
+            let cseq = self.outgoing(id.0).map_or(0, |outgoing| outgoing.cseq);
+            self.has_asked(key, id.0, cseq);
+            // RFC 3515 §2.4.6: the id of the event is the number of the REFER.
+            if let Some(found) = self.subscriptions.get_mut(key) {
+                found.id = Some(Box::from(format!("{cseq}").as_bytes()));
+            }
+        });
+        self.leave_asked(key, sent)
+    }
+
+    fn leave_asked(&mut self, key: Key, sent: Result<(), Misuse>) -> Result<SubscriptionId, Misuse> {
+        if sent.is_err() {
+            self.drop_subscription(key);
+        }
+        self.leave();
+        sent.map(|()| SubscriptionId(key))
+    }
+
+    fn ask_outside(&mut self, new: &NewSubscription<'_>) -> Result<SubscriptionId, Misuse> {
+        let (tag, call_id) = (token(self.layer.random.u64()), token(self.layer.random.u64()));
+        let contact = self.contact_towards(new.uri.as_bytes(), new.target)?;
+        let key = self.open_subscription(asked(new, None, call_id.clone(), tag.clone()));
+        let expires = format!("{}", new.expires.as_secs());
+        let outgoing = Outgoing {
+            target: new.target,
+            timers: new.timers,
+            ..Outgoing::new(Purpose::Subscribe(key), 0, None)
+        };
+        let outside = Outside {
+            tag: &tag,
+            call_id: &call_id,
+            contact: &contact,
+            extra: &[("Event", new.event), ("Expires", &expires)],
+            ..Outside::new(Method::Subscribe, new.uri, &new.content)
+        };
+        match self.send_outside(outgoing, &outside) {
+            Err(misuse) => {
+                self.drop_subscription(key);
+                Err(misuse)
+            }
+            Ok(work) => {
+                let set = Id { call_id: &call_id, local_tag: &tag, remote_tag: b"" };
+                self.asked.insert(set.set_hash(&self.layer.hash), key.index);
+                self.has_asked(key, work, 1);
+                Ok(SubscriptionId(key))
+            }
+        }
+    }
+
+    /// Sends a SUBSCRIBE inside the dialog.
+    fn ask(&mut self, key: Key, expires: Duration, content: &Content<'_>) -> Result<(), Misuse> {
+        let subscription = self.subscriptions.get(key).ok_or(Misuse::Gone)?;
+        let dialog = subscription.dialog.ok_or(Misuse::WrongState)?;
+        let event = subscription.event_value();
+        let expires = format!("{}", expires.as_secs());
+        let extra = [("Event", &*event), ("Expires", &*expires)];
+        let purpose = Purpose::Subscribe(key);
+        let id = self.send_inside(dialog, purpose, Method::Subscribe, 0, content, &extra)?;
+        let cseq = self.outgoing(id.0).map_or(0, |outgoing| outgoing.cseq);
+        self.has_asked(key, id.0, cseq);
+        Ok(())
+    }
+
+    /// RFC 6665 §4.1.2.4: Timer N runs from each SUBSCRIBE.
+    fn has_asked(&mut self, key: Key, work: super::WorkId, cseq: u32) {
+        let (after, clock) = (self.config.core.timers.t1x64(), self.layer.clock());
+        let Some(subscription) = self.subscriptions.get_mut(key) else { return };
+        let Role::Subscriber(asked) = &mut subscription.role else { return };
+        self.alarms.stop(asked.timer_n.take());
+        (asked.work, asked.cseq, asked.notified) = (Some(work), cseq, false);
+        asked.timer_n = Some(self.alarms.set(clock, after, Due::TimerN(key)));
+    }
+
+    /// Takes a subscription away that nobody has heard of.
+    fn drop_subscription(&mut self, key: Key) {
+        let Some(subscription) = self.subscriptions.remove(key) else { return };
+        if let Some(dialog) = subscription.dialog {
+            if let Some(record) = self.dialogs.get_mut(dialog) {
+                record.subscriptions.retain(|other| *other != key);
+            }
+            self.release(dialog);
+        }
+    }
+
+    /// What was asked outside a dialog is not looked for any more.
+    pub(super) fn forget_asked(&mut self, key: Key, asked: &Asked) {
+        if !asked.call_id.is_empty() {
+            let set = Id { call_id: &asked.call_id, local_tag: &asked.tag, remote_tag: b"" };
+            self.asked.remove(set.set_hash(&self.layer.hash), key.index);
+        }
+    }
+
+    pub(super) fn on_timer_n(&mut self, key: Key) {
+        let Some(subscription) = self.subscriptions.get_mut(key) else { return };
+        let Role::Subscriber(asked) = &mut subscription.role else { return };
+        asked.timer_n = None;
+        if !asked.notified {
+            let reason = if asked.leaving { Ended::Unsubscribed } else { Ended::NoAnswer };
+            return self.end_subscription(key, reason, None);
+        }
+        // Forks that have not notified by now are none.
+        let (call_id, tag) = (core::mem::take(&mut asked.call_id), core::mem::take(&mut asked.tag));
+        let set = Id { call_id: &call_id, local_tag: &tag, remote_tag: b"" };
+        if !call_id.is_empty() {
+            self.asked.remove(set.set_hash(&self.layer.hash), key.index);
+        }
+    }
+
+    /// The subscription that a NOTIFY outside any known dialog is for (RFC 6665 §4.4.1), in the dialog that it makes.
+    pub(super) fn notify_makes_dialog(&mut self, source: Source, notify: &Message<'_>) -> Option<Key> {
+        let event = subscription::event(notify)?;
+        let id = Id::of(notify, Side::Callee);
+        let found = self.asked.all(id.set_hash(&self.layer.hash)).find(|place| {
+            self.subscriptions.at(*place).is_some_and(|found| match &found.role {
+                Role::Subscriber(asked) => {
+                    asked.call_id == id.call_id && asked.tag == id.local_tag && found.is_about(event)
+                }
+                Role::Notifier { .. } => false,
+            })
+        });
+        let key = self.subscriptions.key_at(found?)?;
+        if self.is_full() {
+            return None;
+        }
+        let contact = self.contact_at(source)?;
+        let subscription = self.subscriptions.get(key)?;
+        let Role::Subscriber(first) = &subscription.role else { return None };
+        let cseq = first.work.and_then(|work| self.outgoing(work)).map_or(first.cseq, |sent| sent.cseq);
+        let answers = first.work.and_then(|work| self.outgoing(work)).map(|sent| sent.answers.clone());
+        let forked = subscription.dialog.is_some().then(|| Subscription {
+            role: Role::Subscriber(Asked {
+                call_id: Vec::new(),
+                tag: Vec::new(),
+                work: None,
+                cseq,
+                notified: true,
+                timer_n: None,
+                leaving: first.leaving,
+                refer: false,
+            }),
+            user: subscription.user,
+            dialog: None,
+            package: subscription.package.clone(),
+            id: subscription.id.clone(),
+            lasts: subscription.lasts,
+            until: self.layer.clock() + subscription.lasts,
+            alarm: None,
+        });
+        let dialog =
+            self.open_dialog(Dialog::of_notify(notify, cseq), contact, super::record::Session::none());
+        if let Some(record) = self.dialogs.get_mut(dialog) {
+            record.answers = answers.unwrap_or_default();
+        }
+        let key = match forked {
+            // RFC 6665 §4.1.4: each fork that notifies is a subscription of its own.
+            Some(fork) => self.open_subscription(fork),
+            None => key,
+        };
+        self.attach(key, dialog);
+        Some(dialog)
+    }
+
+    pub(super) fn on_notify(&mut self, dialog: Key, txn: ServerTxn, notify: &Message<'_>) -> Option<Meaning> {
+        let is = |role: &Role| matches!(role, Role::Subscriber(_));
+        let Some(key) = self.find_subscription(dialog, notify, is) else {
+            return self.decline(txn, Refusal::status(Status::NO_SUCH_TRANSACTION));
+        };
+        let Some((notice, expires)) = subscription::read(notify) else {
+            return self.decline(txn, Refusal::status(Status::BAD_REQUEST));
+        };
+        self.answer(txn, Status::OK, |_| {});
+        if let Some(record) = self.dialogs.get_mut(dialog) {
+            record.dialog.refresh(notify);
+        }
+        let subscription = self.subscriptions.get_mut(key)?;
+        let (user, lasts) = (subscription.user, subscription.lasts);
+        let Role::Subscriber(asked) = &mut subscription.role else { return None };
+        let first = !core::mem::replace(&mut asked.notified, true);
+        let (leaving, refer) = (asked.leaving, asked.refer);
+        match notice {
+            Notice::Terminated { reason, retry_after } => {
+                let reason = if leaving && !refer { Ended::Unsubscribed } else { reason };
+                self.end_subscription(key, reason, retry_after);
+            }
+            // The NOTIFY of a subscription that was given up before there was a dialog.
+            _ if leaving && first && asked.work.is_some() => {
+                let _ = self.ask(key, Duration::ZERO, &Content::NONE);
+            }
+            _ if leaving => {}
+            // A refresh that is on its way will tell.
+            _ => {
+                let lasts = expires.map_or(lasts, |seconds| Duration::from_secs(seconds.into()));
+                self.lasts_for(key, lasts);
+            }
+        }
+        Some(Meaning::Notified { subscription: SubscriptionId(key), user, notice })
+    }
+
+    /// The subscription holds for so long from now.
+    fn lasts_for(&mut self, key: Key, lasts: Duration) {
+        let until = self.layer.clock() + lasts;
+        let Some(subscription) = self.subscriptions.get_mut(key) else { return };
+        subscription.until = until;
+        let refer = matches!(subscription.role, Role::Subscriber(Asked { refer: true, .. }));
+        let once = subscription.lasts.is_zero();
+        let after = if refer || once { lasts } else { subscription::refresh_after(lasts) };
+        let due = if refer || once { Due::SubscriptionOver(key) } else { Due::SubscriptionRefresh(key) };
+        self.set_subscription_alarm(key, after, due);
+    }
+
+    pub(super) fn on_subscription_refresh(&mut self, key: Key) {
+        let clock = self.layer.clock();
+        let Some(subscription) = self.subscriptions.get(key) else { return };
+        let (left, lasts) = (subscription.until.since(clock), subscription.lasts);
+        self.set_subscription_alarm(key, left, Due::SubscriptionOver(key));
+        // One that can't be sent is over in its time.
+        let _ = self.ask(key, lasts, &Content::NONE);
+    }
+
+    /// A response to a SUBSCRIBE or REFER.
+    pub(super) fn on_asked(&mut self, key: Key, response: &Message<'_>) -> Option<Meaning> {
+        let code = response.status_code();
+        let subscription = self.subscriptions.get_mut(key)?;
+        let user = subscription.user;
+        let Role::Subscriber(asked) = &mut subscription.role else { return None };
+        if code < 200 {
+            return None;
+        }
+        let (established, leaving, refer) =
+            (subscription.dialog.is_some() && !asked.refer, asked.leaving, asked.refer);
+        let told = Meaning::SubscriptionAnswered { subscription: SubscriptionId(key), user };
+        if code >= 300 {
+            // RFC 6665 §4.1.2.2: a refresh that fails is not the end of what it would refresh, but for some codes.
+            let refreshing = established && subscription.alarm.is_some() && !leaving;
+            if leaving {
+                self.end_subscription(key, Ended::Unsubscribed, None);
+            } else if !refreshing {
+                self.end_subscription(key, Ended::Refused, None);
+            } else if subscription::ends(code) {
+                self.end_subscription(key, Ended::Lost, None);
+            } else if let Some(found) = self.subscriptions.get_mut(key) {
+                // Nobody waits for a NOTIFY to this one.
+                if let Role::Subscriber(asked) = &mut found.role {
+                    asked.notified = true;
+                }
+            }
+            return Some(told);
+        }
+        if refer {
+            let no = response.get::<ReferSub<'_>>().ok().flatten().is_some_and(|sub| sub.is("false"));
+            if no {
+                self.end_subscription(key, Ended::Unsubscribed, None);
+            }
+            return Some(told);
+        }
+        let expires = response.get::<Expires>().ok().flatten().map(|expires| expires.0);
+        if let (Some(seconds), false) = (expires, leaving) {
+            let lasts = Duration::from_secs(seconds.into());
+            if self.subscriptions.get(key).is_some_and(|found| found.dialog.is_some()) {
+                self.lasts_for(key, lasts);
+            }
+        }
+        Some(told)
+    }
+
+    /// A SUBSCRIBE or REFER is over; without a response, so is what only it could have brought.
+    pub(super) fn on_asking_ended(&mut self, key: Key, cause: Cause) {
+        let Some(subscription) = self.subscriptions.get_mut(key) else { return };
+        let refreshing = subscription.alarm.is_some();
+        let Role::Subscriber(asked) = &mut subscription.role else { return };
+        asked.work = None;
+        if matches!(cause, Cause::Timeout | Cause::TransportError) && !refreshing && !asked.notified {
+            let reason = if asked.leaving { Ended::Unsubscribed } else { Ended::NoAnswer };
+            self.end_subscription(key, reason, None);
+        }
+    }
+}
+
+impl Subscription {
+    /// The value of Event.
+    pub(super) fn event_value(&self) -> String {
+        let package = String::from_utf8_lossy(&self.package);
+        match &self.id {
+            Some(id) => format!("{package};id={}", String::from_utf8_lossy(id)),
+            None => package.into_owned(),
+        }
+    }
+}
+
+fn check_event(new: &NewSubscription<'_>) -> Result<(), Misuse> {
+    let sound = is_text(new.event) && EventHeader::whole(new.event.as_bytes()).is_ok();
+    if !sound {
+        return Err(Misuse::BadContent);
+    }
+    new.content.check().map_err(|_| Misuse::BadContent)
+}
+
+fn asked(new: &NewSubscription<'_>, dialog: Option<Key>, call_id: Vec<u8>, tag: Vec<u8>) -> Subscription {
+    let event = EventHeader::whole(new.event.as_bytes()).ok();
+    Subscription {
+        role: Role::Subscriber(Asked {
+            call_id,
+            tag,
+            work: None,
+            cseq: 1,
+            notified: false,
+            timer_n: None,
+            leaving: false,
+            refer: false,
+        }),
+        user: new.user,
+        dialog,
+        package: event.map_or(&b""[..], |event| event.package).into(),
+        id: event.and_then(|event| event.id()).map(Box::from),
+        lasts: new.expires,
+        until: Instant::LAST,
+        alarm: None,
+    }
+}

@@ -1,0 +1,139 @@
+//! Subscriptions of either side: what is kept of them, and how they end (RFC 6665).
+
+use super::alarms::{Alarm, Due};
+use super::{Event, UserAgent, WorkId};
+use crate::dialog::subscription::{self, Ended};
+use crate::handle::{Key, SubscriptionId};
+use crate::message::Message;
+use crate::time::Instant;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// A subscription: one usage of its dialog.
+pub(super) struct Subscription {
+    pub(super) role: Role,
+    pub(super) user: u64,
+    /// At the subscriber there is none before the first NOTIFY.
+    pub(super) dialog: Option<Key>,
+    /// The event package, and what tells several in one dialog apart.
+    pub(super) package: Box<[u8]>,
+    pub(super) id: Option<Box<[u8]>>,
+    /// How long it is to last, each time that it is refreshed.
+    pub(super) lasts: Duration,
+    /// When it is over unless it is refreshed.
+    pub(super) until: Instant,
+    /// The refresh, or the end.
+    pub(super) alarm: Option<Alarm>,
+}
+
+/// Which side it is on.
+pub(super) enum Role {
+    Subscriber(Asked),
+    Notifier {
+        /// A SUBSCRIBE or REFER was accepted.
+        accepted: bool,
+    },
+}
+
+/// What the subscriber has asked for.
+pub(super) struct Asked {
+    /// Call-ID and tag of this side, by which the NOTIFYs of forks are known before there is a dialog; empty for what was asked inside one.
+    pub(super) call_id: Vec<u8>,
+    pub(super) tag: Vec<u8>,
+    /// The SUBSCRIBE or REFER that is under way.
+    pub(super) work: Option<WorkId>,
+    /// The number of the last one.
+    pub(super) cseq: u32,
+    /// A NOTIFY has come since, or else Timer N runs.
+    pub(super) notified: bool,
+    pub(super) timer_n: Option<Alarm>,
+    /// It is not wanted any more.
+    pub(super) leaving: bool,
+    /// It is what a REFER makes: never refreshed.
+    pub(super) refer: bool,
+}
+
+impl Subscription {
+    /// Whether a message is about it. A NOTIFY for the only REFER of a dialog may have no id.
+    pub(super) fn is_about(&self, (package, id): (&[u8], Option<&[u8]>)) -> bool {
+        let refer = matches!(self.role, Role::Subscriber(Asked { refer: true, .. }));
+        self.package.eq_ignore_ascii_case(package) && (self.id.as_deref() == id || (refer && id.is_none()))
+    }
+}
+
+impl UserAgent {
+    /// Enters a subscription into the table, and into its dialog.
+    pub(super) fn open_subscription(&mut self, subscription: Subscription) -> Key {
+        let dialog = subscription.dialog;
+        let key = self.subscriptions.insert(subscription);
+        if let Some(dialog) = dialog {
+            self.attach(key, dialog);
+        }
+        key
+    }
+
+    /// The subscription is a usage of this dialog from now on.
+    pub(super) fn attach(&mut self, key: Key, dialog: Key) {
+        self.hold(dialog);
+        if let Some(record) = self.dialogs.get_mut(dialog) {
+            record.subscriptions.push(key);
+        }
+        if let Some(subscription) = self.subscriptions.get_mut(key) {
+            subscription.dialog = Some(dialog);
+        }
+    }
+
+    /// The subscription in a dialog that a message is about.
+    pub(super) fn find_subscription(
+        &self,
+        dialog: Key,
+        message: &Message<'_>,
+        is: impl Fn(&Role) -> bool,
+    ) -> Option<Key> {
+        let event = subscription::event(message)?;
+        let record = self.dialogs.get(dialog)?;
+        record.subscriptions.iter().copied().find(|key| {
+            self.subscriptions.get(*key).is_some_and(|found| is(&found.role) && found.is_about(event))
+        })
+    }
+
+    /// Ends a subscription for its user.
+    pub(super) fn end_subscription(&mut self, key: Key, reason: Ended, retry_after: Option<Duration>) {
+        let Some(subscription) = self.subscriptions.remove(key) else { return };
+        self.alarms.stop(subscription.alarm);
+        if let Role::Subscriber(asked) = subscription.role {
+            self.alarms.stop(asked.timer_n);
+            self.forget_asked(key, &asked);
+        }
+        self.push(Event::SubscriptionEnded {
+            subscription: SubscriptionId(key),
+            user: subscription.user,
+            reason,
+            retry_after,
+        });
+        if let Some(dialog) = subscription.dialog {
+            if let Some(record) = self.dialogs.get_mut(dialog) {
+                record.subscriptions.retain(|other| *other != key);
+            }
+            self.release(dialog);
+        }
+    }
+
+    /// All subscriptions of a dialog end with it (RFC 5057 §5.1).
+    pub(super) fn end_subscriptions(&mut self, dialog: Key) {
+        let all = self.dialogs.get(dialog).map(|record| record.subscriptions.clone()).unwrap_or_default();
+        for key in all {
+            self.end_subscription(key, Ended::Lost, None);
+        }
+    }
+
+    /// Sets when something is done about a subscription next, in place of what was set before.
+    pub(super) fn set_subscription_alarm(&mut self, key: Key, after: Duration, due: Due) {
+        let clock = self.layer.clock();
+        if let Some(subscription) = self.subscriptions.get_mut(key) {
+            self.alarms.stop(subscription.alarm.take());
+            subscription.alarm = Some(self.alarms.set(clock, after, due));
+        }
+    }
+}
