@@ -72,6 +72,10 @@ handles! {
     RequestId;
     /// A subscription of either side (RFC 6665), or what is left of a REFER (RFC 3515). Each fork that notifies has its own.
     SubscriptionId;
+    /// A registration of this side (RFC 3261 §10.2), as long as it is kept up.
+    RegistrationId;
+    /// A publication of this side (RFC 3903), as long as it is kept up.
+    PublicationId;
 }
 
 /// Values in fixed places that are used again; a place's generation tells its tenants apart.

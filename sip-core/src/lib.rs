@@ -79,6 +79,7 @@ extern crate std;
 #[cfg(feature = "agent")]
 pub mod agent;
 pub mod auth;
+pub mod compositor;
 mod config;
 mod dialog;
 mod endpoint;
@@ -89,6 +90,7 @@ mod machine;
 pub mod message;
 mod paged;
 mod random;
+pub mod registrar;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod time;
@@ -102,7 +104,10 @@ pub use endpoint::{
     Cause, Command, Destination, Endpoint, Event, Misuse, NewRequest, Output, Rejected, SendError, Source,
     Stats, Ticket, Transmit, Txn,
 };
-pub use handle::{ClientTxn, DialogId, FlowId, Invitation, RequestId, ResolveId, ServerTxn, SubscriptionId};
+pub use handle::{
+    ClientTxn, DialogId, FlowId, Invitation, PublicationId, RegistrationId, RequestId, ResolveId, ServerTxn,
+    SubscriptionId,
+};
 pub use machine::{Input, Machine, Streams, TransactionUser};
 pub use random::Seed;
 pub use time::Instant;

@@ -5,7 +5,6 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use sip_core::agent::{Uac, UacOptions, Uas, UasOptions};
 use sip_core::framing::StreamBuf;
-use sip_core::message::Status;
 use sip_core::ua::{self, UserAgent};
 use sip_core::{
     Config, FlowId, Instant, Local, Machine, Misuse, Output, ResolveId, SendError, Source, Stats, Target,
@@ -40,7 +39,7 @@ async fn call() -> Result<(), Box<dyn core::error::Error>> {
     // Bob rings for half a second and answers.
     let ring = Duration::from_millis(500);
     let bob = Shown::new("bob", "alice ◄── {} ── bob");
-    let mut bob = Driver::new(bob, Rings(Uas::new(UasOptions { ring, answer: Status::OK })));
+    let mut bob = Driver::new(bob, Rings(Uas::new(UasOptions { ring, ..UasOptions::default() })));
     let at = bob.bind(anywhere).await?;
 
     // Alice calls him, talks for 300 ms and hangs up.

@@ -4,16 +4,19 @@
 //! Each is a [`TransactionUser`](crate::TransactionUser) of a [`UserAgent`](crate::ua::UserAgent). Both adapters run them as
 //! they are.
 
+mod enrolment;
 mod ping;
+mod registrar;
 mod uac;
 mod uas;
 
+pub use enrolment::Enrolment;
 pub use ping::{Ping, PingError};
-pub use uac::{Uac, UacOptions};
+pub use uac::{Uac, UacOptions, Within};
 pub use uas::{Uas, UasOptions};
 
 use crate::message::Content;
-use crate::{DialogId, Instant, Invitation};
+use crate::{DialogId, Instant, Invitation, SubscriptionId};
 use alloc::collections::BTreeSet;
 
 /// The body of every offer and answer: one audio stream that nobody listens to.
@@ -23,12 +26,33 @@ const SDP: &[u8] =
 
 const SESSION: Content<'static> = Content::body("application/sdp", SDP);
 
+/// The same put on hold, and the answer to one that is (RFC 3264 §8.4).
+const HOLD: Content<'static> = Content::body(
+    "application/sdp",
+    b"v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n\
+    a=rtpmap:0 PCMU/8000\r\na=sendonly\r\n",
+);
+const HELD: Content<'static> = Content::body(
+    "application/sdp",
+    b"v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n\
+    a=rtpmap:0 PCMU/8000\r\na=recvonly\r\n",
+);
+
+/// Whether an offer puts the session on hold.
+fn is_held(offer: &[u8]) -> bool {
+    offer.split(|byte| *byte == b'\n').any(|line| line.trim_ascii() == b"a=sendonly")
+}
+
 /// What an agent does later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Task {
     Answer(DialogId),
     HangUp(DialogId),
     Cancel(Invitation),
+    /// What is done within a call, the next step of it.
+    Within(DialogId),
+    EndPresence(SubscriptionId),
+    Referred(SubscriptionId),
 }
 
 /// Tasks by the time at which they are due.

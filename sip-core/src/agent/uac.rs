@@ -1,9 +1,9 @@
 //! An agent that places calls.
 
-use super::{Agenda, SESSION, Task};
-use crate::message::{Content, Status};
-use crate::ua::{Event, NewInvite, Reason, UserAgent};
-use crate::{Cause, DialogId, Instant, Machine, TransactionUser};
+use super::{Agenda, Enrolment, HOLD, SESSION, Task};
+use crate::message::{Content, Method, Status};
+use crate::ua::{Ended, Event, NewInvite, NewRefer, NewSubscription, Reason, UserAgent};
+use crate::{Cause, DialogId, Instant, Machine, RegistrationId, TransactionUser};
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
@@ -25,6 +25,23 @@ pub struct UacOptions {
     pub cancel_after: Option<Duration>,
     /// The final status of a call that counts as completed.
     pub expect: Status,
+    /// What is done within each call before it is hung up.
+    pub within: Within,
+    /// Subscribe to this event package in place of calling; completed is what was notified until its end.
+    pub subscribe: Option<String>,
+    /// Where the agent registers before the first call.
+    pub register: Option<Enrolment>,
+}
+
+/// What is done within a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Within {
+    /// Nothing.
+    Nothing,
+    /// It is put on hold and taken back, by re-INVITEs.
+    Hold,
+    /// The peer is referred to this URI, and what becomes of that is waited for.
+    Refer(String),
 }
 
 impl UacOptions {
@@ -37,6 +54,9 @@ impl UacOptions {
             hold: Duration::ZERO,
             cancel_after: None,
             expect: Status::OK,
+            within: Within::Nothing,
+            subscribe: None,
+            register: None,
         }
     }
 }
@@ -63,12 +83,28 @@ pub struct Uac {
     linger: Instant,
     /// What was sent again when that was last looked at.
     repeated: u64,
+    enrolment: Enrolled,
+}
+
+/// How far the registration is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Enrolled {
+    /// It is not needed, or not begun.
+    No,
+    Asked,
+    Yes(RegistrationId),
+    Leaving,
+    /// It is over, or was refused.
+    Over,
 }
 
 /// How long the agent stays after the last ACK for a refusal: a peer that has not had it sends its refusal again within T2.
 const LINGER: Duration = Duration::from_secs(5);
 /// How long it stays in any case: a connection that closes with the last answer looks as if it were lost in mid-call.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// Between the steps within a call.
+const STEP: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Copy, Debug)]
 struct Placed {
@@ -83,7 +119,11 @@ enum Outcome {
     Up {
         dialog: DialogId,
         expected: bool,
+        /// How many steps within it are done.
+        steps: u8,
     },
+    /// A subscription that was notified.
+    Notified,
     Over,
 }
 
@@ -104,7 +144,13 @@ impl Uac {
             lingering: false,
             linger: Instant::ZERO,
             repeated: 0,
+            enrolment: Enrolled::No,
         }
+    }
+
+    /// Whether the registrar would not have this agent.
+    pub fn was_refused(&self) -> bool {
+        self.enrolment == Enrolled::Over && self.start.is_none()
     }
 
     /// Whether any call failed.
@@ -157,6 +203,15 @@ impl Uac {
     }
 
     fn place(&mut self, now: Instant, machine: &mut UserAgent) {
+        if let Some(package) = &self.options.subscribe {
+            let user = self.calls.len() as u64;
+            let new = NewSubscription { user, ..NewSubscription::new(&self.options.uri, package) };
+            let placed = machine.subscribe(now, &new).is_ok();
+            let outcome = if placed { Outcome::Open } else { Outcome::Over };
+            self.calls.push(Placed { at: now, outcome });
+            self.failed += u64::from(!placed);
+            return;
+        }
         let invite = NewInvite {
             user: self.calls.len() as u64,
             content: SESSION,
@@ -186,11 +241,50 @@ impl Uac {
             *self.unexpected.entry(status).or_default() += 1;
         }
         if let Some(dialog) = up {
-            call.outcome = Outcome::Up { dialog, expected };
+            call.outcome = Outcome::Up { dialog, expected, steps: 0 };
         } else {
             call.outcome = Outcome::Over;
             self.count(expected);
         }
+    }
+
+    /// The next step within a call; after the last it is hung up.
+    fn step(&mut self, now: Instant, machine: &mut UserAgent, dialog: DialogId) {
+        let found = self.calls.iter_mut().enumerate().find_map(|(user, call)| match &mut call.outcome {
+            Outcome::Up { dialog: up, steps, .. } if *up == dialog => Some((user as u64, steps)),
+            _ => None,
+        });
+        let Some((user, steps)) = found else { return };
+        let step = *steps;
+        *steps += 1;
+        let done = match (&self.options.within, step) {
+            (Within::Hold, 0) => machine.request_in(now, dialog, Method::Invite, user, &HOLD).map(|_| ()),
+            (Within::Hold, 1) => machine.request_in(now, dialog, Method::Invite, user, &SESSION).map(|_| ()),
+            (Within::Refer(uri), 0) => {
+                let refer_to = format!("<{uri}>");
+                machine.refer(now, dialog, &NewRefer { user, ..NewRefer::new(&refer_to) }).map(|_| ())
+            }
+            _ => return self.agenda.add(now + self.options.hold, Task::HangUp(dialog)),
+        };
+        // What can't be done is not waited for; the peer's own request may stand against it.
+        if done.is_err() {
+            self.agenda.add(now + STEP, Task::Within(dialog));
+        }
+    }
+
+    /// A step within a call has ended: whether as it should.
+    fn stepped(&mut self, now: Instant, user: u64, well: bool) {
+        let Some(call) = self.calls.get_mut(user as usize) else { return };
+        if let Outcome::Up { dialog, expected, .. } = &mut call.outcome {
+            *expected &= well;
+            let dialog = *dialog;
+            self.agenda.add(now + STEP, Task::Within(dialog));
+        }
+    }
+
+    /// Whether all calls are done.
+    fn has_called(&self) -> bool {
+        self.done() >= self.options.calls
     }
 
     fn count(&mut self, expected: bool) {
@@ -213,8 +307,37 @@ impl TransactionUser<UserAgent> for Uac {
                     let _ = machine.ack(now, dialog, &SESSION);
                 }
                 self.on_final(now, user, response.status(), Some(dialog));
-                self.agenda.add(now + self.options.hold, Task::HangUp(dialog));
+                let (after, task) = match self.options.within {
+                    Within::Nothing => (self.options.hold, Task::HangUp(dialog)),
+                    _ => (STEP, Task::Within(dialog)),
+                };
+                self.agenda.add(now + after, task);
             }
+            Event::Response { user, response, .. } if response.status().is_final() => {
+                self.stepped(now, user, response.status().is_success());
+            }
+            Event::Notified { user, .. } => {
+                if let Some(call) = self.calls.get_mut(user as usize) {
+                    if call.outcome == Outcome::Open {
+                        self.setup.push(now.since(call.at));
+                        call.outcome = Outcome::Notified;
+                    }
+                }
+            }
+            Event::SubscriptionEnded { user, reason, .. } => {
+                let well = !matches!(reason, Ended::Refused | Ended::NoAnswer | Ended::Lost);
+                if self.options.subscribe.is_none() {
+                    return self.stepped(now, user, well);
+                }
+                if let Some(call) = self.calls.get_mut(user as usize) {
+                    let notified = core::mem::replace(&mut call.outcome, Outcome::Over) == Outcome::Notified;
+                    self.count(notified && well);
+                }
+            }
+            Event::Registered { registration, .. } if self.enrolment == Enrolled::Asked => {
+                self.enrolment = Enrolled::Yes(registration);
+            }
+            Event::RegistrationEnded { .. } => self.enrolment = Enrolled::Over,
             Event::Refused { invitation, user, response } => {
                 self.on_final(now, user, response.status(), None);
                 if machine.awaits_copies(invitation) {
@@ -231,7 +354,7 @@ impl TransactionUser<UserAgent> for Uac {
             Event::Ended { user, dialog, reason } => {
                 let Some(call) = self.calls.get_mut(user as usize) else { return };
                 // Early dialogs of other forks end too.
-                if let Outcome::Up { dialog: up, expected } = call.outcome {
+                if let Outcome::Up { dialog: up, expected, .. } = call.outcome {
                     if up == dialog {
                         call.outcome = Outcome::Over;
                         let cut =
@@ -246,6 +369,7 @@ impl TransactionUser<UserAgent> for Uac {
 
     fn deadline(&self) -> Option<Instant> {
         let next = match self.start {
+            None if matches!(self.enrolment, Enrolled::Asked | Enrolled::Over) => None,
             None => Some(Instant::ZERO),
             Some(_) if (self.calls.len() as u64) < self.options.calls => self.due(self.calls.len()),
             Some(_) => (self.done() >= self.options.calls).then_some(self.linger),
@@ -255,6 +379,13 @@ impl TransactionUser<UserAgent> for Uac {
 
     fn advance(&mut self, now: Instant, machine: &mut UserAgent) {
         self.now = now;
+        if let (Enrolled::No, Some(enrolment)) = (self.enrolment, &self.options.register) {
+            let asked = enrolment.register(now, machine);
+            self.enrolment = if asked.is_ok() { Enrolled::Asked } else { Enrolled::Over };
+        }
+        if self.start.is_none() && matches!(self.enrolment, Enrolled::Asked | Enrolled::Over) {
+            return;
+        }
         self.start.get_or_insert(now);
         while (self.calls.len() as u64) < self.options.calls
             && self.due(self.calls.len()).is_some_and(|due| due <= now)
@@ -272,12 +403,21 @@ impl TransactionUser<UserAgent> for Uac {
             let _ = match task {
                 Task::HangUp(dialog) => machine.bye(now, dialog, &Content::NONE),
                 Task::Cancel(invitation) => machine.cancel(now, invitation),
-                Task::Answer(_) => Ok(()),
+                Task::Within(dialog) => {
+                    self.step(now, machine, dialog);
+                    Ok(())
+                }
+                Task::Answer(_) | Task::EndPresence(_) | Task::Referred(_) => Ok(()),
             };
+        }
+        if let (Enrolled::Yes(registration), true) = (self.enrolment, self.has_called()) {
+            let left = machine.unregister(now, registration);
+            self.enrolment = if left.is_ok() { Enrolled::Leaving } else { Enrolled::Over };
         }
     }
 
     fn is_done(&self) -> bool {
-        self.done() >= self.options.calls && self.now >= self.linger
+        let settled = matches!(self.enrolment, Enrolled::No | Enrolled::Over);
+        self.was_refused() || (self.has_called() && self.now >= self.linger && settled)
     }
 }

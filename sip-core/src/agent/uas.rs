@@ -1,33 +1,48 @@
-//! An agent that answers calls.
+//! An agent that answers calls, and what is asked of it around them.
 
-use super::{Agenda, SESSION, Task};
-use crate::message::{Content, Status};
-use crate::ua::{Event, Reason, UserAgent};
-use crate::{Instant, Machine, Stats, TransactionUser};
+use super::registrar::Registrar;
+use super::{Agenda, Enrolment, HELD, SESSION, Task, is_held};
+use crate::headers::Supported;
+use crate::message::{Content, Method, Request, Status};
+use crate::ua::{Config, Ended, Event, Notice, Reason, UserAgent};
+use crate::{DialogId, Instant, Machine, ServerTxn, Stats, SubscriptionId, TransactionUser};
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 /// How calls are answered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct UasOptions {
     /// How long a call rings before it is answered.
     pub ring: Duration,
     /// With what it is answered: 200 to accept it.
     pub answer: Status,
+    /// The name and the password that who registers here must know; `None`: anybody may.
+    pub login: Option<(String, String)>,
+    /// What the nonces of the challenges are sealed with.
+    pub key: [u8; 32],
+    /// Where the agent registers itself.
+    pub register: Option<Enrolment>,
 }
 
 impl Default for UasOptions {
     fn default() -> Self {
-        Self { ring: Duration::ZERO, answer: Status::OK }
+        Self { ring: Duration::ZERO, answer: Status::OK, login: None, key: [0; 32], register: None }
     }
 }
 
-/// Rings, then accepts or rejects every call. OPTIONS and what is inside a dialog the user agent answers by itself.
-#[derive(Debug, Default)]
+/// Rings, then accepts or rejects every call; takes re-INVITE, UPDATE, INFO and MESSAGE, REGISTER (in memory), SUBSCRIBE to `presence` (active,
+/// and a second later terminated) and REFER (which it says it has done).
 pub struct Uas {
     options: UasOptions,
     agenda: Agenda,
+    registrar: Registrar,
+    enrolled: bool,
+    /// Calls that were rung reliably and wait for the PRACK, and those among them whose time to be answered has come.
+    unacknowledged: BTreeSet<DialogId>,
+    due: BTreeSet<DialogId>,
     calls: u64,
     failed: u64,
     requests: u64,
@@ -36,7 +51,24 @@ pub struct Uas {
 impl Uas {
     /// An agent with these options.
     pub fn new(options: UasOptions) -> Self {
-        Self { options, ..Self::default() }
+        let login = options.login.as_ref().map(|(username, password)| (&**username, &**password));
+        Self {
+            registrar: Registrar::new(login, "sip-core", options.key),
+            agenda: Agenda::default(),
+            enrolled: options.register.is_none(),
+            unacknowledged: BTreeSet::new(),
+            due: BTreeSet::new(),
+            calls: 0,
+            failed: 0,
+            requests: 0,
+            options,
+        }
+    }
+
+    /// Lets a user agent take what this agent answers.
+    pub fn configure(config: &mut Config) {
+        config.methods = [Method::Info, Method::Message, Method::Refer, Method::Register].into();
+        config.packages = ["presence".into()].into();
     }
 
     /// What it did, as one line of `key=value`.
@@ -53,7 +85,30 @@ impl Uas {
         )
     }
 
-    fn answer(&self, now: Instant, machine: &mut UserAgent, dialog: crate::DialogId) {
+    fn incoming(&mut self, now: Instant, machine: &mut UserAgent, dialog: DialogId, invite: &Request<'_>) {
+        self.calls += 1;
+        let reliable = invite.all::<Supported<'_>>().map_while(Result::ok).any(|tag| tag.is("100rel"));
+        let _ = machine.ring(now, dialog, Status::TRYING, &Content::NONE);
+        let rung = if reliable && self.options.answer.is_success() {
+            self.unacknowledged.insert(dialog);
+            machine.ring_reliably(now, dialog, Status::RINGING, &Content::NONE)
+        } else {
+            machine.ring(now, dialog, Status::RINGING, &Content::NONE)
+        };
+        // The caller may have cancelled; then there is nothing to answer.
+        let _ = rung;
+        if self.options.ring.is_zero() {
+            self.answer(now, machine, dialog);
+        } else {
+            self.agenda.add(now + self.options.ring, Task::Answer(dialog));
+        }
+    }
+
+    fn answer(&mut self, now: Instant, machine: &mut UserAgent, dialog: DialogId) {
+        if self.unacknowledged.contains(&dialog) {
+            self.due.insert(dialog);
+            return;
+        }
         let answered = if self.options.answer.is_success() {
             machine.accept(now, dialog, &SESSION)
         } else {
@@ -62,25 +117,70 @@ impl Uas {
         // The caller may have cancelled while it rang.
         let _ = answered;
     }
+
+    fn request(&mut self, now: Instant, machine: &mut UserAgent, txn: ServerTxn, request: &Request<'_>) {
+        let (status, headers) = match request.method() {
+            Method::Register => self.registrar.answer(now, request),
+            _ => (Status::OK, Vec::new()),
+        };
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
+        let session = match request.method() {
+            Method::Invite | Method::Update if is_held(request.body()) => HELD,
+            Method::Invite | Method::Update => SESSION,
+            _ => Content::NONE,
+        };
+        // It may be withdrawn by now.
+        let _ = machine.respond(now, txn, status, &Content { headers: &headers, ..session });
+    }
 }
+
+const ACTIVE: Content<'static> = Content::body(
+    "application/pidf+xml",
+    b"<?xml version=\"1.0\"?>\r\n<presence xmlns=\"urn:ietf:params:xml:ns:pidf\" entity=\"sip:uas@localhost\">\
+    <tuple id=\"1\"><status><basic>open</basic></status></tuple></presence>\r\n",
+);
+const TRYING: Content<'static> = Content::body("message/sipfrag;version=2.0", b"SIP/2.0 100 Trying\r\n");
+const DONE: Content<'static> = Content::body("message/sipfrag;version=2.0", b"SIP/2.0 200 OK\r\n");
+/// How long a REFER takes, and how long a presence lasts.
+const REFERRING: Duration = Duration::from_millis(100);
+const PRESENT: Duration = Duration::from_secs(1);
 
 impl TransactionUser<UserAgent> for Uas {
     fn event(&mut self, now: Instant, machine: &mut UserAgent, event: Event<'_>) {
         match event {
-            Event::Incoming { dialog, .. } => {
-                self.calls += 1;
+            Event::Incoming { dialog, request, .. } => {
                 self.requests += 1;
-                for status in [Status::TRYING, Status::RINGING] {
-                    let _ = machine.ring(now, dialog, status, &Content::NONE);
-                }
-                if self.options.ring.is_zero() {
+                self.incoming(now, machine, dialog, &request);
+            }
+            Event::Acknowledged { dialog, .. } => {
+                self.requests += 1;
+                if self.unacknowledged.remove(&dialog) && self.due.remove(&dialog) {
                     self.answer(now, machine, dialog);
-                } else {
-                    self.agenda.add(now + self.options.ring, Task::Answer(dialog));
                 }
             }
-            Event::Ended { reason: Reason::NoAck | Reason::Lost | Reason::Unreachable, .. } => {
-                self.failed += 1
+            Event::Request { txn, request, .. } => {
+                self.requests += 1;
+                self.request(now, machine, txn, &request);
+            }
+            Event::Subscribe { txn, subscription, .. } => {
+                self.requests += 1;
+                let _ = machine.respond(now, txn, Status::OK, &Content::NONE);
+                let _ = machine.notify(now, subscription, Notice::Active, &ACTIVE);
+                self.agenda.add(now + PRESENT, Task::EndPresence(subscription));
+            }
+            Event::Refer { txn, subscription, .. } => {
+                self.requests += 1;
+                let _ = machine.respond(now, txn, Status::ACCEPTED, &Content::NONE);
+                if let Some(subscription) = subscription {
+                    let _ = machine.notify(now, subscription, Notice::Active, &TRYING);
+                    self.agenda.add(now + REFERRING, Task::Referred(subscription));
+                }
+            }
+            Event::Ended { dialog, reason, .. } => {
+                self.unacknowledged.remove(&dialog);
+                self.due.remove(&dialog);
+                let lost = matches!(reason, Reason::NoAck | Reason::Lost | Reason::Unreachable);
+                self.failed += u64::from(lost);
             }
             Event::Declined { .. } | Event::Served { .. } => self.requests += 1,
             _ => {}
@@ -88,12 +188,37 @@ impl TransactionUser<UserAgent> for Uas {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.agenda.next()
+        let enrol = (!self.enrolled).then_some(Instant::ZERO);
+        enrol.into_iter().chain(self.agenda.next()).min()
     }
 
     fn advance(&mut self, now: Instant, machine: &mut UserAgent) {
-        while let Some(Task::Answer(dialog)) = self.agenda.take(now) {
-            self.answer(now, machine, dialog);
+        if !core::mem::replace(&mut self.enrolled, true) {
+            if let Some(enrolment) = &self.options.register {
+                // One that can't be sent leaves an agent that nobody is led to; it answers all the same.
+                let _ = enrolment.register(now, machine);
+            }
+        }
+        while let Some(task) = self.agenda.take(now) {
+            match task {
+                Task::Answer(dialog) => self.answer(now, machine, dialog),
+                Task::EndPresence(subscription) => {
+                    over(now, machine, subscription, Ended::Timeout, &Content::NONE)
+                }
+                Task::Referred(subscription) => over(now, machine, subscription, Ended::NoResource, &DONE),
+                _ => {}
+            }
         }
     }
+}
+
+/// The last NOTIFY of a subscription, if it is not over yet.
+fn over(
+    now: Instant,
+    machine: &mut UserAgent,
+    subscription: SubscriptionId,
+    reason: Ended,
+    content: &Content<'_>,
+) {
+    let _ = machine.notify(now, subscription, Notice::Terminated { reason, retry_after: None }, content);
 }

@@ -37,6 +37,9 @@ pub(super) enum Due {
     /// A subscription is to be refreshed, or is over.
     SubscriptionRefresh(Key),
     SubscriptionOver(Key),
+    /// A registration or publication is to be refreshed.
+    RegisterAgain(Key),
+    PublishAgain(Key),
 }
 
 /// All timers of a user agent.

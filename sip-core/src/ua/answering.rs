@@ -31,7 +31,7 @@ impl UserAgent {
         self.progress(now, dialog, status, content, false)
     }
 
-    /// Sends a provisional response that the caller must acknowledge with a PRACK, which [`Event::Acknowledged`] tells. Until then it is sent
+    /// Sends a provisional response that the caller must acknowledge with a PRACK, which [`Event::Acknowledged`](super::Event::Acknowledged) tells. Until then it is sent
     /// again; without one in 64·T1 the call ends with [`Reason::NoPrack`]. Several wait for each other.
     ///
     /// # Errors
@@ -74,7 +74,7 @@ impl UserAgent {
         done
     }
 
-    /// Answers a call that comes in with 200. It is sent again until the ACK comes, which [`Event::Established`] tells; or a
+    /// Answers a call that comes in with 200. It is sent again until the ACK comes, which [`Event::Established`](super::Event::Established) tells; or a
     /// BYE ends the call after 64·T1. While a reliable provisional response with a session description has no PRACK, it waits (RFC 3262 §3).
     ///
     /// # Errors
@@ -121,7 +121,7 @@ impl UserAgent {
         Ok(())
     }
 
-    /// Answers a request that came as [`Event::Request`]. A 2xx to a re-INVITE is sent again until its ACK comes, as with
+    /// Answers a request that came as [`Event::Request`](super::Event::Request). A 2xx to a re-INVITE is sent again until its ACK comes, as with
     /// [`accept`](Self::accept).
     ///
     /// # Errors

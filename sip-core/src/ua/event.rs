@@ -2,10 +2,13 @@
 
 use crate::dialog::subscription::{Ended, Notice};
 use crate::endpoint::{Cause, Rejected, Source};
-use crate::handle::{DialogId, Invitation, RequestId, ServerTxn, SubscriptionId};
+use crate::handle::{
+    DialogId, Invitation, PublicationId, RegistrationId, RequestId, ServerTxn, SubscriptionId,
+};
 use crate::message::{Content, Method, Request, Response, Status};
 use crate::transaction::Timers;
 use crate::transport::Target;
+use core::net::SocketAddr;
 use core::time::Duration;
 
 /// What a user agent tells its user. `user` is the number that was attached to the thing the event is about.
@@ -196,6 +199,68 @@ pub enum Event<'b> {
         /// Where it came from.
         source: Source,
     },
+    /// The registrar has the bindings of a registration.
+    Registered {
+        /// The registration.
+        registration: RegistrationId,
+        /// Its number.
+        user: u64,
+        /// How long they last; they are refreshed before.
+        expires: Duration,
+        /// Where the registrar saw this side (RFC 3581), if it said so. Behind a NAT that is not the address of the Contact:
+        /// [`listen`](crate::Machine::listen) again with it as `advertised`, and [`register_again`](super::UserAgent::register_again).
+        public: Option<SocketAddr>,
+        /// The 200: it lists the bindings of all devices.
+        response: Response<'b>,
+    },
+    /// A REGISTER is refused. While the bindings last it is tried again; after that, or for the first,
+    /// [`RegistrationEnded`](Self::RegistrationEnded) follows.
+    RegistrationRefused {
+        /// The registration.
+        registration: RegistrationId,
+        /// Its number.
+        user: u64,
+        /// The response.
+        response: Response<'b>,
+    },
+    /// The terminal event of a registration.
+    RegistrationEnded {
+        /// The registration.
+        registration: RegistrationId,
+        /// Its number.
+        user: u64,
+        /// How the last REGISTER ended.
+        cause: Cause,
+    },
+    /// The compositor has the state of a publication.
+    Published {
+        /// The publication.
+        publication: PublicationId,
+        /// Its number.
+        user: u64,
+        /// How long it lasts; it is refreshed before.
+        expires: Duration,
+        /// The 200.
+        response: Response<'b>,
+    },
+    /// A PUBLISH is refused: as with registrations. After a 412 the compositor knows of nothing: publish anew.
+    PublicationRefused {
+        /// The publication.
+        publication: PublicationId,
+        /// Its number.
+        user: u64,
+        /// The response.
+        response: Response<'b>,
+    },
+    /// The terminal event of a publication.
+    PublicationEnded {
+        /// The publication.
+        publication: PublicationId,
+        /// Its number.
+        user: u64,
+        /// How the last PUBLISH ended.
+        cause: Cause,
+    },
     /// The terminal event of a subscription of either side.
     SubscriptionEnded {
         /// The subscription.
@@ -326,6 +391,24 @@ impl Event<'_> {
             Self::Refer { txn, dialog, user, subscription, request, source } => {
                 Event::Refer { txn, dialog, user, subscription, request: request.into_owned(), source }
             }
+            Self::Registered { registration, user, expires, public, response } => {
+                Event::Registered { registration, user, expires, public, response: response.into_owned() }
+            }
+            Self::RegistrationRefused { registration, user, response } => {
+                Event::RegistrationRefused { registration, user, response: response.into_owned() }
+            }
+            Self::RegistrationEnded { registration, user, cause } => {
+                Event::RegistrationEnded { registration, user, cause }
+            }
+            Self::Published { publication, user, expires, response } => {
+                Event::Published { publication, user, expires, response: response.into_owned() }
+            }
+            Self::PublicationRefused { publication, user, response } => {
+                Event::PublicationRefused { publication, user, response: response.into_owned() }
+            }
+            Self::PublicationEnded { publication, user, cause } => {
+                Event::PublicationEnded { publication, user, cause }
+            }
             Self::SubscriptionEnded { subscription, user, reason, retry_after } => {
                 Event::SubscriptionEnded { subscription, user, reason, retry_after }
             }
@@ -431,6 +514,73 @@ impl<'a> NewSubscription<'a> {
     }
 }
 
+/// A registration (RFC 3261 §10.2).
+#[derive(Clone, Copy, Debug)]
+pub struct NewRegistration<'a> {
+    /// The registrar: the Request-URI, `sip:example.com`.
+    pub registrar: &'a str,
+    /// Who is registered: the value of To and From, `<sip:alice@example.com>`.
+    pub aor: &'a str,
+    /// Parameters of this side's Contact, each with its semicolon: `;q=0.7`, `;+sip.instance="<urn:uuid:…>";reg-id=1`.
+    pub contact_params: &'a str,
+    /// Other values of Contact to be bound with it.
+    pub contacts: &'a [&'a str],
+    /// The values of Route, top first.
+    pub route: &'a [&'a str],
+    /// How long it is to last before it is refreshed.
+    pub expires: Duration,
+    /// Where to send it; `None`: by Route and Request-URI (RFC 3263).
+    pub target: Option<Target>,
+    /// The timers of its transactions; `None`: those of the user agent.
+    pub timers: Option<Timers>,
+    /// A number of the caller's.
+    pub user: u64,
+}
+
+impl<'a> NewRegistration<'a> {
+    /// A registration of this side's own address, for an hour.
+    pub const fn new(registrar: &'a str, aor: &'a str) -> Self {
+        Self {
+            registrar,
+            aor,
+            contact_params: "",
+            contacts: &[],
+            route: &[],
+            expires: Duration::from_secs(3_600),
+            target: None,
+            timers: None,
+            user: 0,
+        }
+    }
+}
+
+/// A state to publish (RFC 3903).
+#[derive(Clone, Copy, Debug)]
+pub struct NewPublication<'a> {
+    /// Whose state: the Request-URI and To.
+    pub uri: &'a str,
+    /// The value of Event: the package.
+    pub event: &'a str,
+    /// How long it is to last before it is refreshed.
+    pub expires: Duration,
+    /// Where to send it; `None`: by the Request-URI (RFC 3263).
+    pub target: Option<Target>,
+    /// The timers of its transactions; `None`: those of the user agent.
+    pub timers: Option<Timers>,
+    /// A number of the caller's.
+    pub user: u64,
+    /// The state.
+    pub content: Content<'a>,
+}
+
+impl<'a> NewPublication<'a> {
+    /// This state, for an hour.
+    pub const fn new(uri: &'a str, event: &'a str, content: Content<'a>) -> Self {
+        let expires = Duration::from_secs(3_600);
+        Self { uri, event, expires, target: None, timers: None, user: 0, content }
+    }
+}
+
 /// A REFER (RFC 3515).
 #[derive(Clone, Copy, Debug)]
 pub struct NewRefer<'a> {
@@ -463,6 +613,10 @@ pub enum Made {
     Request(RequestId),
     /// A subscription.
     Subscription(SubscriptionId),
+    /// A registration.
+    Registration(RegistrationId),
+    /// A publication.
+    Publication(PublicationId),
 }
 
 /// The commands of a user agent as values.
@@ -495,6 +649,18 @@ pub enum Command<'a> {
     SubscribeIn(DialogId, NewSubscription<'a>),
     /// [`unsubscribe`](super::UserAgent::unsubscribe)
     Unsubscribe(SubscriptionId),
+    /// [`register`](super::UserAgent::register)
+    Register(NewRegistration<'a>),
+    /// [`register_again`](super::UserAgent::register_again)
+    RegisterAgain(RegistrationId),
+    /// [`unregister`](super::UserAgent::unregister)
+    Unregister(RegistrationId),
+    /// [`publish`](super::UserAgent::publish)
+    Publish(NewPublication<'a>),
+    /// [`publish_change`](super::UserAgent::publish_change)
+    PublishChange(PublicationId, Content<'a>),
+    /// [`unpublish`](super::UserAgent::unpublish)
+    Unpublish(PublicationId),
     /// [`refer`](super::UserAgent::refer)
     Refer(DialogId, NewRefer<'a>),
     /// [`notify`](super::UserAgent::notify)

@@ -4,11 +4,14 @@ use super::{Command, Config, Event, Made, Stray, UserAgent};
 use crate::dialog::subscription::Notice;
 use crate::endpoint::{Misuse, Output, Rejected, Source, Stats, Txn};
 use crate::framing::{StreamBuf, read_datagram};
-use crate::handle::{DialogId, FlowId, Invitation, RequestId, ServerTxn, SubscriptionId};
+use crate::handle::{
+    DialogId, FlowId, Invitation, PublicationId, RegistrationId, RequestId, ServerTxn, SubscriptionId,
+};
 use crate::machine::{Machine, next_heard, next_output};
 use crate::message::{Content, Error, Message, Parsed, Status};
 use crate::time::Instant;
 use crate::transaction::{Heard, Told};
+use core::net::SocketAddr;
 use core::time::Duration;
 
 /// What a message means, without the message.
@@ -25,6 +28,10 @@ pub(super) enum Meaning {
     Notified { subscription: SubscriptionId, user: u64, notice: Notice },
     Subscribe { txn: ServerTxn, subscription: SubscriptionId, user: u64, refresh: bool, expires: Duration },
     Refer { txn: ServerTxn, dialog: Option<DialogId>, user: u64, subscription: Option<SubscriptionId> },
+    Registered { registration: RegistrationId, user: u64, expires: Duration, public: Option<SocketAddr> },
+    RegistrationRefused { registration: RegistrationId, user: u64 },
+    Published { publication: PublicationId, user: u64, expires: Duration },
+    PublicationRefused { publication: PublicationId, user: u64 },
     Response { id: RequestId, user: u64, dialog: Option<DialogId>, wants_answer: bool },
     Declined(Status),
     Served(Status),
@@ -75,6 +82,18 @@ impl<'b> Event<'b> {
             }
             (Err(response), Meaning::SubscriptionAnswered { subscription, user }) => {
                 Self::SubscriptionAnswered { subscription, user, response }
+            }
+            (Err(response), Meaning::Registered { registration, user, expires, public }) => {
+                Self::Registered { registration, user, expires, public, response }
+            }
+            (Err(response), Meaning::RegistrationRefused { registration, user }) => {
+                Self::RegistrationRefused { registration, user, response }
+            }
+            (Err(response), Meaning::Published { publication, user, expires }) => {
+                Self::Published { publication, user, expires, response }
+            }
+            (Err(response), Meaning::PublicationRefused { publication, user }) => {
+                Self::PublicationRefused { publication, user, response }
             }
             (Err(response), Meaning::Response { id, user, dialog, wants_answer }) => {
                 Self::Response { id, user, dialog, wants_answer, response }
@@ -243,6 +262,14 @@ impl Machine for UserAgent {
             Command::Notify(subscription, notice, content) => {
                 self.notify(now, subscription, notice, &content)?;
             }
+            Command::Register(new) => return self.register(now, &new).map(Made::Registration),
+            Command::RegisterAgain(registration) => self.register_again(now, registration)?,
+            Command::Unregister(registration) => self.unregister(now, registration)?,
+            Command::Publish(new) => return self.publish(now, &new).map(Made::Publication),
+            Command::PublishChange(publication, content) => {
+                self.publish_change(now, publication, &content)?;
+            }
+            Command::Unpublish(publication) => self.unpublish(now, publication)?,
             Command::Cancel(invitation) => self.cancel(now, invitation)?,
             Command::CancelRequest(request) => self.cancel_request(now, request)?,
             Command::Respond(txn, status, content) => self.respond(now, txn, status, &content)?,
@@ -264,6 +291,8 @@ impl Machine for UserAgent {
             && self.calls.len() == 0
             && self.work.len() == 0
             && self.subscriptions.len() == 0
+            && self.registrations.len() == 0
+            && self.publications.len() == 0
     }
 
     fn stats(&self) -> Stats {

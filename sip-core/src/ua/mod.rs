@@ -38,8 +38,10 @@ mod inside;
 mod machine;
 mod notifier;
 mod outgoing;
+mod publication;
 mod record;
 mod refresh;
+mod registration;
 mod reliable;
 mod requests;
 mod retry;
@@ -50,7 +52,10 @@ mod validate;
 pub use crate::dialog::offer::Offer;
 pub use crate::dialog::session_timer::SessionTimer;
 pub use crate::dialog::subscription::{Ended, Notice};
-pub use event::{Command, Event, Made, NewInvite, NewRefer, NewRequest, NewSubscription, Reason, Stray};
+pub use event::{
+    Command, Event, Made, NewInvite, NewPublication, NewRefer, NewRegistration, NewRequest, NewSubscription,
+    Reason, Stray,
+};
 
 use crate::auth::Credentials;
 use crate::config::Config as CoreConfig;
@@ -70,7 +75,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 use outgoing::Call;
+use publication::Publication;
 use record::{Phase, Record};
+use registration::Registration;
 use requests::Outgoing;
 use subscriptions::Subscription;
 
@@ -150,6 +157,8 @@ pub struct UserAgent {
     subscriptions: Slab<Subscription>,
     /// Subscriptions that were asked for outside dialogs and may still be notified by forks, by Call-ID and local tag.
     asked: Index,
+    registrations: Slab<Registration>,
+    publications: Slab<Publication>,
     alarms: Alarms,
     /// The values of Allow and Supported.
     allow: String,
@@ -233,6 +242,8 @@ impl UserAgent {
             work: Slab::new(),
             subscriptions: Slab::new(),
             asked: Index::default(),
+            registrations: Slab::new(),
+            publications: Slab::new(),
             alarms: Alarms::default(),
             allow,
             supported,

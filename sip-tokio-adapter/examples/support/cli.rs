@@ -3,7 +3,8 @@
 use clap::{Args, Parser};
 use core::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
-use sip_core::agent::{Ping, PingError, Uac, UacOptions, Uas, UasOptions};
+use sip_core::agent::{Enrolment, Ping, PingError, Uac, UacOptions, Uas, UasOptions, Within};
+use sip_core::auth::Credentials;
 use sip_core::message::Status;
 use sip_core::ua::{self, UserAgent};
 use sip_core::{Cause, Config, Instant, Machine, Target, TransactionUser, Transport};
@@ -15,11 +16,11 @@ use std::process::ExitCode;
 /// gives both back. With the flag set it says on stderr where it listens.
 pub(crate) type Run<U> = fn(UserAgent, U, &[Target], bool) -> io::Result<(UserAgent, U)>;
 
-/// Answers calls, OPTIONS and requests inside dialogs, until SIGINT or SIGTERM.
+/// Answers calls, OPTIONS, REGISTER, SUBSCRIBE to `presence`, MESSAGE and requests inside dialogs, until SIGINT or SIGTERM.
 #[derive(Parser)]
 struct UasArgs {
     /// Where to listen, for example udp:127.0.0.1:5070; may be given more than once
-    #[arg(long, required = true, value_name = "ADDR")]
+    #[arg(long, required_unless_present = "local", value_name = "ADDR")]
     listen: Vec<Target>,
     /// Milliseconds that a call rings before it is answered
     #[arg(long, value_name = "MS", default_value_t = 0)]
@@ -28,7 +29,7 @@ struct UasArgs {
     #[arg(long, value_name = "CODE", default_value = "200", value_parser = status)]
     answer: Status,
     #[command(flatten)]
-    later: Later,
+    identity: Identity,
     /// Not built yet
     #[arg(long, value_name = "N")]
     cores: Option<u32>,
@@ -58,8 +59,17 @@ struct UacArgs {
     /// The final status of a call that counts as completed [default: 200, with --cancel-after 487]
     #[arg(long, value_name = "CODE", value_parser = status)]
     expect: Option<Status>,
+    /// Put each call on hold and take it back, by re-INVITEs, before it is hung up
+    #[arg(long)]
+    reinvite: bool,
+    /// Refer the peer of each call to this URI, and wait for what becomes of it
+    #[arg(long, value_name = "URI", conflicts_with = "reinvite")]
+    refer: Option<String>,
+    /// Subscribe to this event package in place of calling
+    #[arg(long, value_name = "PACKAGE", conflicts_with_all = ["reinvite", "refer"])]
+    subscribe: Option<String>,
     #[command(flatten)]
-    later: Later,
+    identity: Identity,
 }
 
 /// Sends one OPTIONS; succeeds on a 2xx only.
@@ -69,16 +79,16 @@ struct PingArgs {
     uri: String,
 }
 
-/// Flags that a later version will have.
+/// Who the agent is, and where others find it.
 #[derive(Args)]
-struct Later {
-    /// Not built yet
-    #[arg(long, value_name = "USER:PASSWORD")]
-    auth: Option<String>,
-    /// Not built yet
+struct Identity {
+    /// The name and password that challenges are answered with; without --register also what who registers with `uas` must know
+    #[arg(long, value_name = "USER:PASSWORD", value_parser = login)]
+    auth: Option<(String, String)>,
+    /// The address to bind and to register, for example udp:127.0.0.1:5070
     #[arg(long, value_name = "ADDR")]
-    local: Option<String>,
-    /// Not built yet
+    local: Option<Target>,
+    /// Register with the registrar at this URI, as its user or that of --auth
     #[arg(long, value_name = "URI")]
     register: Option<String>,
 }
@@ -86,14 +96,36 @@ struct Later {
 /// Why a command ends before it began: a line for stderr and an exit status.
 struct Failure(String, u8);
 
-impl Later {
-    fn check(&self) -> Result<(), Failure> {
-        let flags = [("--auth", &self.auth), ("--local", &self.local), ("--register", &self.register)];
-        match flags.into_iter().find(|(_, value)| value.is_some()) {
-            Some((flag, _)) => Err(not_built(flag)),
-            None => Ok(()),
-        }
+impl Identity {
+    fn enrolment(&self) -> Result<Option<Enrolment>, Failure> {
+        let Some(uri) = &self.register else { return Ok(None) };
+        let user = self.auth.as_ref().map_or("anonymous", |(user, _)| user);
+        let enrolment = Enrolment::new(uri, user);
+        enrolment.map(Some).ok_or_else(|| Failure(format!("not a SIP URI: {uri}"), 2))
     }
+
+    /// A user agent with this identity; `user` and `host` are those of one that has none.
+    fn machine(&self, seed: sip_core::Seed, user: &str, host: &str, uas: bool) -> Result<UserAgent, Failure> {
+        let user = self.auth.as_ref().map_or(user, |(user, _)| user);
+        let mut config = ua::Config::new(Config::new(seed), user);
+        config.identity = match self.enrolment()? {
+            Some(enrolment) => enrolment.aor,
+            None => format!("<sip:{user}@{host}>"),
+        };
+        config.product = concat!("sip-core/", env!("CARGO_PKG_VERSION")).into();
+        config
+            .credentials
+            .extend(self.auth.as_ref().map(|(user, password)| Credentials::new(user, password)));
+        if uas {
+            Uas::configure(&mut config);
+        }
+        Ok(UserAgent::new(config))
+    }
+}
+
+fn login(text: &str) -> Result<(String, String), String> {
+    let (user, password) = text.split_once(':').ok_or("write USER:PASSWORD")?;
+    Ok((user.into(), password.into()))
 }
 
 /// The arguments, or one line on stderr that says what is wrong with them.
@@ -129,26 +161,29 @@ fn exit(outcome: Result<ExitCode, Failure>) -> ExitCode {
     })
 }
 
-fn machine(seed: sip_core::Seed, user: &str, host: &str) -> UserAgent {
-    let mut config = ua::Config::new(Config::new(seed), user);
-    config.identity = format!("<sip:{user}@{host}>");
-    config.product = concat!("sip-core/", env!("CARGO_PKG_VERSION")).into();
-    UserAgent::new(config)
-}
+/// Who is nobody in particular.
+const NOBODY: Identity = Identity { auth: None, local: None, register: None };
 
 /// The command `uas`.
 #[allow(dead_code, reason = "each example uses one of these")]
 pub(crate) fn uas(seed: sip_core::Seed, run: Run<Uas>) -> ExitCode {
     let args: UasArgs = parse();
     exit((|| {
-        args.later.check()?;
         if args.cores.is_some() {
             return Err(not_built("--cores"));
         }
-        built(args.listen.iter().map(|target| target.transport))?;
-        let agent = Uas::new(UasOptions { ring: Duration::from_millis(args.ring), answer: args.answer });
-        let (machine, agent) = run(machine(seed, "uas", "localhost"), agent, &args.listen, true)
-            .map_err(|error| Failure(error.to_string(), 1))?;
+        // What it registers is what it is asked from first.
+        let mut listen: Vec<Target> = args.identity.local.into_iter().collect();
+        listen.extend(args.listen.iter().filter(|target| Some(**target) != args.identity.local));
+        built(listen.iter().map(|target| target.transport))?;
+        let register = args.identity.enrolment()?;
+        let login = args.identity.auth.clone().filter(|_| register.is_none());
+        let ring = Duration::from_millis(args.ring);
+        let agent =
+            Uas::new(UasOptions { ring, answer: args.answer, login, key: nonce_key(&seed), register });
+        let machine = args.identity.machine(seed, "uas", "localhost", true)?;
+        let (machine, agent) =
+            run(machine, agent, &listen, true).map_err(|error| Failure(error.to_string(), 1))?;
         println!("{}", agent.report(&machine));
         Ok(ExitCode::SUCCESS)
     })())
@@ -159,8 +194,9 @@ pub(crate) fn uas(seed: sip_core::Seed, run: Run<Uas>) -> ExitCode {
 pub(crate) fn uac(seed: sip_core::Seed, run: Run<Watched>) -> ExitCode {
     let args: UacArgs = parse();
     exit((|| {
-        args.later.check()?;
-        let (uri, local) = towards(&args.target, args.transport)?;
+        let (uri, route) = towards(&args.target, args.transport)?;
+        let local = args.identity.local.unwrap_or(route);
+        built([local.transport].into_iter())?;
         let expect = match (args.expect, args.cancel_after) {
             (Some(status), _) => status,
             (None, Some(_)) => Status::REQUEST_TERMINATED,
@@ -173,12 +209,27 @@ pub(crate) fn uac(seed: sip_core::Seed, run: Run<Watched>) -> ExitCode {
             hold: Duration::from_millis(args.hold),
             cancel_after: args.cancel_after.map(Duration::from_millis),
             expect,
+            within: match args.refer {
+                Some(uri) => Within::Refer(uri),
+                None if args.reinvite => Within::Hold,
+                None => Within::Nothing,
+            },
+            subscribe: args.subscribe,
+            register: args.identity.enrolment()?,
         });
         let host = local.addr.ip().to_string();
+        let machine = args.identity.machine(seed, "uac", &host, false)?;
         let (machine, Watched { agent, progress }) =
-            run(machine(seed, "uac", &host), Watched::new(agent, args.calls), &[local], false)
+            run(machine, Watched::new(agent, args.calls), &[local], false)
                 .map_err(|error| Failure(error.to_string(), 1))?;
         progress.finish_and_clear();
+        if agent.was_refused() {
+            let registrar = args.identity.register.unwrap_or_default();
+            return Err(Failure(
+                format!("{registrar} does not register this agent: check --auth and the URI"),
+                1,
+            ));
+        }
         println!("{}", agent.report(&machine));
         if agent.has_failed() || agent.done() < args.calls {
             let mut line = format!("{} of {} calls completed", agent.completed(), args.calls);
@@ -198,8 +249,9 @@ pub(crate) fn ping(seed: sip_core::Seed, run: Run<Ping>) -> ExitCode {
     exit((|| {
         let (uri, local) = towards(&args.uri, None)?;
         let host = local.addr.ip().to_string();
-        let (_, agent) = run(machine(seed, "ping", &host), Ping::new(&uri), &[local], false)
-            .map_err(|error| Failure(error.to_string(), 1))?;
+        let machine = NOBODY.machine(seed, "ping", &host, false)?;
+        let (_, agent) =
+            run(machine, Ping::new(&uri), &[local], false).map_err(|error| Failure(error.to_string(), 1))?;
         match agent.outcome() {
             Some(Ok(status)) if status.is_success() => {
                 println!("{status}");
@@ -212,6 +264,11 @@ pub(crate) fn ping(seed: sip_core::Seed, run: Run<Ping>) -> ExitCode {
             None => Err(Failure("stopped before an answer came".into(), 1)),
         }
     })())
+}
+
+/// A key for nonces, from the seed but not the one that branches are made with.
+fn nonce_key(seed: &sip_core::Seed) -> [u8; 32] {
+    seed.map(|byte| byte.rotate_left(3) ^ 0x5a)
 }
 
 fn built(transports: impl Iterator<Item = Transport>) -> Result<(), Failure> {

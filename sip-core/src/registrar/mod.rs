@@ -1,0 +1,232 @@
+//! The bindings of a registrar (RFC 3261 §10.3): which contacts an address-of-record has, for how long, along which Path (RFC 3327).
+//!
+//! [`register`] is the rule alone: the bindings that there are and a REGISTER give the bindings that there will be, and the headers of
+//! the 200. It keeps nothing, so that an application puts its own database under it: read, register, write, respond. [`Bindings`] is
+//! the same over a table in memory.
+//!
+//! ```
+//! use sip_core::message::{Content, Method, Status};
+//! use sip_core::registrar::{Bindings, Policy};
+//! use sip_core::ua::{Event, UserAgent};
+//! # fn handle(now: sip_core::Instant, agent: &mut UserAgent, event: Event<'_>, bindings: &mut Bindings) {
+//! // An agent whose configuration names REGISTER among its methods.
+//! if let Event::Request { txn, request, .. } = event {
+//!     let (status, headers) = match bindings.register(now, &request, &Policy::default()) {
+//!         Ok(headers) => (Status::OK, headers),
+//!         Err(refusal) => (refusal.status, refusal.headers),
+//!     };
+//!     let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
+//!     let _ = agent.respond(now, txn, status, &Content::headers(&headers));
+//! }
+//! # }
+//! ```
+
+mod bindings;
+
+pub use bindings::Bindings;
+
+use crate::headers::{Address, Contact, Expires, Header, Path, Supported};
+use crate::message::{Request, Status};
+use crate::time::Instant;
+use crate::uri::Uri;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// What a registrar takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// The least that a binding lasts; less gets 423.
+    pub min_expires: Duration,
+    /// The most; more is cut.
+    pub max_expires: Duration,
+    /// How long a binding lasts that does not say.
+    pub default_expires: Duration,
+    /// How many bindings an address-of-record may have; beyond: 403.
+    pub bindings: usize,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            min_expires: Duration::from_secs(60),
+            max_expires: Duration::from_secs(86_400),
+            default_expires: Duration::from_secs(3_600),
+            bindings: 10,
+        }
+    }
+}
+
+/// One contact of an address-of-record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The URI of the contact.
+    pub uri: String,
+    /// Its parameters but for `expires`, as they stand, from the first semicolon on: `q`, `+sip.instance`, `reg-id` …
+    pub params: String,
+    /// Its preference in thousandths; 1,000 if it has none.
+    pub q: u16,
+    /// When it ends.
+    pub until: Instant,
+    /// The Call-ID and CSeq number of the REGISTER that it comes from, which later ones must not fall behind.
+    pub call_id: Vec<u8>,
+    /// The number.
+    pub cseq: u32,
+    /// The proxies on the way to it, as values of Route (RFC 3327).
+    pub path: Vec<String>,
+}
+
+/// Why a REGISTER is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// With what it is to be answered.
+    pub status: Status,
+    /// The headers of the response.
+    pub headers: Headers,
+}
+
+/// Headers of a response, by name and value.
+pub type Headers = Vec<(&'static str, String)>;
+
+impl Refusal {
+    const fn of(status: Status) -> Self {
+        Self { status, headers: Vec::new() }
+    }
+}
+
+/// The address-of-record that a REGISTER is about (§10.3, step 5): the URI of To without parameters and escapes, its host in lower case. Nothing
+/// if it is no SIP or SIPS URI.
+pub fn address_of_record(uri: &Uri<'_>) -> Option<String> {
+    let sip = uri.as_sip()?;
+    let scheme = if sip.secure { "sips" } else { "sip" };
+    let host = String::from_utf8_lossy(sip.host).to_ascii_lowercase();
+    let user = sip.user.map(|user| format!("{}@", unescaped(user))).unwrap_or_default();
+    let port = sip.port.map(|port| format!(":{port}")).unwrap_or_default();
+    Some(format!("{scheme}:{user}{host}{port}"))
+}
+
+fn unescaped(text: &[u8]) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        let digits =
+            after.get(..2).filter(|digits| *first == b'%' && digits.iter().all(u8::is_ascii_hexdigit));
+        let byte = digits.and_then(|digits| u8::from_str_radix(core::str::from_utf8(digits).ok()?, 16).ok());
+        out.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { after.get(2..).unwrap_or_default() } else { after };
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// What a REGISTER makes of the bindings of its address-of-record (§10.3, steps 6 to 8): the bindings that there are afterwards, and
+/// the headers of the 200 that lists them. All of it or, with an error, nothing. Bindings that have ended are left out.
+///
+/// # Errors
+/// The response to give: 400 for contacts that make no sense, 423 for one that lasts too short, 500 for a request that comes out of order,
+/// 403 for too many.
+pub fn register(
+    now: Instant,
+    request: &Request<'_>,
+    bindings: &[Binding],
+    policy: &Policy,
+) -> Result<(Vec<Binding>, Headers), Refusal> {
+    let mut bindings: Vec<_> = bindings.iter().filter(|binding| binding.until > now).cloned().collect();
+    let overall = request.get::<Expires>().ok().flatten().map(|expires| expires.0);
+    let path: Vec<String> = request.all::<Path<'_>>().map_while(Result::ok).map(|path| text(&path)).collect();
+    let mut contacts = Vec::new();
+    for contact in request.all::<Contact<'_>>() {
+        contacts.push(contact.map_err(|_| Refusal::of(Status::BAD_REQUEST))?);
+    }
+    if contacts.contains(&Contact::All) {
+        // §10.3, step 6
+        if contacts.len() != 1 || overall != Some(0) {
+            return Err(Refusal::of(Status::BAD_REQUEST));
+        }
+        in_order(request, bindings.iter())?;
+        bindings.clear();
+    }
+    for contact in contacts {
+        let Contact::At(address) = contact else { continue };
+        let uri = address.uri().map_err(|_| Refusal::of(Status::BAD_REQUEST))?;
+        let seconds = contact.expires().or(overall);
+        let lasts = seconds.map_or(policy.default_expires, |seconds| Duration::from_secs(seconds.into()));
+        if !lasts.is_zero() && lasts < policy.min_expires {
+            let min = format!("{}", policy.min_expires.as_secs());
+            return Err(Refusal {
+                status: Status::INTERVAL_TOO_BRIEF,
+                headers: [("Min-Expires", min)].into(),
+            });
+        }
+        let old = bindings.iter().position(|binding| is_same(binding, &uri, &address));
+        in_order(request, old.and_then(|at| bindings.get(at)).into_iter())?;
+        let new = Binding {
+            uri: String::from_utf8_lossy(address.uri_bytes).into_owned(),
+            params: params_without_expires(&address),
+            q: contact.q().unwrap_or(1_000),
+            until: now + lasts.min(policy.max_expires),
+            call_id: request.call_id().into(),
+            cseq: request.cseq().number,
+            path: path.clone(),
+        };
+        match (old.and_then(|at| bindings.get_mut(at)), lasts.is_zero()) {
+            (Some(binding), false) => *binding = new,
+            (Some(_), true) => {
+                bindings.remove(old.unwrap_or_default());
+            }
+            (None, false) => bindings.push(new),
+            (None, true) => {}
+        }
+    }
+    if bindings.len() > policy.bindings {
+        return Err(Refusal::of(Status::FORBIDDEN));
+    }
+    let mut headers: Vec<_> = bindings
+        .iter()
+        .map(|binding| {
+            let left = binding.until.since(now).as_secs();
+            ("Contact", format!("<{}>{};expires={left}", binding.uri, binding.params))
+        })
+        .collect();
+    // RFC 3327 §5.3: to who asked for it.
+    if request.all::<Supported<'_>>().map_while(Result::ok).any(|tag| tag.is("path")) {
+        headers.extend(path.into_iter().map(|path| ("Path", path)));
+    }
+    Ok((bindings, headers))
+}
+
+/// §10.3, step 7: a binding is not changed by a request that was sent before the one which made it.
+fn in_order<'b>(
+    request: &Request<'_>,
+    mut bindings: impl Iterator<Item = &'b Binding>,
+) -> Result<(), Refusal> {
+    let late =
+        |binding: &Binding| binding.call_id == request.call_id() && request.cseq().number <= binding.cseq;
+    match bindings.any(late) {
+        true => Err(Refusal::of(Status::SERVER_INTERNAL_ERROR)),
+        false => Ok(()),
+    }
+}
+
+/// Whether a contact is the one that is bound: by instance and reg-id if it has them (RFC 5626 §6), else by its URI (§19.1.4).
+fn is_same(binding: &Binding, uri: &Uri<'_>, address: &Address<'_>) -> bool {
+    let bound = crate::headers::Params::parse(binding.params.as_bytes()).unwrap_or_default();
+    let flow = |params: &crate::headers::Params<'_>| {
+        Some((Vec::from(params.get("+sip.instance")?), params.number::<u32>("reg-id")?))
+    };
+    match (flow(&bound), flow(&address.params)) {
+        (Some(bound), Some(new)) => bound == new,
+        _ => Uri::parse(binding.uri.as_bytes()).is_ok_and(|bound| bound.equivalent(uri)),
+    }
+}
+
+fn params_without_expires(address: &Address<'_>) -> String {
+    let kept = address.params.as_written().filter(|(name, _)| !name.eq_ignore_ascii_case(b"expires"));
+    kept.map(|(_, written)| String::from_utf8_lossy(written)).collect()
+}
+
+fn text<'a>(header: &impl Header<'a>) -> String {
+    let mut out = Vec::new();
+    header.emit(&mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
