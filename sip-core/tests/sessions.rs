@@ -6,7 +6,7 @@ use core::time::Duration;
 use sip_core::auth::Credentials;
 use sip_core::headers::Refresher;
 use sip_core::message::{Content, Method, Status};
-use sip_core::ua::{Config, Event, NewInvite, NewRequest, Offer, SessionTimer, UserAgent};
+use sip_core::ua::{Config, Event, NewInvite, NewRequest, NewSubscription, Offer, SessionTimer, UserAgent};
 use sip_core::{DialogId, Invitation, Machine, Misuse, RequestId, ServerTxn};
 use support::{Out, PEER, Rig, US, header, ms, response, sends};
 
@@ -1028,4 +1028,112 @@ fn dialogs_are_found_by_their_ids_and_sets() {
     assert!(set.contains(&rig.machine.dialog(call_id, tag, b"b2").unwrap()));
     assert_eq!(rig.machine.dialog(call_id, tag, b"b3"), None);
     assert_eq!(rig.machine.dialog_set(call_id, b"other").count(), 0);
+}
+
+// What moves a dialog, and what does not.
+
+/// A peer of RFC 2543: the missing tag is part of the name, and requests have none either.
+#[test]
+fn a_2xx_without_a_to_tag_makes_a_dialog_all_the_same() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let (_, invite) = place(&mut rig, SDP);
+    let dialog = hear(&mut rig, &response(&invite, "200 OK", "", &format!("{CONTACT}{BODY}"))).dialog;
+    assert_eq!(header(&sent(&rig.drain(), "ACK"), "To"), Some("<sip:bob@192.0.2.2:5060>"));
+    rig.machine.bye(rig.now, dialog.unwrap(), &Content::NONE).unwrap();
+    assert_eq!(header(&sent(&rig.drain(), "BYE"), "To"), Some("<sip:bob@192.0.2.2:5060>"));
+}
+
+/// RFC 6141 §4.7, §4.9
+#[test]
+fn an_unreliable_response_moves_no_target() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let (_, invite) = place(&mut rig, SDP);
+    let dialog = hear(&mut rig, &response(&invite, "180 Ringing", "b1", CONTACT)).dialog.unwrap();
+    let moved = "Contact: <sip:bob@192.0.2.2:5077>\r\n";
+    hear(&mut rig, &response(&invite, "183 Session Progress", "b1", moved));
+    rig.machine.request_in(rig.now, dialog, Method::Info, 0, &Content::NONE).unwrap();
+    assert!(sent(&rig.drain(), "INFO").starts_with("INFO sip:bob@192.0.2.2:5099"));
+    hear(
+        &mut rig,
+        &response(&invite, "183 Session Progress", "b1", &format!("{moved}Require: 100rel\r\nRSeq: 1\r\n")),
+    );
+    assert!(sent(&rig.drain(), "PRACK").starts_with("PRACK sip:bob@192.0.2.2:5077"));
+}
+
+/// RFC 3261 §12.2: the route set never changes again.
+#[test]
+fn record_routes_inside_a_dialog_change_nothing() {
+    let mut call = Call::placed(config(), "Record-Route: <sip:192.0.2.7;lr>\r\n");
+    let reinvite = call.sent(Method::Invite, SDP);
+    assert_eq!(header(&reinvite, "Route"), Some("<sip:192.0.2.7;lr>"));
+    call.answer(&reinvite, "200 OK", &format!("{CONTACT}Record-Route: <sip:192.0.2.8;lr>\r\n{BODY}"));
+    assert_eq!(header(&sent(&call.rig.drain(), "ACK"), "Route"), Some("<sip:192.0.2.7;lr>"));
+    call.ask("UPDATE", "Record-Route: <sip:192.0.2.9;lr>\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(header(&call.sent(Method::Info, Content::NONE), "Route"), Some("<sip:192.0.2.7;lr>"));
+}
+
+/// RFC 3261 §15: the caller may hang up an early dialog, the callee may not; who does all the same is answered.
+#[test]
+fn who_may_hang_up_an_early_call() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let (_, invite) = place(&mut rig, SDP);
+    let dialog = hear(&mut rig, &response(&invite, "180 Ringing", "b1", CONTACT)).dialog.unwrap();
+    hear(&mut rig, &response(&invite, "180 Ringing", "b2", CONTACT));
+    rig.machine.bye(rig.now, dialog, &Content::NONE).unwrap();
+    assert_eq!(header(&sent(&rig.drain(), "BYE"), "To"), Some("<sip:bob@192.0.2.2:5060>;tag=b1"));
+    let from = format!("{};tag=b2", header(&invite, "To").unwrap());
+    let mut call = Call::of(rig, invite.clone(), dialog, from, header(&invite, "From").unwrap().into());
+    let (_, out) = call.ask("BYE", "Content-Length: 0\r\n\r\n");
+    sent(&out, "SIP/2.0 200");
+    assert_eq!(told(&out, "RemoteBye"), 1);
+    // The INVITE goes on: another fork may answer.
+    let ok = response(&invite, "200 OK", "b3", &format!("{CONTACT}{BODY}"));
+    assert!(hear(&mut call.rig, &ok).text.starts_with("Answered"));
+
+    let mut call = Call::ringing(config(), BODY);
+    assert_eq!(call.rig.machine.bye(call.rig.now, call.dialog, &Content::NONE), Err(Misuse::WrongState));
+    call.rig.machine.ring(call.rig.now, call.dialog, Status::RINGING, &Content::NONE).unwrap();
+    call.us = header(&sent(&call.rig.drain(), "SIP/2.0 180"), "To").unwrap().into();
+    let (_, out) = call.ask("BYE", "Content-Length: 0\r\n\r\n");
+    sent(&out, "SIP/2.0 200");
+    sent(&out, "SIP/2.0 487");
+}
+
+/// RFC 5057 §5.1, every code: what a failure of a re-INVITE ends, with a subscription in the same dialog.
+#[test]
+fn mid_dialog_failures_by_their_table() {
+    for row in include_str!("data/fsm/mid_dialog_failures.tsv").lines().skip(1) {
+        let mut cells = row.split('\t');
+        let (code, ends) = (cells.next().unwrap(), cells.next().unwrap());
+        let code: u16 = match code {
+            "4xx-other" => 470,
+            "5xx-other" => 570,
+            "6xx-other" => 670,
+            code => code.parse().unwrap(),
+        };
+        // Only to SUBSCRIBE and NOTIFY: subscriptions.rs has them.
+        let ends = if code == 489 { "transaction" } else { ends };
+        let mut call = Call::placed(config(), "");
+        let new = NewSubscription::new("", "dialog");
+        call.rig.machine.subscribe_in(call.rig.now, call.dialog, &new).unwrap();
+        let subscribe = sent(&call.rig.drain(), "SUBSCRIBE");
+        call.answer(&subscribe, "200 OK", "Expires: 3600\r\n");
+        call.ask(
+            "NOTIFY",
+            "Event: dialog\r\nSubscription-State: active;expires=3600\r\nContent-Length: 0\r\n\r\n",
+        );
+        let reinvite = call.sent(Method::Invite, SDP);
+        call.answer(&reinvite, &format!("{code} Failure"), "");
+        let out = call.rig.drain();
+        let found =
+            (told(&out, "Ended {") - told(&out, "SubscriptionEnded {"), told(&out, "SubscriptionEnded"));
+        let wanted = match ends {
+            "transaction" => (0, 0),
+            "usage" => (1, 0),
+            "dialog" => (1, 1),
+            other => panic!("{other}"),
+        };
+        assert_eq!(found, wanted, "{code} {ends}: {out:?}");
+        assert_eq!(sends(&out, "BYE").len(), usize::from(ends == "usage"), "{code}");
+    }
 }

@@ -102,7 +102,7 @@ fn the_driver_lives_in_another_loop() {
 fn what_is_not_built_is_refused() {
     let poll = Poll::new().unwrap();
     let registry = poll.registry().try_clone().unwrap();
-    let mut driver = Driver::new(agent("alice"), Uas::default(), registry, Token(0));
+    let mut driver = Driver::new(agent("alice"), Uas::new(UasOptions::default()), registry, Token(0));
     let error = driver.bind("tls:127.0.0.1:0".parse().unwrap()).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);
 }

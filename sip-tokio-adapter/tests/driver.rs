@@ -132,7 +132,7 @@ async fn names_are_resolved() {
 
 #[tokio::test]
 async fn what_is_not_built_is_refused() {
-    let mut driver = Driver::new(agent("alice"), Uas::default());
+    let mut driver = Driver::new(agent("alice"), Uas::new(UasOptions::default()));
     let error = driver.bind("tls:127.0.0.1:0".parse().unwrap()).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);
 }
