@@ -7,6 +7,7 @@ mod editing;
 mod framing;
 mod headers;
 mod machine;
+mod restore;
 mod table;
 mod uri;
 mod world;
@@ -15,6 +16,7 @@ pub use editing::editing;
 pub use framing::{datagram, stream};
 pub use headers::headers;
 pub use machine::machine;
+pub use restore::restore;
 pub use table::table;
 pub use uri::uri;
 pub use world::world;
@@ -25,13 +27,14 @@ use sip_core::{Config, Endpoint, Instant, Local, Machine, Source, Transport};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("datagram", datagram),
     ("stream", stream),
     ("uri", uri),
     ("headers", headers),
     ("editing", editing),
     ("machine", machine),
+    ("restore", restore),
     ("table", table),
     ("world", world),
 ];

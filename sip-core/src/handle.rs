@@ -1,6 +1,8 @@
 //! Handles: small `Copy` names for what a machine keeps, each with a generation.
 
 use crate::paged::Paged;
+use crate::snapshot::{In, Keep, Out, RestoreError};
+use alloc::vec::Vec;
 use core::fmt;
 
 /// Where something lies in a [`Slab`], and which of its successive tenants is meant.
@@ -110,6 +112,11 @@ impl<T> Slab<T> {
         self.len
     }
 
+    /// How many places there are, empty ones too.
+    pub(crate) fn places(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(crate) fn insert(&mut self, value: T) -> Key {
         self.len += 1;
         match self.entries.get_mut(self.free) {
@@ -164,6 +171,60 @@ impl<T> Slab<T> {
             let value = entry.value.as_ref()?;
             Some((Key { index: index as u32, generation: entry.generation }, value))
         })
+    }
+}
+
+/// Its places with their generations, and the order in which the empty ones are used again.
+impl<T: Keep> Keep for Slab<T> {
+    fn keep(&self, out: &mut Out<'_>) {
+        out.list(2);
+        out.list(self.entries.len());
+        for entry in self.entries.iter() {
+            out.list(2);
+            entry.generation.keep(out);
+            entry.value.keep(out);
+        }
+        let mut free = Vec::new();
+        let mut next = self.free;
+        while let Some(entry) = self.entries.get(next) {
+            free.push(next);
+            next = entry.free;
+        }
+        free.keep(out);
+    }
+
+    fn back(from: &mut In<'_>) -> Result<Self, RestoreError> {
+        let mut slab = Self::new();
+        if from.list()? != 2 {
+            return Err(RestoreError::Damaged);
+        }
+        let length = from.list()?;
+        for _ in 0..length {
+            if from.list()? != 2 {
+                return Err(RestoreError::Damaged);
+            }
+            let (generation, value) = (u32::back(from)?, Option::<T>::back(from)?);
+            slab.len += usize::from(value.is_some());
+            slab.entries.push(Entry { generation, free: NONE, value });
+        }
+        // Every empty place once, and nobody else's.
+        let free = Vec::<u32>::back(from)?;
+        if free.len() != slab.entries.len() - slab.len {
+            return Err(RestoreError::Damaged);
+        }
+        let mut seen = alloc::collections::BTreeSet::new();
+        for place in free.into_iter().rev() {
+            let next = core::mem::replace(&mut slab.free, place);
+            match slab.entries.get_mut(place).filter(|entry| entry.value.is_none()) {
+                Some(entry) if seen.insert(place) => entry.free = next,
+                _ => return Err(RestoreError::Damaged),
+            }
+        }
+        Ok(slab)
+    }
+
+    fn missing() -> Result<Self, RestoreError> {
+        Ok(Self::new())
     }
 }
 

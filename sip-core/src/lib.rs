@@ -93,6 +93,7 @@ mod random;
 pub mod registrar;
 #[cfg(feature = "sim")]
 pub mod sim;
+mod snapshot;
 mod time;
 pub mod transaction;
 mod transport;
@@ -110,5 +111,6 @@ pub use handle::{
 };
 pub use machine::{Input, Machine, Streams, TransactionUser};
 pub use random::Seed;
+pub use snapshot::RestoreError;
 pub use time::Instant;
 pub use transport::{BadTarget, Local, Reliability, Target, Transport};

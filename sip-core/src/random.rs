@@ -1,5 +1,6 @@
 //! Everything random in the core comes from here, and all of it from one seed.
 
+use crate::snapshot::{In, Keep, Out, RestoreError};
 use chacha20::ChaCha8Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
 use core::hash::{Hash, Hasher};
@@ -27,7 +28,7 @@ impl Random {
 
     /// A new seed for a [`BytesHash`].
     pub(crate) fn bytes_hash(&mut self) -> BytesHash {
-        BytesHash { seed: self.u64(), shared: SharedSeed::from_u64(self.u64()) }
+        BytesHash::of_seeds((self.u64(), self.u64()))
     }
 
     /// A new key for a [`KeyedHash`].
@@ -43,9 +44,15 @@ impl Random {
 pub(crate) struct BytesHash {
     seed: u64,
     shared: SharedSeed,
+    /// What both are made of.
+    made_of: (u64, u64),
 }
 
 impl BytesHash {
+    fn of_seeds(made_of: (u64, u64)) -> Self {
+        Self { seed: made_of.0, shared: SharedSeed::from_u64(made_of.1), made_of }
+    }
+
     /// The hash of something; never zero.
     pub(crate) fn of(&self, what: impl Hash) -> u64 {
         let mut hasher = FoldHasher::with_seed(self.seed, &self.shared);
@@ -60,6 +67,28 @@ impl BytesHash {
 /// the hash *is* the key of a table, and no entry has to keep what it was made from.
 #[derive(Clone, Copy)]
 pub(crate) struct KeyedHash(SipHasher13);
+
+/// What is found by a hash is found again only by the same.
+impl Keep for KeyedHash {
+    fn keep(&self, out: &mut Out<'_>) {
+        out.bytes(&self.0.key());
+    }
+
+    fn back(from: &mut In<'_>) -> Result<Self, RestoreError> {
+        let key = from.bytes()?.try_into().map_err(|_| RestoreError::Damaged)?;
+        Ok(Self(SipHasher13::new_with_key(&key)))
+    }
+}
+
+impl Keep for BytesHash {
+    fn keep(&self, out: &mut Out<'_>) {
+        self.made_of.keep(out);
+    }
+
+    fn back(from: &mut In<'_>) -> Result<Self, RestoreError> {
+        Keep::back(from).map(Self::of_seeds)
+    }
+}
 
 impl KeyedHash {
     /// Hashes the parts; each is closed by its length, so that no two lists of parts run together.

@@ -2,10 +2,26 @@
 
 use super::Credentials;
 use crate::message::{Message, Method, Writer};
+use crate::snapshot::{In, Keep, Out, RestoreError};
 
 /// Answers to challenges: none.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Answers(());
+
+/// Of answers that a machine with the feature has kept nothing is left.
+impl Keep for Answers {
+    fn keep(&self, out: &mut Out<'_>) {
+        out.list(0);
+    }
+
+    fn back(from: &mut In<'_>) -> Result<Self, RestoreError> {
+        from.skip().map(|()| Self(()))
+    }
+
+    fn missing() -> Result<Self, RestoreError> {
+        Ok(Self(()))
+    }
+}
 
 impl Answers {
     pub(crate) fn challenged(&mut self, _: &Message<'_>, _: &Message<'_>, _: &[Credentials]) -> bool {

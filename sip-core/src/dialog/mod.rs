@@ -28,9 +28,9 @@ pub(crate) struct Dialog {
     /// Empty for a peer of RFC 2543.
     pub(crate) remote_tag: Vec<u8>,
     /// The value of From in requests of this side, its tag included.
-    local: Vec<u8>,
+    pub(crate) local: Vec<u8>,
     /// The value of To in them.
-    remote: Vec<u8>,
+    pub(crate) remote: Vec<u8>,
     pub(crate) target: Vec<u8>,
     pub(crate) routes: RouteSet,
     pub(crate) local_cseq: u32,

@@ -5,26 +5,30 @@ use crate::message::{Message, Writer};
 use crate::uri::Uri;
 use alloc::vec::Vec;
 
+crate::snapshot::kept!(RouteSet { 1 routes });
+
 /// The proxies that want to stay on the path, nearest first, each as a Route value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct RouteSet(Vec<Vec<u8>>);
+pub(crate) struct RouteSet {
+    routes: Vec<Vec<u8>>,
+}
 
 impl RouteSet {
     /// At the callee: Record-Route in its order.
     pub(crate) fn of_request(request: &Message<'_>) -> Self {
-        Self(record_routes(request))
+        Self { routes: record_routes(request) }
     }
 
     /// At the caller: Record-Route reversed.
     pub(crate) fn of_response(response: &Message<'_>) -> Self {
         let mut routes = record_routes(response);
         routes.reverse();
-        Self(routes)
+        Self { routes }
     }
 
     /// The URI of the first route if that is a strict router: one without `lr` (RFC 2543).
     fn strict(&self) -> Option<&[u8]> {
-        let route = RecordRoute::whole(self.0.first()?).ok()?;
+        let route = RecordRoute::whole(self.routes.first()?).ok()?;
         match route.0.uri() {
             Ok(Uri::Sip(sip)) if sip.params.get("lr").is_none() => Some(route.0.uri_bytes),
             _ => None,
@@ -33,7 +37,7 @@ impl RouteSet {
 
     /// The Request-URI, and the URI that the next hop follows from.
     pub(crate) fn uris<'a>(&'a self, target: &'a [u8]) -> (&'a [u8], &'a [u8]) {
-        match (self.strict(), self.0.first()) {
+        match (self.strict(), self.routes.first()) {
             (Some(strict), _) => (strict, strict),
             (None, Some(first)) => {
                 (target, RecordRoute::whole(first).map_or(target, |route| route.0.uri_bytes))
@@ -45,7 +49,7 @@ impl RouteSet {
     /// Writes the Route headers: all of the set; with a strict router first, the rest and the remote target last.
     pub(crate) fn write(&self, writer: &mut Writer<'_>, target: &[u8]) {
         let strict = self.strict().is_some();
-        for route in self.0.iter().skip(usize::from(strict)) {
+        for route in self.routes.iter().skip(usize::from(strict)) {
             writer.field(Name::Route, &[route]);
         }
         if strict {
@@ -70,7 +74,7 @@ mod tests {
     use std::string::String;
 
     fn written(routes: &[&str]) -> (String, String, String) {
-        let set = RouteSet(routes.iter().map(|route| route.as_bytes().to_vec()).collect());
+        let set = RouteSet { routes: routes.iter().map(|route| route.as_bytes().to_vec()).collect() };
         let mut out = Vec::new();
         set.write(&mut Writer::resume(&mut out), b"sip:target@h");
         let (uri, towards) = set.uris(b"sip:target@h");

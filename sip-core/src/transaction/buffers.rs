@@ -10,6 +10,11 @@ pub(crate) struct BufferId(u32);
 impl BufferId {
     /// No buffer.
     pub(crate) const NONE: Self = Self(u32::MAX);
+
+    /// Its place.
+    pub(crate) const fn number(self) -> u32 {
+        self.0
+    }
 }
 
 /// Buffers in size classes; what is given back is used again.
@@ -129,6 +134,11 @@ impl Buffers {
         }
         self.unpin(id);
         new
+    }
+
+    /// Where the message begins in it.
+    pub(crate) fn start(&self, id: BufferId) -> u32 {
+        self.slots.get(id.0).map_or(0, |slot| slot.start)
     }
 
     /// One more pin.

@@ -59,7 +59,7 @@ pub(crate) struct Layer {
     pub(crate) locals: Locals,
     pub(super) flows: Flows,
     pub(super) txns: Slab<Record>,
-    lanes: Lanes,
+    pub(super) lanes: Lanes,
     /// Server transactions by what their requests are matched with.
     pub(super) requests: Index,
     /// Server transactions by what merged requests have in common.
@@ -89,7 +89,7 @@ pub(crate) struct Layer {
 
 /// A name whose address was asked for.
 pub(super) struct Question {
-    transport: Transport,
+    pub(super) transport: Transport,
     pub(super) waits: Waits,
 }
 
@@ -312,6 +312,10 @@ impl Layer {
         } else if let Some(id) = self.flows.at(owed / 2) {
             self.close_flow(id);
         }
+    }
+
+    pub(crate) fn flow_ids(&self) -> impl Iterator<Item = FlowId> {
+        self.flows.all().iter().map(|(key, _)| FlowId(key))
     }
 
     pub(crate) fn flow(&self, id: FlowId) -> Option<&Flow> {

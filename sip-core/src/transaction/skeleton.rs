@@ -22,12 +22,12 @@ const GAP: usize = 64;
 /// Where the parts of a skeleton end in their buffer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Skeleton {
-    uri: u32,
-    to: u32,
-    end: u32,
-    timestamp: u16,
+    pub(super) uri: u32,
+    pub(super) to: u32,
+    pub(super) end: u32,
+    pub(super) timestamp: u16,
     /// Whether To had a tag in the request.
-    tagged: bool,
+    pub(super) tagged: bool,
 }
 
 /// The To tag of a response, where the request had none.
@@ -98,6 +98,14 @@ impl Skeleton {
         let line = whole.get(self.to as usize..self.end as usize)?;
         let value = line.get(memchr::memchr(b':', line)? + 1..)?;
         To::whole(lex::trim(value)).ok()?.0.params.get("tag")
+    }
+
+    /// Whether it can be that of this buffer.
+    pub(super) const fn is_sound(self, whole: &[u8]) -> bool {
+        self.timestamp as u32 <= self.uri
+            && self.uri as usize + GAP <= self.to as usize
+            && self.to <= self.end
+            && self.end as usize <= whole.len()
     }
 
     /// How much of the buffer any response of the request needs.

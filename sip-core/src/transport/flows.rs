@@ -5,6 +5,7 @@ use crate::endpoint::Ticket;
 use crate::handle::{FlowId, Slab};
 use crate::transaction::BufferId;
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 /// A connection.
@@ -19,6 +20,7 @@ pub(crate) struct Flow {
 }
 
 /// A message that waits for its connection.
+#[derive(Clone)]
 pub(crate) struct Waiting {
     pub(crate) buffer: BufferId,
     pub(crate) ticket: Ticket,
@@ -74,6 +76,30 @@ impl Flows {
 
     pub(crate) fn get_mut(&mut self, id: FlowId) -> Option<&mut Flow> {
         self.flows.get_mut(id.0)
+    }
+
+    /// The connections, and those among them that lead somewhere last: what a snapshot has.
+    pub(crate) const fn all(&self) -> &Slab<Flow> {
+        &self.flows
+    }
+
+    pub(crate) fn latest(&self) -> Vec<FlowId> {
+        self.by_target.values().copied().collect()
+    }
+
+    /// The table that says the same, with another cap.
+    pub(crate) fn of(flows: Slab<Flow>, latest: Vec<FlowId>) -> Self {
+        let targets = latest.into_iter().filter_map(|id| Some((flows.get(id.0)?.target, id)));
+        Self { by_target: targets.collect(), flows, cap: usize::MAX }
+    }
+
+    /// Takes what another table has.
+    pub(crate) fn take_from(&mut self, other: Self) {
+        *self = Self { cap: self.cap, ..other };
+    }
+
+    pub(crate) fn places(&self) -> usize {
+        self.flows.places()
     }
 
     pub(crate) const fn len(&self) -> usize {

@@ -3,7 +3,7 @@
 use super::WorkId;
 use crate::handle::{Key, Slab};
 use crate::time::{Instant, micros};
-use crate::transaction::Lanes;
+use crate::transaction::{Armed, Lanes};
 use core::time::Duration;
 
 /// The name of a timer that is set.
@@ -42,6 +42,16 @@ pub(super) enum Due {
     PublishAgain(Key),
 }
 
+impl Alarm {
+    pub(super) const fn key(self) -> Key {
+        self.0
+    }
+
+    pub(super) const fn of_key(key: Key) -> Self {
+        Self(key)
+    }
+}
+
 /// All timers of a user agent.
 #[derive(Default)]
 pub(super) struct Alarms {
@@ -63,6 +73,30 @@ impl Alarms {
                 self.lanes.disarm(key.index);
             }
         }
+    }
+
+    /// What a snapshot has of them.
+    pub(super) const fn set_ones(&self) -> &Slab<Due> {
+        &self.set
+    }
+
+    pub(super) fn armed(&self) -> Armed {
+        self.lanes.armed()
+    }
+
+    /// The timers that say the same, if they do not contradict each other.
+    pub(super) fn of(set: Slab<Due>, armed: Armed) -> Option<Self> {
+        let most = (set.places() as u32).checked_sub(1);
+        let lanes = match most {
+            Some(most) => Lanes::of(armed, most)?,
+            None => Lanes::default(),
+        };
+        Some(Self { lanes, set })
+    }
+
+    /// When a timer is due that is set.
+    pub(super) fn due(&self, Alarm(key): Alarm) -> Option<Instant> {
+        self.set.get(key).and_then(|_| self.lanes.due_of(key.index))
     }
 
     /// When the next one is due.

@@ -35,6 +35,7 @@ mod event;
 mod hanging_up;
 mod incoming;
 mod inside;
+mod kept;
 mod machine;
 mod notifier;
 mod outgoing;

@@ -18,24 +18,24 @@ use alloc::vec::Vec;
 
 /// An INVITE and the dialogs that its forks make.
 pub(super) struct Call {
-    work: WorkId,
-    user: u64,
+    pub(super) work: WorkId,
+    pub(super) user: u64,
     /// The value of Contact in it.
-    contact: Box<[u8]>,
+    pub(super) contact: Box<[u8]>,
     /// The INVITE held an offer.
-    offered: bool,
+    pub(super) offered: bool,
     /// A 2xx came.
-    answered: bool,
+    pub(super) answered: bool,
     /// It is refused for good.
-    refused: bool,
+    pub(super) refused: bool,
     /// The user does not want the call any more.
-    cancelled: bool,
-    dialogs: Vec<Key>,
+    pub(super) cancelled: bool,
+    pub(super) dialogs: Vec<Key>,
     /// The addresses that it was and will be sent to, and how many of them it was sent to.
     pub(super) targets: Vec<Vec<u8>>,
     pub(super) tried: usize,
-    expires: Option<Alarm>,
-    forks: Option<Alarm>,
+    pub(super) expires: Option<Alarm>,
+    pub(super) forks: Option<Alarm>,
 }
 
 impl UserAgent {

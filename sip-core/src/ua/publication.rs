@@ -21,22 +21,22 @@ use core::time::Duration;
 
 /// What is kept of a publication.
 pub(super) struct Publication {
-    user: u64,
-    uri: String,
-    event: String,
-    target: Option<Target>,
-    timers: Option<Timers>,
-    call_id: Vec<u8>,
-    tag: Vec<u8>,
-    cseq: u32,
-    lasts: Duration,
-    until: Option<Instant>,
+    pub(super) user: u64,
+    pub(super) uri: String,
+    pub(super) event: String,
+    pub(super) target: Option<Target>,
+    pub(super) timers: Option<Timers>,
+    pub(super) call_id: Vec<u8>,
+    pub(super) tag: Vec<u8>,
+    pub(super) cseq: u32,
+    pub(super) lasts: Duration,
+    pub(super) until: Option<Instant>,
     /// What the compositor knows it by.
-    etag: String,
-    answers: Answers,
-    work: Option<WorkId>,
-    leaving: bool,
-    alarm: Option<Alarm>,
+    pub(super) etag: String,
+    pub(super) answers: Answers,
+    pub(super) work: Option<WorkId>,
+    pub(super) leaving: bool,
+    pub(super) alarm: Option<Alarm>,
 }
 
 impl UserAgent {
@@ -225,6 +225,19 @@ impl UserAgent {
         if free && self.send_publish(key, lasts, &Content::NONE).is_err() {
             self.publication_failed(key, Cause::TransportError);
         }
+    }
+
+    /// A publication that comes back, as with registrations.
+    pub(super) fn take_up_publication(&mut self, mut publication: Publication) -> Key {
+        let clock = self.layer.clock();
+        (publication.work, publication.alarm) = (None, None);
+        let left = publication.until.map_or(Duration::ZERO, |until| until.since(clock));
+        let key = self.publications.insert(publication);
+        let alarm = self.alarms.set(clock, refresh_after(left), Due::PublishAgain(key));
+        if let Some(publication) = self.publications.get_mut(key) {
+            publication.alarm = Some(alarm);
+        }
+        key
     }
 
     fn end_publication(&mut self, key: Key, cause: Cause) {

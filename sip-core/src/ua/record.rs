@@ -125,9 +125,9 @@ pub(super) struct Open {
 
 /// A [`Content`] that waits.
 pub(super) struct OwnContent {
-    headers: Vec<(String, String)>,
-    content_type: String,
-    body: Vec<u8>,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) content_type: String,
+    pub(super) body: Vec<u8>,
 }
 
 impl OwnContent {
@@ -215,8 +215,6 @@ impl Session {
 
 impl UserAgent {
     pub(super) fn open_dialog(&mut self, dialog: Dialog, contact: Box<[u8]>, session: Session) -> Key {
-        let (hash, set) = (dialog.id().hash(&self.layer.hash), dialog.id().set_hash(&self.layer.hash));
-        let known = self.find_id(&dialog.id()).is_some();
         let key = self.dialogs.insert(Record {
             dialog,
             contact,
@@ -227,11 +225,18 @@ impl UserAgent {
             subscriptions: Vec::new(),
             holds: 0,
         });
-        if !known {
-            self.by_id.insert(hash, key.index);
-            self.by_set.insert(set, key.index);
-        }
+        self.enter_dialog(key);
         key
+    }
+
+    /// Makes a dialog one that is found. Of two with one name, the first.
+    pub(super) fn enter_dialog(&mut self, key: Key) {
+        let Some(record) = self.dialogs.get(key) else { return };
+        let id = record.dialog.id();
+        if self.find_id(&id).is_none() {
+            self.by_id.insert(id.hash(&self.layer.hash), key.index);
+            self.by_set.insert(id.set_hash(&self.layer.hash), key.index);
+        }
     }
 
     pub(super) fn is_full(&self) -> bool {

@@ -22,26 +22,26 @@ use core::time::Duration;
 
 /// What is kept of a registration.
 pub(super) struct Registration {
-    user: u64,
-    registrar: String,
-    aor: String,
-    contact_params: String,
-    contacts: Vec<String>,
-    route: Vec<String>,
-    target: Option<Target>,
-    timers: Option<Timers>,
+    pub(super) user: u64,
+    pub(super) registrar: String,
+    pub(super) aor: String,
+    pub(super) contact_params: String,
+    pub(super) contacts: Vec<String>,
+    pub(super) route: Vec<String>,
+    pub(super) target: Option<Target>,
+    pub(super) timers: Option<Timers>,
     /// RFC 3261 §10.2: the same Call-ID for all of them, and numbers that rise.
-    call_id: Vec<u8>,
-    tag: Vec<u8>,
-    cseq: u32,
-    lasts: Duration,
+    pub(super) call_id: Vec<u8>,
+    pub(super) tag: Vec<u8>,
+    pub(super) cseq: u32,
+    pub(super) lasts: Duration,
     /// Until when the registrar has the bindings; nothing before its first 200.
-    until: Option<Instant>,
-    service_route: Vec<String>,
-    answers: Answers,
-    work: Option<WorkId>,
-    leaving: bool,
-    alarm: Option<Alarm>,
+    pub(super) until: Option<Instant>,
+    pub(super) service_route: Vec<String>,
+    pub(super) answers: Answers,
+    pub(super) work: Option<WorkId>,
+    pub(super) leaving: bool,
+    pub(super) alarm: Option<Alarm>,
 }
 
 impl UserAgent {
@@ -277,6 +277,19 @@ impl UserAgent {
         if registration.work.is_none() && self.send_register(key, lasts).is_err() {
             self.registration_failed(key, Cause::TransportError);
         }
+    }
+
+    /// A registration that comes back: what was under way is not, and it is refreshed when its time has come.
+    pub(super) fn take_up_registration(&mut self, mut registration: Registration) -> Key {
+        let clock = self.layer.clock();
+        (registration.work, registration.alarm) = (None, None);
+        let left = registration.until.map_or(Duration::ZERO, |until| until.since(clock));
+        let key = self.registrations.insert(registration);
+        let alarm = self.alarms.set(clock, refresh_after(left), Due::RegisterAgain(key));
+        if let Some(registration) = self.registrations.get_mut(key) {
+            registration.alarm = Some(alarm);
+        }
+        key
     }
 
     fn end_registration(&mut self, key: Key, cause: Cause) {

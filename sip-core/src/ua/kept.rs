@@ -1,0 +1,448 @@
+//! Snapshots of a user agent, and of what is in it.
+
+use super::alarms::{Alarm, Alarms, Due};
+use super::outgoing::Call;
+use super::publication::Publication;
+use super::record::{Invite, Open, OwnContent, Phase, Record, Reliable, Session, Unacked};
+use super::registration::Registration;
+use super::requests::{Outgoing, Purpose};
+use super::subscriptions::{Asked, Role, Subscription};
+use super::{Config, Kind, Serving, UserAgent, Work};
+use crate::dialog::offer::Offer;
+use crate::dialog::session_timer::Terms;
+use crate::dialog::{Dialog, Ends, Id};
+use crate::endpoint::Misuse;
+use crate::handle::{DialogId, Key, PublicationId, RegistrationId, SubscriptionId};
+use crate::message::Status;
+use crate::snapshot::{In, Keep, Kind as Snapshot, NotByte, Out, RestoreError, kept, kept_enum};
+use crate::time::Instant;
+use crate::transaction::Buffers;
+use alloc::vec::Vec;
+
+kept_enum!(Offer { 1 Stable, 2 Local, 3 Remote });
+kept_enum!(Ends { 1 Transaction, 2 Usage, 3 Dialog });
+kept_enum!(Phase { 1 Over, 2 Ringing, 3 Early, 4 Up, 5 Terminating });
+kept_enum!(Kind { 1 Call, 2 Reinvite, 3 Update, 4 Prack, 5 Subscribe(key), 6 Refer(key), 7 Other });
+kept_enum!(Purpose {
+    1 Call(invitation), 2 Reinvite, 3 Update, 4 Refresh, 5 Prack { silent }, 6 Bye, 7 Subscribe(key), 8 Notify(key),
+    9 Register(key), 10 Publish(key), 11 Other(ends),
+});
+kept_enum!(Due {
+    1 Forks(key), 2 CallExpires(key), 3 RingingExpires(key), 4 StillRinging(key), 5 Repeat2xx(key), 6 NoAck(key),
+    7 RepeatReliable(key), 8 NoPrack(key), 9 Refresh(key), 10 Unrefreshed(key), 11 Again(key), 12 TimerN(key),
+    13 SubscriptionRefresh(key), 14 SubscriptionOver(key), 15 RegisterAgain(key), 16 PublishAgain(key),
+});
+kept_enum!(Role { 1 Subscriber(asked), 2 Notifier { accepted } });
+kept_enum!(Work { 1 Request(request), 2 Serving(serving) });
+
+kept!(Dialog {
+    1 call_id, 2 local_tag, 3 remote_tag, 4 local, 5 remote, 6 target, 7 routes, 8 local_cseq, 9 remote_cseq, 10 owner,
+});
+kept!(Terms { 1 interval, 2 ours });
+kept!(Record { 1 dialog, 2 contact, 3 user, 4 session, 5 answers, 6 waiting, 7 subscriptions, 8 holds });
+kept!(Session {
+    1 phase, 2 announced, 3 offer, 4 takes_update, 5 knows_100rel, 6 invitation, 7 rseq, 8 heard, 9 invite, 10 unacked,
+    11 reliable, 12 bye_queued, 13 own_invite, 14 own_update, 15 peer_update, 16 owed_prack, 17 owed_ack,
+    18 accepted_cseq, 19 credentials, 20 acks, 21 timer, 22 timer_alarm, 23 replaces,
+});
+kept!(Invite { 1 txn, 2 cseq, 3 requires_100rel, 4 spoke, 5 expires, 6 still });
+kept!(Unacked { 1 txn, 2 cseq, 3 interval, 4 repeat, 5 end });
+kept!(Reliable { 1 rseq, 2 cseq, 3 awaits, 4 open, 5 queue });
+kept!(Open { 1 interval, 2 repeat, 3 end, 4 session });
+kept!(OwnContent { 1 headers, 2 content_type, 3 body });
+kept!(Call {
+    1 work, 2 user, 3 contact, 4 offered, 5 answered, 6 refused, 7 cancelled, 8 dialogs, 9 targets, 10 tried,
+    11 expires, 12 forks,
+});
+kept!(Outgoing {
+    1 purpose, 2 txn, 3 user, 4 dialog, 5 request, 6 answers, 7 cseq, 8 tries, 9 target, 10 timers, 11 offered,
+});
+kept!(Serving { 1 dialog, 2 kind, 3 target, 4 terms, 5 waits, 6 offered });
+kept!(Subscription { 1 role, 2 user, 3 dialog, 4 package, 5 id, 6 lasts, 7 until, 8 alarm });
+kept!(Asked { 1 call_id, 2 tag, 3 work, 4 cseq, 5 notified, 6 timer_n, 7 leaving, 8 refer });
+kept!(Registration {
+    1 user, 2 registrar, 3 aor, 4 contact_params, 5 contacts, 6 route, 7 target, 8 timers, 9 call_id, 10 tag, 11 cseq,
+    12 lasts, 13 until, 14 service_route, 15 answers, 16 work, 17 leaving, 18 alarm,
+});
+kept!(Publication {
+    1 user, 2 uri, 3 event, 4 target, 5 timers, 6 call_id, 7 tag, 8 cseq, 9 lasts, 10 until, 11 etag, 12 answers,
+    13 work, 14 leaving, 15 alarm,
+});
+
+impl NotByte for (Status, OwnContent) {}
+
+impl Keep for Status {
+    fn keep(&self, out: &mut Out<'_>) {
+        self.code().keep(out);
+    }
+
+    fn back(from: &mut In<'_>) -> Result<Self, RestoreError> {
+        Self::new(Keep::back(from)?).ok_or(RestoreError::Damaged)
+    }
+}
+
+impl Keep for Alarm {
+    fn keep(&self, out: &mut Out<'_>) {
+        self.key().keep(out);
+    }
+
+    fn back(from: &mut In<'_>) -> Result<Self, RestoreError> {
+        Keep::back(from).map(Self::of_key)
+    }
+}
+
+impl UserAgent {
+    /// The whole machine as bytes: every dialog, transaction, subscription and registration, and when each is due. The configuration, the seed and the
+    /// addresses are not in them. They are secret: who has them can take part in the calls.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`] while outputs wait to be drained, or something is due.
+    pub fn snapshot(&self) -> Result<Vec<u8>, Misuse> {
+        if !self.layer.is_drained()
+            || !self.events.is_empty()
+            || self.alarms.next().is_some_and(|due| due <= self.layer.clock())
+        {
+            return Err(Misuse::WrongState);
+        }
+        let mut out = Out::new(Snapshot::UserAgent, self.layer.clock(), &self.layer.buffers);
+        out.map(9);
+        out.number(1);
+        self.layer.keep(&mut out);
+        out.number(2);
+        self.dialogs.keep(&mut out);
+        out.number(3);
+        self.calls.keep(&mut out);
+        out.number(4);
+        self.work.keep(&mut out);
+        out.number(5);
+        self.subscriptions.keep(&mut out);
+        out.number(6);
+        self.registrations.keep(&mut out);
+        out.number(7);
+        self.publications.keep(&mut out);
+        out.number(8);
+        self.alarms.set_ones().keep(&mut out);
+        out.number(9);
+        self.alarms.armed().keep(&mut out);
+        Ok(out.into_bytes())
+    }
+
+    /// The user agent that a [`snapshot`](Self::snapshot) was made of: all handles are what they were, and what was due in so long is due in
+    /// so long from `now`. What it mints from here on comes from the seed of this configuration.
+    ///
+    /// State its addresses with [`listen`](crate::Machine::listen). Connections that did not survive are to be reported with
+    /// [`flow_closed`](crate::Machine::flow_closed), for all of [`flows`](Self::flows).
+    ///
+    /// # Errors
+    /// What is wrong with the bytes.
+    pub fn restore(now: Instant, config: Config, bytes: &[u8]) -> Result<Self, RestoreError> {
+        let mut agent = Self::new(config);
+        agent.layer.set_clock(now);
+        let buffers = core::mem::replace(&mut agent.layer.buffers, Buffers::new(0));
+        let mut from = In::new(bytes, Snapshot::UserAgent, agent.layer.clock(), buffers)?;
+        let (mut set, mut armed) = (None, None);
+        from.fields(|number, from| {
+            match number {
+                1 => agent.layer.restore(from)?,
+                2 => agent.dialogs = Keep::back(from)?,
+                3 => agent.calls = Keep::back(from)?,
+                4 => agent.work = Keep::back(from)?,
+                5 => agent.subscriptions = Keep::back(from)?,
+                6 => agent.registrations = Keep::back(from)?,
+                7 => agent.publications = Keep::back(from)?,
+                8 => set = Some(Keep::back(from)?),
+                9 => armed = Some(Keep::back(from)?),
+                _ => from.skip()?,
+            }
+            Ok(())
+        })?;
+        if let (Some(set), Some(armed)) = (set, armed) {
+            agent.alarms = Alarms::of(set, armed).ok_or(RestoreError::Damaged)?;
+        }
+        agent.layer.buffers = from.buffers;
+        let dialogs: Vec<Key> = agent.dialogs.iter().map(|(key, _)| key).collect();
+        dialogs.into_iter().for_each(|key| agent.enter_dialog(key));
+        let subscriptions: Vec<Key> = agent.subscriptions.iter().map(|(key, _)| key).collect();
+        subscriptions.into_iter().for_each(|key| agent.enter_asked(key));
+        Ok(agent)
+    }
+
+    /// All connections that are open or being opened.
+    pub fn flows(&self) -> impl Iterator<Item = crate::FlowId> {
+        self.layer.flow_ids()
+    }
+
+    /// A dialog whose session is up, as bytes: identity, route set, numbers, and the session timer with what is left of it. Requests that are under
+    /// way in it are not.
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]; [`Misuse::WrongState`] if the session is not up.
+    pub fn snapshot_dialog(&self, dialog: DialogId) -> Result<Vec<u8>, Misuse> {
+        let record = self.alive(dialog)?;
+        if record.session.phase != Phase::Up {
+            return Err(Misuse::WrongState);
+        }
+        let mut out = Out::new(Snapshot::Dialog, self.layer.clock(), &self.layer.buffers);
+        self.keep_dialog(record, &mut out);
+        Ok(out.into_bytes())
+    }
+
+    fn keep_dialog(&self, record: &Record, out: &mut Out<'_>) {
+        let session = &record.session;
+        let due = session.timer_alarm.and_then(|alarm| self.alarms.due(alarm));
+        out.map(9);
+        out.number(1);
+        record.dialog.keep(out);
+        out.number(2);
+        record.contact.keep(out);
+        out.number(3);
+        record.user.keep(out);
+        out.number(4);
+        record.answers.keep(out);
+        out.number(5);
+        session.takes_update.keep(out);
+        out.number(6);
+        session.knows_100rel.keep(out);
+        out.number(7);
+        session.accepted_cseq.keep(out);
+        out.number(8);
+        session.timer.keep(out);
+        out.number(9);
+        due.keep(out);
+    }
+
+    /// A dialog that a [`snapshot_dialog`](Self::snapshot_dialog) was made of, in this machine under a new handle.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes; [`RestoreError::Exists`], [`RestoreError::Full`].
+    pub fn restore_dialog(&mut self, now: Instant, bytes: &[u8]) -> Result<DialogId, RestoreError> {
+        self.enter(now);
+        let mut from = In::new(bytes, Snapshot::Dialog, self.layer.clock(), Buffers::new(0))?;
+        let kept = KeptDialog::read(&mut from)?;
+        let key = self.open_kept(kept, Phase::Up)?;
+        Ok(DialogId(key))
+    }
+
+    fn open_kept(&mut self, kept: KeptDialog, phase: Phase) -> Result<Key, RestoreError> {
+        let dialog = kept.dialog.ok_or(RestoreError::Damaged)?;
+        if self.find_id(&dialog.id()).is_some() {
+            return Err(RestoreError::Exists);
+        }
+        if self.is_full() {
+            return Err(RestoreError::Full);
+        }
+        let session = Session {
+            takes_update: kept.takes_update,
+            knows_100rel: kept.knows_100rel,
+            accepted_cseq: kept.accepted_cseq,
+            ..Session::new(phase, phase == Phase::Up)
+        };
+        let key = self.open_dialog(dialog, kept.contact, session);
+        let clock = self.layer.clock();
+        if let Some(record) = self.dialogs.get_mut(key) {
+            (record.user, record.answers, record.session.timer) = (kept.user, kept.answers, kept.timer);
+            if let (Some(terms), Some(due), Phase::Up) = (kept.timer, kept.due, phase) {
+                let then = if terms.ours { Due::Refresh(key) } else { Due::Unrefreshed(key) };
+                record.session.timer_alarm = Some(self.alarms.set(clock, due.since(clock), then));
+            }
+        }
+        Ok(key)
+    }
+
+    /// A subscription of either side as bytes, with its dialog.
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]; [`Misuse::WrongState`] before there is a dialog, or before it is accepted.
+    pub fn snapshot_subscription(&self, subscription: SubscriptionId) -> Result<Vec<u8>, Misuse> {
+        let found = self.subscriptions.get(subscription.0).ok_or(Misuse::Gone)?;
+        let record = found.dialog.and_then(|key| self.dialogs.get(key)).ok_or(Misuse::WrongState)?;
+        let (subscriber, refer) = match &found.role {
+            Role::Subscriber(asked) => (true, asked.refer),
+            Role::Notifier { accepted: true } => (false, false),
+            Role::Notifier { accepted: false } => return Err(Misuse::WrongState),
+        };
+        let mut out = Out::new(Snapshot::Subscription, self.layer.clock(), &self.layer.buffers);
+        out.map(9);
+        out.number(1);
+        self.keep_dialog(record, &mut out);
+        out.number(2);
+        subscriber.keep(&mut out);
+        out.number(3);
+        refer.keep(&mut out);
+        out.number(4);
+        found.user.keep(&mut out);
+        out.number(5);
+        found.package.keep(&mut out);
+        out.number(6);
+        found.id.keep(&mut out);
+        out.number(7);
+        found.lasts.keep(&mut out);
+        out.number(8);
+        found.until.keep(&mut out);
+        out.number(9);
+        found.alarm.and_then(|alarm| self.alarms.due(alarm)).keep(&mut out);
+        Ok(out.into_bytes())
+    }
+
+    /// A subscription that a [`snapshot_subscription`](Self::snapshot_subscription) was made of, in this machine under a new handle. If its dialog lives
+    /// here, because it was restored before, it shares that.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes; [`RestoreError::Full`].
+    pub fn restore_subscription(
+        &mut self,
+        now: Instant,
+        bytes: &[u8],
+    ) -> Result<SubscriptionId, RestoreError> {
+        self.enter(now);
+        let clock = self.layer.clock();
+        let mut from = In::new(bytes, Snapshot::Subscription, clock, Buffers::new(0))?;
+        let (mut kept, mut subscriber, mut refer, mut due) = (None, true, false, None);
+        let mut subscription = Subscription {
+            role: Role::Notifier { accepted: true },
+            user: 0,
+            dialog: None,
+            package: Default::default(),
+            id: None,
+            lasts: Default::default(),
+            until: clock,
+            alarm: None,
+        };
+        from.fields(|number, from| {
+            match number {
+                1 => kept = Some(KeptDialog::read(from)?),
+                2 => subscriber = Keep::back(from)?,
+                3 => refer = Keep::back(from)?,
+                4 => subscription.user = Keep::back(from)?,
+                5 => subscription.package = Keep::back(from)?,
+                6 => subscription.id = Keep::back(from)?,
+                7 => subscription.lasts = Keep::back(from)?,
+                8 => subscription.until = Keep::back(from)?,
+                9 => due = Keep::back(from)?,
+                _ => from.skip()?,
+            }
+            Ok(())
+        })?;
+        let kept = kept.ok_or(RestoreError::Damaged)?;
+        let known = kept.dialog.as_ref().and_then(|dialog: &Dialog| self.find_id(&dialog.id()));
+        let dialog = match known {
+            Some(key) => key,
+            None => self.open_kept(kept, Phase::Over)?,
+        };
+        if subscriber {
+            subscription.role = Role::Subscriber(Asked {
+                call_id: Vec::new(),
+                tag: Vec::new(),
+                work: None,
+                cseq: 0,
+                notified: true,
+                timer_n: None,
+                leaving: false,
+                refer,
+            });
+        }
+        let once = refer || subscription.lasts.is_zero() || !subscriber;
+        let key = self.open_subscription(Subscription { dialog: Some(dialog), ..subscription });
+        let then = if once { Due::SubscriptionOver(key) } else { Due::SubscriptionRefresh(key) };
+        let due = due.unwrap_or(clock);
+        self.set_subscription_alarm(key, due.since(clock), then);
+        Ok(SubscriptionId(key))
+    }
+
+    /// A registration as bytes: its identity and numbers, its bindings' end, and how challenges were answered.
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]
+    pub fn snapshot_registration(&self, registration: RegistrationId) -> Result<Vec<u8>, Misuse> {
+        let found = self.registrations.get(registration.0).ok_or(Misuse::Gone)?;
+        let mut out = Out::new(Snapshot::Registration, self.layer.clock(), &self.layer.buffers);
+        found.keep(&mut out);
+        Ok(out.into_bytes())
+    }
+
+    /// A registration that a [`snapshot_registration`](Self::snapshot_registration) was made of, in this machine under a new handle. It is refreshed at
+    /// once if its bindings are nearly over, else in time.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes.
+    pub fn restore_registration(
+        &mut self,
+        now: Instant,
+        bytes: &[u8],
+    ) -> Result<RegistrationId, RestoreError> {
+        self.enter(now);
+        let mut from = In::new(bytes, Snapshot::Registration, self.layer.clock(), Buffers::new(0))?;
+        let registration = Registration::back(&mut from)?;
+        Ok(RegistrationId(self.take_up_registration(registration)))
+    }
+
+    /// A publication as bytes.
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]
+    pub fn snapshot_publication(&self, publication: PublicationId) -> Result<Vec<u8>, Misuse> {
+        let found = self.publications.get(publication.0).ok_or(Misuse::Gone)?;
+        let mut out = Out::new(Snapshot::Publication, self.layer.clock(), &self.layer.buffers);
+        found.keep(&mut out);
+        Ok(out.into_bytes())
+    }
+
+    /// A publication that a [`snapshot_publication`](Self::snapshot_publication) was made of, as with registrations.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes.
+    pub fn restore_publication(&mut self, now: Instant, bytes: &[u8]) -> Result<PublicationId, RestoreError> {
+        self.enter(now);
+        let mut from = In::new(bytes, Snapshot::Publication, self.layer.clock(), Buffers::new(0))?;
+        let publication = Publication::back(&mut from)?;
+        Ok(PublicationId(self.take_up_publication(publication)))
+    }
+
+    /// What was asked outside dialogs is found by its set again.
+    fn enter_asked(&mut self, key: Key) {
+        let Some(Subscription { role: Role::Subscriber(asked), .. }) = self.subscriptions.get(key) else {
+            return;
+        };
+        if !asked.call_id.is_empty() {
+            let set = Id { call_id: &asked.call_id, local_tag: &asked.tag, remote_tag: b"" };
+            let hash = set.set_hash(&self.layer.hash);
+            self.asked.insert(hash, key.index);
+        }
+    }
+}
+
+/// What is kept of a single dialog.
+#[derive(Default)]
+struct KeptDialog {
+    dialog: Option<Dialog>,
+    contact: alloc::boxed::Box<[u8]>,
+    user: u64,
+    answers: crate::auth::Answers,
+    takes_update: bool,
+    knows_100rel: bool,
+    accepted_cseq: Option<u32>,
+    timer: Option<Terms>,
+    due: Option<Instant>,
+}
+
+impl KeptDialog {
+    fn read(from: &mut In<'_>) -> Result<Self, RestoreError> {
+        let mut kept = Self::default();
+        from.fields(|number, from| {
+            match number {
+                1 => kept.dialog = Keep::back(from)?,
+                2 => kept.contact = Keep::back(from)?,
+                3 => kept.user = Keep::back(from)?,
+                4 => kept.answers = Keep::back(from)?,
+                5 => kept.takes_update = Keep::back(from)?,
+                6 => kept.knows_100rel = Keep::back(from)?,
+                7 => kept.accepted_cseq = Keep::back(from)?,
+                8 => kept.timer = Keep::back(from)?,
+                9 => kept.due = Keep::back(from)?,
+                _ => from.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(kept)
+    }
+}
