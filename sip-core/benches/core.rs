@@ -3,6 +3,7 @@
 
 mod cases;
 
+use cases::calls::Calls;
 use cases::cycles::{Cycle, Cycles};
 use cases::{Sample, echo, respond, route_ready, samples, split};
 use core::hint::black_box;
@@ -60,6 +61,32 @@ fn main() {
             each(info.bytes_current as u64),
             each(retained as u64)
         );
+    }
+    calls();
+}
+
+/// Whole calls between two user agents, among so many that are up.
+fn calls() {
+    println!("\n{:<44}{:>12}{:>14}{:>14}", "calls up", "ns a call", "allocations", "bytes a side");
+    for up in [0_u64, 10_000, 100_000, 1_000_000] {
+        let mut bench = Calls::new();
+        let info = allocation_counter::measure(|| {
+            for at in 1..=up {
+                bench.begin();
+                if at % 10_000 == 0 {
+                    bench.settle();
+                }
+            }
+        });
+        // What is kept for the calls alone, with no transaction left.
+        let each = (info.bytes_current as u64).checked_div(up * 2).unwrap_or_default();
+        for _ in 0..10_000 {
+            bench.whole();
+        }
+        let allocations =
+            allocation_counter::measure(|| (0..100).for_each(|_| bench.whole())).count_total / 100;
+        let time = median(5_000, |_| bench.whole());
+        println!("{up:<44}{time:>12.0}{allocations:>14}{each:>14}");
     }
 }
 

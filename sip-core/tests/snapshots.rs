@@ -79,6 +79,34 @@ fn a_dialog_goes_on_elsewhere() {
     assert!(new.machine.is_idle());
 }
 
+/// A store that takes a snapshot whenever it is told to has the same as one that asks at the end.
+#[test]
+fn changes_are_told() {
+    let mut rig = Rig::new(UserAgent::new(Config { tell_changes: true, ..config(1) }));
+    let told = |outputs: &[Out]| outputs.iter().filter(|out| out.line().starts_with("Changed")).count();
+    let uri = format!("sip:bob@{PEER}");
+    rig.machine.invite(rig.now, &NewInvite { content: SDP, ..NewInvite::new(&uri) }).unwrap();
+    let invite = sent(&rig.drain(), "INVITE");
+    let ok = response(&invite, "200 OK", "b1", &format!("{CONTACT}{BODY}"));
+    let event = rig.machine.datagram(rig.now, Rig::<UserAgent>::source(), ok.as_bytes());
+    let Some(Event::Answered { dialog, .. }) = event else { panic!("{event:?}") };
+    assert_eq!(told(&rig.drain()), 1, "it is up");
+    let mut stored = rig.machine.snapshot_dialog(dialog).unwrap();
+    assert_eq!(told(&rig.drain()), 0);
+    rig.machine.request_in(rig.now, dialog, Method::Update, 0, &Content::NONE).unwrap();
+    let out = rig.drain();
+    assert_eq!(told(&out), 1, "another number");
+    assert_ne!(core::mem::replace(&mut stored, rig.machine.snapshot_dialog(dialog).unwrap()), stored);
+    let moved = "Contact: <sip:bob@192.0.2.2:5077>\r\n";
+    rig.hear(&response(&sent(&out, "UPDATE"), "200 OK", "", moved));
+    assert_eq!(told(&rig.drain()), 1, "another target");
+    assert_ne!(rig.machine.snapshot_dialog(dialog).unwrap(), stored);
+    rig.machine.bye(rig.now, dialog, &Content::NONE).unwrap();
+    let bye = sent(&rig.drain(), "BYE");
+    rig.hear(&response(&bye, "200 OK", "", ""));
+    assert_eq!(told(&rig.drain()), 0, "its end says that");
+}
+
 #[test]
 fn what_is_not_up_is_not_kept_alone() {
     let mut rig = rig(1);

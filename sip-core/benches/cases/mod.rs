@@ -1,6 +1,7 @@
 //! What the benches measure: six messages of every kind, and the work that is done with them.
 #![allow(dead_code, reason = "each bench uses a part of this")]
 
+pub(crate) mod calls;
 pub(crate) mod cycles;
 
 use core::hint::black_box;

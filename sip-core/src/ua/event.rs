@@ -272,6 +272,14 @@ pub enum Event<'b> {
         /// When it may be tried again, if the notifier said so.
         retry_after: Option<Duration>,
     },
+    /// The state of a dialog has changed: a number, the remote target, its session timer. Only with
+    /// [`Config::tell_changes`](super::Config::tell_changes).
+    Changed {
+        /// The dialog.
+        dialog: DialogId,
+        /// Its number.
+        user: u64,
+    },
     /// A session is to be refreshed, and the peer takes no UPDATE: send a re-INVITE with the present session description, or the session ends
     /// (RFC 4028 §7.4).
     RefreshDue {
@@ -412,6 +420,7 @@ impl Event<'_> {
             Self::SubscriptionEnded { subscription, user, reason, retry_after } => {
                 Event::SubscriptionEnded { subscription, user, reason, retry_after }
             }
+            Self::Changed { dialog, user } => Event::Changed { dialog, user },
             Self::RefreshDue { dialog, user } => Event::RefreshDue { dialog, user },
             Self::Rejected(rejected) => Event::Rejected(rejected.into_owned()),
             Self::Declined { request, status } => Event::Declined { request: request.into_owned(), status },

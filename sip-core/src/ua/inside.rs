@@ -23,6 +23,7 @@ impl UserAgent {
         if let Err(status) = record.dialog.take_cseq(request) {
             return self.decline(txn, Refusal::status(status));
         }
+        self.note_change(key);
         if let Err(refusal) = validate::extensions(request, &self.config) {
             return self.decline(txn, refusal);
         }

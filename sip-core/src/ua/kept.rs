@@ -39,7 +39,7 @@ kept!(Dialog {
     1 call_id, 2 local_tag, 3 remote_tag, 4 local, 5 remote, 6 target, 7 routes, 8 local_cseq, 9 remote_cseq, 10 owner,
 });
 kept!(Terms { 1 interval, 2 ours });
-kept!(Record { 1 dialog, 2 contact, 3 user, 4 session, 5 answers, 6 waiting, 7 subscriptions, 8 holds });
+kept!(Record { 1 dialog, 9 hashes, 2 contact, 3 user, 4 session, 5 answers, 6 waiting, 7 subscriptions, 8 holds });
 kept!(Session {
     1 phase, 2 announced, 3 offer, 4 takes_update, 5 knows_100rel, 6 invitation, 7 rseq, 8 heard, 9 invite, 10 unacked,
     11 reliable, 12 bye_queued, 13 own_invite, 14 own_update, 15 peer_update, 16 owed_prack, 17 owed_ack,

@@ -122,6 +122,13 @@ impl UserAgent {
         while let Some(told) = self.layer.told() {
             self.on_told(told);
         }
+        while let Some(key) = self.changed.pop() {
+            // What ended is told of by its end.
+            if self.alive(DialogId(key)).is_ok() {
+                let user = self.dialogs.get(key).map_or(0, |record| record.user);
+                self.push(Event::Changed { dialog: DialogId(key), user });
+            }
+        }
     }
 
     fn next_due(&self) -> Option<Instant> {

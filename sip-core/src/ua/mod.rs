@@ -118,6 +118,8 @@ pub struct Config {
     pub reinvite_before_ack: bool,
     /// How long sessions last without a refresh (RFC 4028).
     pub session_timer: SessionTimer,
+    /// Whether [`Event::Changed`] tells when the state of a dialog has changed, for who keeps [snapshots](UserAgent::snapshot_dialog) of them.
+    pub tell_changes: bool,
 }
 
 impl Config {
@@ -139,6 +141,7 @@ impl Config {
             auto_prack: true,
             reinvite_before_ack: true,
             session_timer: SessionTimer::DEFAULT,
+            tell_changes: false,
         }
     }
 }
@@ -160,6 +163,8 @@ pub struct UserAgent {
     asked: Index,
     registrations: Slab<Registration>,
     publications: Slab<Publication>,
+    /// Dialogs whose change is to be told.
+    changed: Vec<Key>,
     alarms: Alarms,
     /// The values of Allow and Supported.
     allow: String,
@@ -245,6 +250,7 @@ impl UserAgent {
             asked: Index::default(),
             registrations: Slab::new(),
             publications: Slab::new(),
+            changed: Vec::new(),
             alarms: Alarms::default(),
             allow,
             supported,
@@ -297,6 +303,13 @@ impl UserAgent {
     /// The state of a transaction; nothing if it is over.
     pub fn state(&self, txn: Txn) -> Option<State> {
         self.layer.state(txn)
+    }
+
+    /// The state of a dialog has changed: that is told when all is done that the call at hand brings.
+    fn note_change(&mut self, key: Key) {
+        if self.config.tell_changes && !self.changed.contains(&key) {
+            self.changed.push(key);
+        }
     }
 
     fn push(&mut self, event: Event<'static>) {

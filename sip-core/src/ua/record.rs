@@ -18,6 +18,8 @@ use core::time::Duration;
 /// A dialog in the table of its user agent. It lives as long as a usage does, or a request of this side is under way in it.
 pub(super) struct Record {
     pub(super) dialog: Dialog,
+    /// What it is found by, once it is entered.
+    pub(super) hashes: Option<(u64, u64)>,
     /// The value of Contact: how the peer reaches this side.
     pub(super) contact: Box<[u8]>,
     pub(super) user: u64,
@@ -217,6 +219,7 @@ impl UserAgent {
     pub(super) fn open_dialog(&mut self, dialog: Dialog, contact: Box<[u8]>, session: Session) -> Key {
         let key = self.dialogs.insert(Record {
             dialog,
+            hashes: None,
             contact,
             user: 0,
             session,
@@ -233,9 +236,14 @@ impl UserAgent {
     pub(super) fn enter_dialog(&mut self, key: Key) {
         let Some(record) = self.dialogs.get(key) else { return };
         let id = record.dialog.id();
-        if self.find_id(&id).is_none() {
-            self.by_id.insert(id.hash(&self.layer.hash), key.index);
-            self.by_set.insert(id.set_hash(&self.layer.hash), key.index);
+        let hashes = (id.hash(&self.layer.hash), id.set_hash(&self.layer.hash));
+        if self.find_hashed(&id, hashes.0).is_some() {
+            return;
+        }
+        self.by_id.insert(hashes.0, key.index);
+        self.by_set.insert(hashes.1, key.index);
+        if let Some(record) = self.dialogs.get_mut(key) {
+            record.hashes = Some(hashes);
         }
     }
 
@@ -244,8 +252,12 @@ impl UserAgent {
     }
 
     pub(super) fn find_id(&self, id: &Id<'_>) -> Option<Key> {
+        self.find_hashed(id, id.hash(&self.layer.hash))
+    }
+
+    fn find_hashed(&self, id: &Id<'_>, hash: u64) -> Option<Key> {
         let is = |place| self.dialogs.at(place).is_some_and(|record| record.dialog.id() == *id);
-        self.dialogs.key_at(self.by_id.get(id.hash(&self.layer.hash), is)?)
+        self.dialogs.key_at(self.by_id.get(hash, is)?)
     }
 
     /// A dialog in which there is something for its user: a session, or subscriptions.
@@ -279,9 +291,10 @@ impl UserAgent {
             return;
         }
         let Some(record) = self.dialogs.remove(key) else { return };
-        let id = record.dialog.id();
-        self.by_id.remove(id.hash(&self.layer.hash), key.index);
-        self.by_set.remove(id.set_hash(&self.layer.hash), key.index);
+        if let Some((id, set)) = record.hashes {
+            self.by_id.remove(id, key.index);
+            self.by_set.remove(set, key.index);
+        }
         for (_, ack) in record.session.acks {
             self.layer.buffers.unpin(ack);
         }

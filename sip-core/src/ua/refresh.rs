@@ -52,6 +52,7 @@ pub(super) fn write_request(writer: &mut Writer<'_>, wanted: &super::SessionTime
 impl UserAgent {
     /// The session begins anew to last as long as was agreed.
     pub(super) fn start_timer(&mut self, key: Key, terms: Option<Terms>) {
+        self.note_change(key);
         let clock = self.layer.clock();
         let Some(record) = self.dialogs.get_mut(key) else { return };
         self.alarms.stop(record.session.timer_alarm.take());

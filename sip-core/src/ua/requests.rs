@@ -340,6 +340,7 @@ impl UserAgent {
             writer.finish(content);
         });
         self.begun(work, txn)?;
+        self.note_change(key);
         let id = RequestId(work);
         if let Some(session) = self.session_mut(key) {
             session.offer = offer;

@@ -248,6 +248,9 @@ impl UserAgent {
         });
         self.put_answers(work, dialog, answers);
         let Ok(txn) = sent else { return Again::No };
+        if let Some(key) = dialog {
+            self.note_change(key);
+        }
         let _ = self.begun(work, Ok(txn));
         if let Some(outgoing) = self.outgoing_mut(work) {
             outgoing.cseq = cseq;
