@@ -35,7 +35,8 @@
 //!
 //! * [`Endpoint`]: transports and transactions (RFC 3261 §17, §18). ICT, NICT, IST and NIST are in
 //!   [`transaction`], each a pure step.
-//! * [`ua::UserAgent`]: that, and dialogs and calls (§8–§15).
+//! * [`ua::UserAgent`]: that, and dialogs with all that goes on in them: sessions, subscriptions; and registrations and publications (§8–§15 and
+//!   what extends them). [`auth`], [`registrar`] and [`compositor`] stand beside it for who serves others.
 //!
 //! Both have the verbs of [`Machine`]; drivers are written against it. Their commands are their own methods, and exist as
 //! values too ([`Input`]).
@@ -58,7 +59,7 @@
 //!    the outbox retransmissions count as lost; what ends something always has room.
 //! 9. **No panic**, on any bytes and any sequence of calls.
 //! 10. **No leak.** Every transaction ends by itself, and every dialog that is not an established call: that lasts until somebody
-//!     hangs up. A user that forgets one can't keep it alive. A connection or a
+//!     hangs up, or its session timer ends it; so do registrations and publications that nobody answers for any more. A user that forgets one can't keep it alive. A connection or a
 //!     name that the adapter never answers for is given up after 64·T1.
 //! 11. **No heap allocation in steady state** (pools warm, messages up to 4 KiB and 64 header lines) on the paths that receive,
 //!     match, repeat and respond in an [`Endpoint`]. Setting up a dialog allocates.

@@ -20,6 +20,34 @@
 //! # }
 //! ```
 //!
+//! An agent that answers every call, and what is asked inside it:
+//!
+//! ```no_run
+//! use sip_core::message::{Content, Status};
+//! use sip_core::ua::{Config, Event, UserAgent};
+//! use sip_tokio_adapter::{Driver, seed};
+//!
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let bob = UserAgent::new(Config::new(sip_core::Config::new(seed()), "bob"));
+//!     let (mut driver, handle, mut events) = Driver::with_mailbox(bob, 64);
+//!     driver.bind("udp:127.0.0.1:5060".parse()?).await?;
+//!     tokio::spawn(driver.run());
+//!     let sdp = Content::body("application/sdp", b"v=0\r\n");
+//!     while let Some(event) = events.recv().await {
+//!         let answered = match event {
+//!             Event::Incoming { dialog, .. } => handle.call(move |ua, now| ua.accept(now, dialog, &sdp)).await?,
+//!             Event::Request { txn, .. } => {
+//!                 handle.call(move |ua, now| ua.respond(now, txn, Status::OK, &sdp)).await?
+//!             }
+//!             _ => Ok(()),
+//!         };
+//!         answered.unwrap_or_else(|gone| eprintln!("too late: {gone}"));
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
 //! There is one task for the machine, and two for each connection; they share nothing but bounded channels. No lock is
 //! held across an await, because there is none. What decides anything is in the core.
 //!

@@ -4,6 +4,40 @@
 //! itself what no application should have to know: the ACK and the PRACK, the repetition of the 2xx, the 487 after a CANCEL, the route
 //! set, the numbers, credentials, 491 and its delays, session timers, the 481 for a dialog that is none.
 //!
+//! # An agent that answers
+//!
+//! ```no_run
+//! use sip_core::message::{Content, Status};
+//! use sip_core::ua::{Config, Event, UserAgent};
+//! use sip_core::{Destination, Instant, Local, Machine, Output, Source, Transport};
+//! use std::time::Duration;
+//!
+//! fn main() -> std::io::Result<()> {
+//!     let socket = std::net::UdpSocket::bind("127.0.0.1:5060")?;
+//!     let (local, start, mut buf) = (socket.local_addr()?, std::time::Instant::now(), [0; 65_536]);
+//!     let clock = || Instant::from_micros(start.elapsed().as_micros() as u64);
+//!     let mut agent = UserAgent::new(Config::new(sip_core::Config::new([7; 32]), "bob")); // a real seed is random
+//!     agent.listen(clock(), Local { transport: Transport::Udp, addr: local, advertised: None });
+//!     let sdp = Content::body("application/sdp", b"v=0\r\n");
+//!     loop {
+//!         agent.advance(clock());
+//!         while let Some(output) = agent.poll() {
+//!             let Output::Transmit(transmit) = output else { continue };
+//!             let Destination::Datagram { remote, .. } = transmit.to else { continue };
+//!             socket.send_to(transmit.bytes, remote).ok(); // what is lost is sent again
+//!         }
+//!         let wait = agent.deadline().map(|at| at.since(clock()).max(Duration::from_micros(1)));
+//!         socket.set_read_timeout(wait)?;
+//!         let Ok((length, remote)) = socket.recv_from(&mut buf) else { continue };
+//!         match agent.datagram(clock(), Source::Datagram { local, remote }, &buf[..length]) {
+//!             Some(Event::Incoming { dialog, .. }) => drop(agent.accept(clock(), dialog, &sdp)),
+//!             Some(Event::Request { txn, .. }) => drop(agent.respond(clock(), txn, Status::OK, &sdp)),
+//!             _ => {}
+//!         }
+//!     }
+//! }
+//! ```
+//!
 //! # Handles
 //!
 //! A call is named by its [`DialogId`]; an INVITE of this side, which may be answered by several, by its [`Invitation`](crate::Invitation); another
