@@ -1,7 +1,9 @@
 //! Handles: small `Copy` names for what a machine keeps, each with a generation.
 
 use crate::paged::Paged;
+#[cfg(feature = "snapshot")]
 use crate::snapshot::{In, Keep, Out, RestoreError};
+#[cfg(feature = "snapshot")]
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -112,11 +114,6 @@ impl<T> Slab<T> {
         self.len
     }
 
-    /// How many places there are, empty ones too.
-    pub(crate) fn places(&self) -> usize {
-        self.entries.len()
-    }
-
     pub(crate) fn insert(&mut self, value: T) -> Key {
         self.len += 1;
         match self.entries.get_mut(self.free) {
@@ -174,6 +171,15 @@ impl<T> Slab<T> {
     }
 }
 
+#[cfg(feature = "snapshot")]
+impl<T> Slab<T> {
+    /// How many places there are, empty ones too.
+    pub(crate) fn places(&self) -> usize {
+        self.entries.len()
+    }
+}
+
+#[cfg(feature = "snapshot")]
 /// Its places with their generations, and the order in which the empty ones are used again.
 impl<T: Keep> Keep for Slab<T> {
     fn keep(&self, out: &mut Out<'_>) {

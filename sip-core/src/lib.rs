@@ -94,6 +94,7 @@ mod random;
 pub mod registrar;
 #[cfg(feature = "sim")]
 pub mod sim;
+#[cfg(feature = "snapshot")]
 mod snapshot;
 mod time;
 pub mod transaction;
@@ -112,6 +113,7 @@ pub use handle::{
 };
 pub use machine::{Input, Machine, Streams, TransactionUser};
 pub use random::Seed;
+#[cfg(feature = "snapshot")]
 pub use snapshot::RestoreError;
 pub use time::Instant;
 pub use transport::{BadTarget, Local, Reliability, Target, Transport};

@@ -1,5 +1,6 @@
 //! Everything random in the core comes from here, and all of it from one seed.
 
+#[cfg(feature = "snapshot")]
 use crate::snapshot::{In, Keep, Out, RestoreError};
 use chacha20::ChaCha8Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
@@ -45,12 +46,18 @@ pub(crate) struct BytesHash {
     seed: u64,
     shared: SharedSeed,
     /// What both are made of.
+    #[cfg(feature = "snapshot")]
     made_of: (u64, u64),
 }
 
 impl BytesHash {
     fn of_seeds(made_of: (u64, u64)) -> Self {
-        Self { seed: made_of.0, shared: SharedSeed::from_u64(made_of.1), made_of }
+        Self {
+            seed: made_of.0,
+            shared: SharedSeed::from_u64(made_of.1),
+            #[cfg(feature = "snapshot")]
+            made_of,
+        }
     }
 
     /// The hash of something; never zero.
@@ -68,6 +75,7 @@ impl BytesHash {
 #[derive(Clone, Copy)]
 pub(crate) struct KeyedHash(SipHasher13);
 
+#[cfg(feature = "snapshot")]
 /// What is found by a hash is found again only by the same.
 impl Keep for KeyedHash {
     fn keep(&self, out: &mut Out<'_>) {
@@ -80,6 +88,7 @@ impl Keep for KeyedHash {
     }
 }
 
+#[cfg(feature = "snapshot")]
 impl Keep for BytesHash {
     fn keep(&self, out: &mut Out<'_>) {
         self.made_of.keep(out);

@@ -165,6 +165,23 @@ fn the_public_address_is_told() {
     assert_eq!(header(&again, "Contact"), Some("<sip:alice@198.51.100.7:4711>"));
 }
 
+/// One that was asked for does not bring another in its turn.
+#[test]
+fn one_refresh_at_a_time() {
+    let mut rig = rig();
+    let uri = registrar_uri();
+    let id = rig.machine.register(rig.now, &registration(&uri, 100)).unwrap();
+    let first = sent(&rig.drain(), "REGISTER");
+    rig.hear(&response(&first, "200 OK", "r", ""));
+    rig.run_until(ms(59_900));
+    rig.machine.register_again(rig.now, id).unwrap();
+    let again = sent(&rig.drain(), "REGISTER");
+    // The first was to be refreshed at 60 s.
+    assert_eq!(sends(&rig.run_until(ms(60_399)), "REGISTER"), [] as [u64; 0]);
+    rig.hear(&response(&again, "200 OK", "r", ""));
+    assert_eq!(sends(&rig.run_until(ms(125_000)), "REGISTER")[0], 120_399);
+}
+
 #[test]
 fn unregistering_while_a_register_is_under_way() {
     let mut rig = rig();

@@ -6,31 +6,11 @@ use crate::headers::{
     AuthParams, Authorization, Header, Name, ProxyAuthenticate, ProxyAuthorization, WwwAuthenticate,
 };
 use crate::message::{Message, Method, Writer};
-use crate::snapshot::{In, Keep, NotByte, Out, RestoreError, kept, kept_enum};
 use alloc::vec::Vec;
 
 /// What this side answers the challenges of one peer with: one answer for each realm, used again in later requests.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Answers(Vec<Answer>);
-
-impl Keep for Answers {
-    fn keep(&self, out: &mut Out<'_>) {
-        self.0.keep(out);
-    }
-
-    fn back(from: &mut In<'_>) -> Result<Self, RestoreError> {
-        Keep::back(from).map(Self)
-    }
-
-    fn missing() -> Result<Self, RestoreError> {
-        Ok(Self::default())
-    }
-}
-
-impl NotByte for Answer {}
-kept!(Answer { 1 proxy, 2 realm, 3 nonce, 4 opaque, 5 algorithm, 6 named, 7 qop, 8 userhash, 9 count });
-kept_enum!(Algorithm { 1 Md5, 2 Md5Sess, 3 Sha256, 4 Sha256Sess, 5 Sha512_256, 6 Sha512_256Sess });
-kept_enum!(Qop { 1 Auth, 2 AuthInt });
 
 /// How to answer one realm.
 #[derive(Clone, Debug)]
@@ -209,6 +189,31 @@ impl Answer {
         debug_assert!(matches!(name, Name::Authorization | Name::ProxyAuthorization));
         writer.field(name, &parts);
     }
+}
+
+#[cfg(feature = "snapshot")]
+mod kept {
+    use super::{Algorithm, Answer, Answers, Qop};
+    use crate::snapshot::{In, Keep, NotByte, Out, RestoreError, kept, kept_enum};
+
+    impl Keep for Answers {
+        fn keep(&self, out: &mut Out<'_>) {
+            self.0.keep(out);
+        }
+
+        fn back(from: &mut In<'_>) -> Result<Self, RestoreError> {
+            Keep::back(from).map(Self)
+        }
+
+        fn missing() -> Result<Self, RestoreError> {
+            Ok(Self::default())
+        }
+    }
+
+    impl NotByte for Answer {}
+    kept!(Answer { 1 proxy, 2 realm, 3 nonce, 4 opaque, 5 algorithm, 6 named, 7 qop, 8 userhash, 9 count });
+    kept_enum!(Algorithm { 1 Md5, 2 Md5Sess, 3 Sha256, 4 Sha256Sess, 5 Sha512_256, 6 Sha512_256Sess });
+    kept_enum!(Qop { 1 Auth, 2 AuthInt });
 }
 
 #[cfg(test)]

@@ -2,12 +2,14 @@
 
 use super::Credentials;
 use crate::message::{Message, Method, Writer};
+#[cfg(feature = "snapshot")]
 use crate::snapshot::{In, Keep, Out, RestoreError};
 
 /// Answers to challenges: none.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Answers(());
 
+#[cfg(feature = "snapshot")]
 /// Of answers that a machine with the feature has kept nothing is left.
 impl Keep for Answers {
     fn keep(&self, out: &mut Out<'_>) {

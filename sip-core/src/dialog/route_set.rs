@@ -5,6 +5,7 @@ use crate::message::{Message, Writer};
 use crate::uri::Uri;
 use alloc::vec::Vec;
 
+#[cfg(feature = "snapshot")]
 crate::snapshot::kept!(RouteSet { 1 routes });
 
 /// The proxies that want to stay on the path, nearest first, each as a Route value.

@@ -14,10 +14,14 @@ use crate::handle::{ClientTxn, FlowId, ServerTxn};
 use crate::headers::Name;
 use crate::machine::{Machine, next_heard, next_output};
 use crate::message::{Content, Error, Method, Parsed, Status, hex};
+#[cfg(feature = "snapshot")]
 use crate::snapshot::{In, Kind as Snapshot, Out, RestoreError};
 use crate::time::Instant;
-use crate::transaction::{Buffers, ClientRequest, Heard, Layer, State, Told};
+#[cfg(feature = "snapshot")]
+use crate::transaction::Buffers;
+use crate::transaction::{ClientRequest, Heard, Layer, State, Told};
 use alloc::collections::VecDeque;
+#[cfg(feature = "snapshot")]
 use alloc::vec::Vec;
 
 /// The transaction layer as a machine of its own: for who writes the core of a user agent or a proxy himself.
@@ -34,38 +38,6 @@ impl Endpoint {
     /// A machine without addresses: state them with [`listen`](Machine::listen).
     pub fn new(config: Config) -> Self {
         Self { layer: Layer::new(config), events: VecDeque::new() }
-    }
-
-    /// The whole machine as bytes: every transaction, and when it is due. The configuration, the seed and the addresses are not in them. They are
-    /// secret: who has them can answer in its place.
-    ///
-    /// # Errors
-    /// [`Misuse::WrongState`] while outputs wait to be drained, or something is due.
-    pub fn snapshot(&self) -> Result<Vec<u8>, Misuse> {
-        if !self.layer.is_drained() || !self.events.is_empty() {
-            return Err(Misuse::WrongState);
-        }
-        let mut out = Out::new(Snapshot::Endpoint, self.layer.clock(), &self.layer.buffers);
-        self.layer.keep(&mut out);
-        Ok(out.into_bytes())
-    }
-
-    /// The endpoint that a [`snapshot`](Self::snapshot) was made of: all handles are what they were, and what was due in so long is due in
-    /// so long from `now`. What it mints from here on comes from the seed of this configuration.
-    ///
-    /// State its addresses with [`listen`](Machine::listen). Connections that did not survive are to be reported with
-    /// [`flow_closed`](Machine::flow_closed), for all of [`flows`](Self::flows).
-    ///
-    /// # Errors
-    /// What is wrong with the bytes.
-    pub fn restore(now: Instant, config: Config, bytes: &[u8]) -> Result<Self, RestoreError> {
-        let mut endpoint = Self::new(config);
-        endpoint.layer.set_clock(now);
-        let buffers = core::mem::replace(&mut endpoint.layer.buffers, Buffers::new(0));
-        let mut from = In::new(bytes, Snapshot::Endpoint, endpoint.layer.clock(), buffers)?;
-        endpoint.layer.restore(&mut from)?;
-        endpoint.layer.buffers = from.buffers;
-        Ok(endpoint)
     }
 
     /// All connections that are open or being opened.
@@ -239,6 +211,41 @@ impl Endpoint {
 pub(crate) enum Meaning {
     Heard(Heard),
     Rejected(Error, Option<Status>),
+}
+
+#[cfg(feature = "snapshot")]
+impl Endpoint {
+    /// The whole machine as bytes: every transaction, and when it is due. The configuration, the seed and the addresses are not in them. They are
+    /// secret: who has them can answer in its place.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`] while outputs wait to be drained, or something is due.
+    pub fn snapshot(&self) -> Result<Vec<u8>, Misuse> {
+        if !self.layer.is_drained() || !self.events.is_empty() {
+            return Err(Misuse::WrongState);
+        }
+        let mut out = Out::new(Snapshot::Endpoint, self.layer.clock(), &self.layer.buffers);
+        self.layer.keep(&mut out);
+        Ok(out.into_bytes())
+    }
+
+    /// The endpoint that a [`snapshot`](Self::snapshot) was made of: all handles are what they were, and what was due in so long is due in
+    /// so long from `now`. What it mints from here on comes from the seed of this configuration.
+    ///
+    /// State its addresses with [`listen`](Machine::listen). Connections that did not survive are to be reported with
+    /// [`flow_closed`](Machine::flow_closed), for all of [`flows`](Self::flows).
+    ///
+    /// # Errors
+    /// What is wrong with the bytes.
+    pub fn restore(now: Instant, config: Config, bytes: &[u8]) -> Result<Self, RestoreError> {
+        let mut endpoint = Self::new(config);
+        endpoint.layer.set_clock(now);
+        let buffers = core::mem::replace(&mut endpoint.layer.buffers, Buffers::new(0));
+        let mut from = In::new(bytes, Snapshot::Endpoint, endpoint.layer.clock(), buffers)?;
+        endpoint.layer.restore(&mut from)?;
+        endpoint.layer.buffers = from.buffers;
+        Ok(endpoint)
+    }
 }
 
 impl Machine for Endpoint {

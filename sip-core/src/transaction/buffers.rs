@@ -12,6 +12,7 @@ impl BufferId {
     pub(crate) const NONE: Self = Self(u32::MAX);
 
     /// Its place.
+    #[cfg(feature = "snapshot")]
     pub(crate) const fn number(self) -> u32 {
         self.0
     }
@@ -137,6 +138,7 @@ impl Buffers {
     }
 
     /// Where the message begins in it.
+    #[cfg(feature = "snapshot")]
     pub(crate) fn start(&self, id: BufferId) -> u32 {
         self.slots.get(id.0).map_or(0, |slot| slot.start)
     }

@@ -60,14 +60,6 @@ struct Lane {
     due: Instant,
 }
 
-/// What is armed, as a snapshot has it.
-pub(crate) struct Armed {
-    pub(super) lanes: Vec<(u64, Vec<(u32, Instant)>)>,
-    pub(super) heap: Vec<(u32, Instant)>,
-    /// Of those that are due at once, the one that is next: which it is depends on how they were armed.
-    pub(super) first: Option<u32>,
-}
-
 impl Lanes {
     /// Arms a timer, to be due in so many microseconds; if it is armed already, it is armed anew.
     pub(crate) fn arm(&mut self, timer: u32, now: Instant, delay: u64) {
@@ -104,71 +96,6 @@ impl Lanes {
         if self.first.is_some_and(|(_, first)| first == timer) {
             self.first = self.least();
         }
-    }
-
-    /// When a timer is due, if it is armed.
-    pub(crate) fn due_of(&self, timer: u32) -> Option<Instant> {
-        self.nodes.get(timer).filter(|node| node.place() != IDLE).map(|node| node.due())
-    }
-
-    /// The armed timers in the order of each lane, and those in the heap.
-    pub(crate) fn armed(&self) -> Armed {
-        let lane = |lane: &Lane| {
-            let mut timers = Vec::new();
-            let mut next = lane.head;
-            while let Some(node) = self.nodes.get(next) {
-                timers.push((next, node.due()));
-                next = node.next;
-            }
-            (lane.delay, timers)
-        };
-        let heap = self.heap.iter().map(|timer| (*timer, self.due(*timer))).collect();
-        let first = self.first.map(|(_, first)| first);
-        Armed { lanes: self.lanes.iter().map(lane).collect(), heap, first }
-    }
-
-    /// The lanes that say the same, if no timer's number is above `most` and none is armed twice.
-    pub(crate) fn of(armed: Armed, most: u32) -> Option<Self> {
-        let mut found = Self::default();
-        if armed.lanes.len() > MAX_LANES {
-            return None;
-        }
-        for (place, (delay, timers)) in armed.lanes.into_iter().enumerate() {
-            found.lanes.push(Lane { delay, head: NONE, tail: NONE, due: Instant::MAX });
-            let mut last = Instant::ZERO;
-            for (timer, due) in timers {
-                if due < core::mem::replace(&mut last, due) || !found.make_room(timer, most) {
-                    return None;
-                }
-                found.append(place as u8, timer, due);
-            }
-        }
-        for (timer, due) in armed.heap {
-            if !found.make_room(timer, most) {
-                return None;
-            }
-            found.push(timer, due);
-        }
-        found.first = found.least();
-        // Another that is due at the same time may come first.
-        let other = armed.first.and_then(|timer| Some((found.due_of(timer)?, timer)));
-        if let (Some((due, _)), Some((same, timer))) = (found.first, other) {
-            if due == same {
-                found.first = Some((due, timer));
-            }
-        }
-        Some(found)
-    }
-
-    /// A place for a timer that is not armed.
-    fn make_room(&mut self, timer: u32, most: u32) -> bool {
-        if timer > most {
-            return false;
-        }
-        while self.nodes.len() <= timer as usize {
-            self.nodes.push(Node::IDLE);
-        }
-        self.nodes.get(timer).is_some_and(|node| node.place() == IDLE)
     }
 
     /// The timer that is due first, and when.
@@ -293,6 +220,83 @@ impl Lanes {
             self.settle(at);
             at = least;
         }
+    }
+}
+
+#[cfg(feature = "snapshot")]
+/// What is armed, as a snapshot has it.
+pub(crate) struct Armed {
+    pub(super) lanes: Vec<(u64, Vec<(u32, Instant)>)>,
+    pub(super) heap: Vec<(u32, Instant)>,
+    /// Of those that are due at once, the one that is next: which it is depends on how they were armed.
+    pub(super) first: Option<u32>,
+}
+
+#[cfg(feature = "snapshot")]
+impl Lanes {
+    /// When a timer is due, if it is armed.
+    pub(crate) fn due_of(&self, timer: u32) -> Option<Instant> {
+        self.nodes.get(timer).filter(|node| node.place() != IDLE).map(|node| node.due())
+    }
+
+    /// The armed timers in the order of each lane, and those in the heap.
+    pub(crate) fn armed(&self) -> Armed {
+        let lane = |lane: &Lane| {
+            let mut timers = Vec::new();
+            let mut next = lane.head;
+            while let Some(node) = self.nodes.get(next) {
+                timers.push((next, node.due()));
+                next = node.next;
+            }
+            (lane.delay, timers)
+        };
+        let heap = self.heap.iter().map(|timer| (*timer, self.due(*timer))).collect();
+        let first = self.first.map(|(_, first)| first);
+        Armed { lanes: self.lanes.iter().map(lane).collect(), heap, first }
+    }
+
+    /// The lanes that say the same, if no timer's number is above `most` and none is armed twice.
+    pub(crate) fn of(armed: Armed, most: u32) -> Option<Self> {
+        let mut found = Self::default();
+        if armed.lanes.len() > MAX_LANES {
+            return None;
+        }
+        for (place, (delay, timers)) in armed.lanes.into_iter().enumerate() {
+            found.lanes.push(Lane { delay, head: NONE, tail: NONE, due: Instant::MAX });
+            let mut last = Instant::ZERO;
+            for (timer, due) in timers {
+                if due < core::mem::replace(&mut last, due) || !found.make_room(timer, most) {
+                    return None;
+                }
+                found.append(place as u8, timer, due);
+            }
+        }
+        for (timer, due) in armed.heap {
+            if !found.make_room(timer, most) {
+                return None;
+            }
+            found.push(timer, due);
+        }
+        found.first = found.least();
+        // Another that is due at the same time may come first.
+        let other = armed.first.and_then(|timer| Some((found.due_of(timer)?, timer)));
+        if let (Some((due, _)), Some((same, timer))) = (found.first, other) {
+            if due == same {
+                found.first = Some((due, timer));
+            }
+        }
+        Some(found)
+    }
+
+    /// A place for a timer that is not armed.
+    fn make_room(&mut self, timer: u32, most: u32) -> bool {
+        if timer > most {
+            return false;
+        }
+        while self.nodes.len() <= timer as usize {
+            self.nodes.push(Node::IDLE);
+        }
+        self.nodes.get(timer).is_some_and(|node| node.place() == IDLE)
     }
 }
 

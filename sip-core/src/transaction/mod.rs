@@ -13,6 +13,7 @@ pub mod nist;
 mod action;
 mod buffers;
 mod client;
+#[cfg(feature = "snapshot")]
 mod kept;
 mod lanes;
 mod layer;
@@ -29,9 +30,13 @@ pub use action::{Action, Delay, Report, Send, Step};
 pub use state::State;
 pub use timers::{Timer, Timers};
 
-pub(crate) use buffers::{BufferId, Buffers};
+pub(crate) use buffers::BufferId;
+#[cfg(feature = "snapshot")]
+pub(crate) use buffers::Buffers;
 pub(crate) use client::{ClientRequest, towards};
-pub(crate) use lanes::{Armed, Lanes};
+#[cfg(feature = "snapshot")]
+pub(crate) use lanes::Armed;
+pub(crate) use lanes::Lanes;
 pub(crate) use layer::{Heard, Layer, Told};
 pub(crate) use outbox::Item;
 pub(crate) use table::Index;

@@ -53,17 +53,20 @@ impl From<u128> for Key128 {
 }
 
 impl Key128 {
+    /// The half that hash tables take.
+    pub(super) const fn hash(self) -> u64 {
+        self.1
+    }
+}
+
+#[cfg(feature = "snapshot")]
+impl Key128 {
     pub(super) const fn parts(self) -> (u64, u64) {
         (self.0, self.1)
     }
 
     pub(super) const fn of_parts((high, low): (u64, u64)) -> Self {
         Self(high, low)
-    }
-
-    /// The half that hash tables take.
-    pub(super) const fn hash(self) -> u64 {
-        self.1
     }
 }
 

@@ -101,6 +101,7 @@ impl Skeleton {
     }
 
     /// Whether it can be that of this buffer.
+    #[cfg(feature = "snapshot")]
     pub(super) const fn is_sound(self, whole: &[u8]) -> bool {
         self.timestamp as u32 <= self.uri
             && self.uri as usize + GAP <= self.to as usize

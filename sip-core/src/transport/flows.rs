@@ -5,6 +5,7 @@ use crate::endpoint::Ticket;
 use crate::handle::{FlowId, Slab};
 use crate::transaction::BufferId;
 use alloc::collections::{BTreeMap, VecDeque};
+#[cfg(feature = "snapshot")]
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
@@ -78,11 +79,19 @@ impl Flows {
         self.flows.get_mut(id.0)
     }
 
-    /// The connections, and those among them that lead somewhere last: what a snapshot has.
+    /// All connections.
     pub(crate) const fn all(&self) -> &Slab<Flow> {
         &self.flows
     }
 
+    pub(crate) const fn len(&self) -> usize {
+        self.flows.len()
+    }
+}
+
+#[cfg(feature = "snapshot")]
+impl Flows {
+    /// Those that lead somewhere last.
     pub(crate) fn latest(&self) -> Vec<FlowId> {
         self.by_target.values().copied().collect()
     }
@@ -100,9 +109,5 @@ impl Flows {
 
     pub(crate) fn places(&self) -> usize {
         self.flows.places()
-    }
-
-    pub(crate) const fn len(&self) -> usize {
-        self.flows.len()
     }
 }

@@ -3,7 +3,9 @@
 use super::WorkId;
 use crate::handle::{Key, Slab};
 use crate::time::{Instant, micros};
-use crate::transaction::{Armed, Lanes};
+#[cfg(feature = "snapshot")]
+use crate::transaction::Armed;
+use crate::transaction::Lanes;
 use core::time::Duration;
 
 /// The name of a timer that is set.
@@ -38,10 +40,10 @@ pub(super) enum Due {
     SubscriptionRefresh(Key),
     SubscriptionOver(Key),
     /// A registration or publication is to be refreshed.
-    RegisterAgain(Key),
-    PublishAgain(Key),
+    Upkeep(Key),
 }
 
+#[cfg(feature = "snapshot")]
 impl Alarm {
     pub(super) const fn key(self) -> Key {
         self.0
@@ -75,6 +77,21 @@ impl Alarms {
         }
     }
 
+    /// When the next one is due.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.lanes.next().map(|(due, _)| due)
+    }
+
+    /// Takes the next one.
+    pub(super) fn take(&mut self) -> Option<Due> {
+        let (_, index) = self.lanes.next()?;
+        self.lanes.disarm(index);
+        self.set.remove(self.set.key_at(index)?)
+    }
+}
+
+#[cfg(feature = "snapshot")]
+impl Alarms {
     /// What a snapshot has of them.
     pub(super) const fn set_ones(&self) -> &Slab<Due> {
         &self.set
@@ -97,17 +114,5 @@ impl Alarms {
     /// When a timer is due that is set.
     pub(super) fn due(&self, Alarm(key): Alarm) -> Option<Instant> {
         self.set.get(key).and_then(|_| self.lanes.due_of(key.index))
-    }
-
-    /// When the next one is due.
-    pub(super) fn next(&self) -> Option<Instant> {
-        self.lanes.next().map(|(due, _)| due)
-    }
-
-    /// Takes the next one.
-    pub(super) fn take(&mut self) -> Option<Due> {
-        let (_, index) = self.lanes.next()?;
-        self.lanes.disarm(index);
-        self.set.remove(self.set.key_at(index)?)
     }
 }

@@ -7,9 +7,11 @@ use super::record::{Invite, Open, OwnContent, Phase, Record, Reliable, Session, 
 use super::registration::Registration;
 use super::requests::{Outgoing, Purpose};
 use super::subscriptions::{Asked, Role, Subscription};
+use super::upkeep::{Upkeep, What};
 use super::{Config, Kind, Serving, UserAgent, Work};
 use crate::dialog::offer::Offer;
 use crate::dialog::session_timer::Terms;
+use crate::dialog::subscription::refresh_after;
 use crate::dialog::{Dialog, Ends, Id};
 use crate::endpoint::Misuse;
 use crate::handle::{DialogId, Key, PublicationId, RegistrationId, SubscriptionId};
@@ -18,6 +20,7 @@ use crate::snapshot::{In, Keep, Kind as Snapshot, NotByte, Out, RestoreError, ke
 use crate::time::Instant;
 use crate::transaction::Buffers;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 kept_enum!(Offer { 1 Stable, 2 Local, 3 Remote });
 kept_enum!(Ends { 1 Transaction, 2 Usage, 3 Dialog });
@@ -25,12 +28,12 @@ kept_enum!(Phase { 1 Over, 2 Ringing, 3 Early, 4 Up, 5 Terminating });
 kept_enum!(Kind { 1 Call, 2 Reinvite, 3 Update, 4 Prack, 5 Subscribe(key), 6 Refer(key), 7 Other });
 kept_enum!(Purpose {
     1 Call(invitation), 2 Reinvite, 3 Update, 4 Refresh, 5 Prack { silent }, 6 Bye, 7 Subscribe(key), 8 Notify(key),
-    9 Register(key), 10 Publish(key), 11 Other(ends),
+    9 Upkeep(key), 10 Other(ends),
 });
 kept_enum!(Due {
     1 Forks(key), 2 CallExpires(key), 3 RingingExpires(key), 4 StillRinging(key), 5 Repeat2xx(key), 6 NoAck(key),
     7 RepeatReliable(key), 8 NoPrack(key), 9 Refresh(key), 10 Unrefreshed(key), 11 Again(key), 12 TimerN(key),
-    13 SubscriptionRefresh(key), 14 SubscriptionOver(key), 15 RegisterAgain(key), 16 PublishAgain(key),
+    13 SubscriptionRefresh(key), 14 SubscriptionOver(key), 15 Upkeep(key),
 });
 kept_enum!(Role { 1 Subscriber(asked), 2 Notifier { accepted } });
 kept_enum!(Work { 1 Request(request), 2 Serving(serving) });
@@ -60,14 +63,13 @@ kept!(Outgoing {
 kept!(Serving { 1 dialog, 2 kind, 3 target, 4 terms, 5 waits, 6 offered });
 kept!(Subscription { 1 role, 2 user, 3 dialog, 4 package, 5 id, 6 lasts, 7 until, 8 alarm });
 kept!(Asked { 1 call_id, 2 tag, 3 work, 4 cseq, 5 notified, 6 timer_n, 7 leaving, 8 refer });
-kept!(Registration {
-    1 user, 2 registrar, 3 aor, 4 contact_params, 5 contacts, 6 route, 7 target, 8 timers, 9 call_id, 10 tag, 11 cseq,
-    12 lasts, 13 until, 14 service_route, 15 answers, 16 work, 17 leaving, 18 alarm,
+kept!(Upkeep {
+    1 what, 2 user, 3 uri, 4 target, 5 timers, 6 call_id, 7 tag, 8 cseq, 9 lasts, 10 until, 11 answers, 12 work,
+    13 leaving, 14 alarm,
 });
-kept!(Publication {
-    1 user, 2 uri, 3 event, 4 target, 5 timers, 6 call_id, 7 tag, 8 cseq, 9 lasts, 10 until, 11 etag, 12 answers,
-    13 work, 14 leaving, 15 alarm,
-});
+kept_enum!(What { 1 Registration(registration), 2 Publication(publication) });
+kept!(Registration { 1 aor, 2 contact_params, 3 contacts, 4 route, 5 service_route });
+kept!(Publication { 1 event, 2 etag });
 
 impl NotByte for (Status, OwnContent) {}
 
@@ -105,7 +107,7 @@ impl UserAgent {
             return Err(Misuse::WrongState);
         }
         let mut out = Out::new(Snapshot::UserAgent, self.layer.clock(), &self.layer.buffers);
-        out.map(9);
+        out.map(8);
         out.number(1);
         self.layer.keep(&mut out);
         out.number(2);
@@ -117,12 +119,10 @@ impl UserAgent {
         out.number(5);
         self.subscriptions.keep(&mut out);
         out.number(6);
-        self.registrations.keep(&mut out);
+        self.upkeeps.keep(&mut out);
         out.number(7);
-        self.publications.keep(&mut out);
-        out.number(8);
         self.alarms.set_ones().keep(&mut out);
-        out.number(9);
+        out.number(8);
         self.alarms.armed().keep(&mut out);
         Ok(out.into_bytes())
     }
@@ -148,10 +148,9 @@ impl UserAgent {
                 3 => agent.calls = Keep::back(from)?,
                 4 => agent.work = Keep::back(from)?,
                 5 => agent.subscriptions = Keep::back(from)?,
-                6 => agent.registrations = Keep::back(from)?,
-                7 => agent.publications = Keep::back(from)?,
-                8 => set = Some(Keep::back(from)?),
-                9 => armed = Some(Keep::back(from)?),
+                6 => agent.upkeeps = Keep::back(from)?,
+                7 => set = Some(Keep::back(from)?),
+                8 => armed = Some(Keep::back(from)?),
                 _ => from.skip()?,
             }
             Ok(())
@@ -165,11 +164,6 @@ impl UserAgent {
         let subscriptions: Vec<Key> = agent.subscriptions.iter().map(|(key, _)| key).collect();
         subscriptions.into_iter().for_each(|key| agent.enter_asked(key));
         Ok(agent)
-    }
-
-    /// All connections that are open or being opened.
-    pub fn flows(&self) -> impl Iterator<Item = crate::FlowId> {
-        self.layer.flow_ids()
     }
 
     /// A dialog whose session is up, as bytes: identity, route set, numbers, and the session timer with what is left of it. Requests that are under
@@ -354,10 +348,8 @@ impl UserAgent {
     /// # Errors
     /// [`Misuse::Gone`]
     pub fn snapshot_registration(&self, registration: RegistrationId) -> Result<Vec<u8>, Misuse> {
-        let found = self.registrations.get(registration.0).ok_or(Misuse::Gone)?;
-        let mut out = Out::new(Snapshot::Registration, self.layer.clock(), &self.layer.buffers);
-        found.keep(&mut out);
-        Ok(out.into_bytes())
+        self.service_route(registration)?;
+        self.keep_upkeep(registration.0, Snapshot::Registration)
     }
 
     /// A registration that a [`snapshot_registration`](Self::snapshot_registration) was made of, in this machine under a new handle. It is refreshed at
@@ -370,10 +362,7 @@ impl UserAgent {
         now: Instant,
         bytes: &[u8],
     ) -> Result<RegistrationId, RestoreError> {
-        self.enter(now);
-        let mut from = In::new(bytes, Snapshot::Registration, self.layer.clock(), Buffers::new(0))?;
-        let registration = Registration::back(&mut from)?;
-        Ok(RegistrationId(self.take_up_registration(registration)))
+        self.restore_upkeep(now, bytes, Snapshot::Registration).map(RegistrationId)
     }
 
     /// A publication as bytes.
@@ -381,10 +370,10 @@ impl UserAgent {
     /// # Errors
     /// [`Misuse::Gone`]
     pub fn snapshot_publication(&self, publication: PublicationId) -> Result<Vec<u8>, Misuse> {
-        let found = self.publications.get(publication.0).ok_or(Misuse::Gone)?;
-        let mut out = Out::new(Snapshot::Publication, self.layer.clock(), &self.layer.buffers);
-        found.keep(&mut out);
-        Ok(out.into_bytes())
+        match self.upkeeps.get(publication.0).map(|upkeep| &upkeep.what) {
+            Some(What::Publication(_)) => self.keep_upkeep(publication.0, Snapshot::Publication),
+            _ => Err(Misuse::Gone),
+        }
     }
 
     /// A publication that a [`snapshot_publication`](Self::snapshot_publication) was made of, as with registrations.
@@ -392,10 +381,41 @@ impl UserAgent {
     /// # Errors
     /// What is wrong with the bytes.
     pub fn restore_publication(&mut self, now: Instant, bytes: &[u8]) -> Result<PublicationId, RestoreError> {
+        self.restore_upkeep(now, bytes, Snapshot::Publication).map(PublicationId)
+    }
+
+    fn keep_upkeep(&self, key: Key, kind: Snapshot) -> Result<Vec<u8>, Misuse> {
+        let found = self.upkeeps.get(key).ok_or(Misuse::Gone)?;
+        let mut out = Out::new(kind, self.layer.clock(), &self.layer.buffers);
+        found.keep(&mut out);
+        Ok(out.into_bytes())
+    }
+
+    fn restore_upkeep(&mut self, now: Instant, bytes: &[u8], kind: Snapshot) -> Result<Key, RestoreError> {
         self.enter(now);
-        let mut from = In::new(bytes, Snapshot::Publication, self.layer.clock(), Buffers::new(0))?;
-        let publication = Publication::back(&mut from)?;
-        Ok(PublicationId(self.take_up_publication(publication)))
+        let mut from = In::new(bytes, kind, self.layer.clock(), Buffers::new(0))?;
+        let upkeep = Upkeep::back(&mut from)?;
+        let wanted = match upkeep.what {
+            What::Registration(_) => Snapshot::Registration,
+            What::Publication(_) => Snapshot::Publication,
+        };
+        if wanted != kind {
+            return Err(RestoreError::Damaged);
+        }
+        Ok(self.take_up(upkeep))
+    }
+
+    /// One that comes back from a snapshot: what was under way is not, and it is refreshed when its time has come.
+    fn take_up(&mut self, mut upkeep: Upkeep) -> Key {
+        let clock = self.layer.clock();
+        (upkeep.work, upkeep.alarm) = (None, None);
+        let left = upkeep.until.map_or(Duration::ZERO, |until| until.since(clock));
+        let key = self.upkeeps.insert(upkeep);
+        let alarm = self.alarms.set(clock, refresh_after(left), Due::Upkeep(key));
+        if let Some(upkeep) = self.upkeeps.get_mut(key) {
+            upkeep.alarm = Some(alarm);
+        }
+        key
     }
 
     /// What was asked outside dialogs is found by its set again.

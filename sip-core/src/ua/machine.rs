@@ -298,8 +298,7 @@ impl Machine for UserAgent {
             && self.calls.len() == 0
             && self.work.len() == 0
             && self.subscriptions.len() == 0
-            && self.registrations.len() == 0
-            && self.publications.len() == 0
+            && self.upkeeps.len() == 0
     }
 
     fn stats(&self) -> Stats {

@@ -69,6 +69,7 @@ mod event;
 mod hanging_up;
 mod incoming;
 mod inside;
+#[cfg(feature = "snapshot")]
 mod kept;
 mod machine;
 mod notifier;
@@ -82,6 +83,7 @@ mod requests;
 mod retry;
 mod subscriber;
 mod subscriptions;
+mod upkeep;
 mod validate;
 
 pub use crate::dialog::offer::Offer;
@@ -110,11 +112,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 use outgoing::Call;
-use publication::Publication;
 use record::{Phase, Record};
-use registration::Registration;
 use requests::Outgoing;
 use subscriptions::Subscription;
+use upkeep::Upkeep;
 
 /// What a user agent is configured with.
 #[derive(Clone, Debug)]
@@ -152,7 +153,7 @@ pub struct Config {
     pub reinvite_before_ack: bool,
     /// How long sessions last without a refresh (RFC 4028).
     pub session_timer: SessionTimer,
-    /// Whether [`Event::Changed`] tells when the state of a dialog has changed, for who keeps [snapshots](UserAgent::snapshot_dialog) of them.
+    /// Whether [`Event::Changed`] tells when the state of a dialog has changed, for who keeps snapshots of them (feature `snapshot`).
     pub tell_changes: bool,
 }
 
@@ -195,8 +196,8 @@ pub struct UserAgent {
     subscriptions: Slab<Subscription>,
     /// Subscriptions that were asked for outside dialogs and may still be notified by forks, by Call-ID and local tag.
     asked: Index,
-    registrations: Slab<Registration>,
-    publications: Slab<Publication>,
+    /// Registrations and publications.
+    upkeeps: Slab<Upkeep>,
     /// Dialogs whose change is to be told.
     changed: Vec<Key>,
     alarms: Alarms,
@@ -282,8 +283,7 @@ impl UserAgent {
             work: Slab::new(),
             subscriptions: Slab::new(),
             asked: Index::default(),
-            registrations: Slab::new(),
-            publications: Slab::new(),
+            upkeeps: Slab::new(),
             changed: Vec::new(),
             alarms: Alarms::default(),
             allow,
@@ -332,6 +332,11 @@ impl UserAgent {
     /// [`Misuse::Gone`]
     pub fn offer(&self, dialog: DialogId) -> Result<Offer, Misuse> {
         Ok(self.alive(dialog)?.session.offer)
+    }
+
+    /// All connections that are open or being opened.
+    pub fn flows(&self) -> impl Iterator<Item = crate::FlowId> {
+        self.layer.flow_ids()
     }
 
     /// The state of a transaction; nothing if it is over.

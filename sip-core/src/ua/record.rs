@@ -349,8 +349,7 @@ impl UserAgent {
             Due::TimerN(key) => self.on_timer_n(key),
             Due::SubscriptionRefresh(key) => self.on_subscription_refresh(key),
             Due::SubscriptionOver(key) => self.on_subscription_over(key),
-            Due::RegisterAgain(key) => self.on_register_again(key),
-            Due::PublishAgain(key) => self.on_publish_again(key),
+            Due::Upkeep(key) => self.on_upkeep_due(key),
         }
     }
 }

@@ -58,8 +58,8 @@ pub(super) enum Purpose {
     Subscribe(Key),
     /// A NOTIFY.
     Notify(Key),
-    Register(Key),
-    Publish(Key),
+    /// A REGISTER or PUBLISH.
+    Upkeep(Key),
     /// Another request of the user's, and what its timeout ends in its dialog.
     Other(Ends),
 }
@@ -439,8 +439,7 @@ impl UserAgent {
                 }
                 self.on_asked(subscription, response)
             }
-            Purpose::Register(registration) => self.on_registered(registration, work, response),
-            Purpose::Publish(publication) => self.on_published(publication, work, response),
+            Purpose::Upkeep(upkeep) => self.on_upkeep(upkeep, work, response),
             _ => told,
         };
         if code >= 300 {
@@ -571,8 +570,7 @@ impl UserAgent {
                 self.on_failure(key, Ends::Usage);
             }
             (Purpose::Subscribe(subscription), _) => self.on_asking_ended(subscription, cause),
-            (Purpose::Register(key), _) => self.on_registering_ended(key, work, cause),
-            (Purpose::Publish(key), _) => self.on_publishing_ended(key, work, cause),
+            (Purpose::Upkeep(key), _) => self.on_upkeep_ended(key, work, cause),
             // RFC 6665 §4.2.2
             (Purpose::Notify(subscription), _) if cause != Cause::Completed => {
                 self.end_subscription(subscription, Ended::NoAnswer, None);

@@ -54,9 +54,7 @@ impl UserAgent {
             (422, Purpose::Call(_) | Purpose::Reinvite | Purpose::Update | Purpose::Refresh) => {
                 self.on_short_interval(work, response)
             }
-            (423, Purpose::Subscribe(_) | Purpose::Register(_) | Purpose::Publish(_)) => {
-                self.on_brief_interval(work, response)
-            }
+            (423, Purpose::Subscribe(_) | Purpose::Upkeep(_)) => self.on_brief_interval(work, response),
             (491, Purpose::Reinvite | Purpose::Update) => self.on_collision(work),
             // A 6xx is for all addresses.
             (300..=599, Purpose::Call(invitation)) => {

@@ -1,0 +1,291 @@
+//! What lasts as long as it is refreshed: registrations and publications of this side, kept up until they are not wanted any more.
+//!
+//! Both are requests outside dialogs under one Call-ID, with numbers that rise. A refresh that fails is tried again, each time when half of what is
+//! left is over, until it has ended.
+
+use super::alarms::{Alarm, Due};
+use super::machine::Meaning;
+use super::publication::Publication;
+use super::registration::Registration;
+use super::requests::{Outgoing, Outside, Purpose};
+use super::{Event, UserAgent, WorkId};
+use crate::auth::Answers;
+use crate::config::Limits;
+use crate::dialog::subscription::refresh_after;
+use crate::dialog::token;
+use crate::endpoint::{Cause, Misuse};
+use crate::handle::{Key, PublicationId, RegistrationId};
+use crate::headers::Expires;
+use crate::message::{Content, Message};
+use crate::time::Instant;
+use crate::transaction::Timers;
+use crate::transport::Target;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// Something that is kept up.
+pub(super) struct Upkeep {
+    pub(super) what: What,
+    pub(super) user: u64,
+    /// The Request-URI.
+    pub(super) uri: String,
+    pub(super) target: Option<Target>,
+    pub(super) timers: Option<Timers>,
+    pub(super) call_id: Vec<u8>,
+    pub(super) tag: Vec<u8>,
+    pub(super) cseq: u32,
+    /// How long it is to last, each time.
+    pub(super) lasts: Duration,
+    /// Until when the server has it; nothing before its first 200.
+    pub(super) until: Option<Instant>,
+    pub(super) answers: Answers,
+    /// The request that is under way.
+    pub(super) work: Option<WorkId>,
+    /// It is not wanted any more.
+    pub(super) leaving: bool,
+    pub(super) alarm: Option<Alarm>,
+}
+
+/// What is kept up.
+pub(super) enum What {
+    Registration(Registration),
+    Publication(Publication),
+}
+
+/// What a caller gives of it.
+pub(super) struct NewUpkeep<'a> {
+    pub(super) uri: &'a str,
+    pub(super) expires: Duration,
+    pub(super) target: Option<Target>,
+    pub(super) timers: Option<Timers>,
+    pub(super) user: u64,
+}
+
+/// A refresh is sent no more often than this.
+const SOONEST: Duration = Duration::from_secs(1);
+
+impl UserAgent {
+    /// Begins to keep something up.
+    pub(super) fn keep_up(
+        &mut self,
+        what: What,
+        new: &NewUpkeep<'_>,
+        content: &Content<'_>,
+    ) -> Result<Key, Misuse> {
+        let upkeep = Upkeep {
+            what,
+            user: new.user,
+            uri: new.uri.into(),
+            target: new.target,
+            timers: new.timers,
+            call_id: token(self.layer.random.u64()),
+            tag: token(self.layer.random.u64()),
+            cseq: 0,
+            lasts: new.expires,
+            until: None,
+            answers: Answers::default(),
+            work: None,
+            leaving: false,
+            alarm: None,
+        };
+        let key = self.upkeeps.insert(upkeep);
+        let sent = self.send_upkeep(key, new.expires, content);
+        if sent.is_err() {
+            self.upkeeps.remove(key);
+        }
+        sent.map(|()| key)
+    }
+
+    /// Sends it once more at once, if nothing is under way.
+    pub(super) fn keep_up_now(&mut self, key: Key, content: &Content<'_>) -> Result<(), Misuse> {
+        let found = self.upkeeps.get(key).ok_or(Misuse::Gone)?;
+        if found.work.is_some() || found.leaving {
+            return Err(Misuse::WrongState);
+        }
+        let lasts = found.lasts;
+        self.send_upkeep(key, lasts, content)
+    }
+
+    /// Takes it back; behind what is under way.
+    pub(super) fn let_go(&mut self, key: Key) -> Result<(), Misuse> {
+        let found = self.upkeeps.get_mut(key).ok_or(Misuse::Gone)?;
+        if core::mem::replace(&mut found.leaving, true) {
+            return Err(Misuse::WrongState);
+        }
+        self.alarms.stop(found.alarm.take());
+        match found.work {
+            Some(_) => Ok(()),
+            None => self.send_upkeep(key, Duration::ZERO, &Content::NONE),
+        }
+    }
+
+    fn send_upkeep(&mut self, key: Key, expires: Duration, content: &Content<'_>) -> Result<(), Misuse> {
+        let found = self.upkeeps.get_mut(key).ok_or(Misuse::Gone)?;
+        found.cseq = found.cseq.wrapping_add(1) & 0x7fff_ffff;
+        let outgoing = Outgoing {
+            target: found.target,
+            timers: found.timers,
+            answers: found.answers.clone(),
+            ..Outgoing::new(Purpose::Upkeep(key), 0, None)
+        };
+        let (uri, tag, call_id) = (found.uri.clone(), found.tag.clone(), found.call_id.clone());
+        let (cseq, expires) = (found.cseq, format!("{}", expires.as_secs()));
+        let work = match &found.what {
+            What::Registration(registration) => {
+                let registration = registration.clone();
+                let contact = self.contact_of(&registration, &uri, outgoing.target)?;
+                registration.with(&uri, &contact, &expires, |outside| {
+                    self.send_outside(outgoing, &Outside { tag: &tag, call_id: &call_id, cseq, ..outside })
+                })
+            }
+            What::Publication(publication) => {
+                let publication = publication.clone();
+                publication.with(&uri, &expires, content, |outside| {
+                    self.send_outside(outgoing, &Outside { tag: &tag, call_id: &call_id, cseq, ..outside })
+                })
+            }
+        }?;
+        if let Some(found) = self.upkeeps.get_mut(key) {
+            found.work = Some(work);
+            // The answer to this one says when the next is due.
+            self.alarms.stop(found.alarm.take());
+        }
+        Ok(())
+    }
+
+    /// A response to a REGISTER or PUBLISH.
+    pub(super) fn on_upkeep(&mut self, key: Key, work: WorkId, response: &Message<'_>) -> Option<Meaning> {
+        let code = response.status_code();
+        if code < 200 {
+            return None;
+        }
+        let clock = self.layer.clock();
+        let sent = self.outgoing(work)?;
+        let (answers, cseq) = (sent.answers.clone(), sent.cseq);
+        let request = Vec::from(self.layer.buffers.message(sent.request));
+        let request = Message::parse(&request, &Limits::NONE).ok()?;
+        let asked = request.get::<Expires>().ok().flatten().map_or(0, |expires| expires.0);
+        let asked = Duration::from_secs(asked.into());
+        let found = self.upkeeps.get_mut(key)?;
+        (found.answers, found.cseq, found.work) = (answers, cseq, None);
+        if code < 300 {
+            found.what.learn(response);
+        }
+        let leaving = found.leaving;
+        let refused = found.refused(key);
+        if leaving && !asked.is_zero() {
+            // It was given up while this was under way.
+            if self.send_upkeep(key, Duration::ZERO, &Content::NONE).is_err() {
+                self.end_upkeep(key, Cause::TransportError);
+            }
+            return None;
+        }
+        if leaving {
+            self.end_upkeep(key, Cause::Completed);
+            return (code >= 300).then_some(refused);
+        }
+        if code >= 300 {
+            // RFC 3903 §4.2: with 412 the compositor has forgotten it, and the whole state has to be published anew.
+            if code == 412 {
+                self.end_upkeep(key, Cause::Completed);
+            } else {
+                self.upkeep_failed(key, Cause::Completed);
+            }
+            return Some(refused);
+        }
+        let lasts = found.what.lasts(&request, response).unwrap_or(asked);
+        found.until = Some(clock + lasts);
+        let after = refresh_after(lasts).max(SOONEST);
+        found.alarm = Some(self.alarms.set(clock, after, Due::Upkeep(key)));
+        Some(found.accepted(key, lasts, response))
+    }
+
+    /// A REGISTER or PUBLISH is over; perhaps without a response.
+    pub(super) fn on_upkeep_ended(&mut self, key: Key, work: WorkId, cause: Cause) {
+        let Some(found) = self.upkeeps.get_mut(key).filter(|found| found.work == Some(work)) else { return };
+        found.work = None;
+        if found.leaving {
+            self.end_upkeep(key, cause);
+        } else {
+            self.upkeep_failed(key, cause);
+        }
+    }
+
+    fn upkeep_failed(&mut self, key: Key, cause: Cause) {
+        let clock = self.layer.clock();
+        let Some(found) = self.upkeeps.get_mut(key) else { return };
+        let left = found.until.map_or(Duration::ZERO, |until| until.since(clock));
+        if left < SOONEST {
+            return self.end_upkeep(key, cause);
+        }
+        found.alarm = Some(self.alarms.set(clock, (left / 2).max(SOONEST), Due::Upkeep(key)));
+    }
+
+    pub(super) fn on_upkeep_due(&mut self, key: Key) {
+        // RFC 3903 §4.1: a refresh has no body.
+        if self.keep_up_now(key, &Content::NONE).is_err() {
+            self.upkeep_failed(key, Cause::TransportError);
+        }
+    }
+
+    fn end_upkeep(&mut self, key: Key, cause: Cause) {
+        let Some(upkeep) = self.upkeeps.remove(key) else { return };
+        self.alarms.stop(upkeep.alarm);
+        let user = upkeep.user;
+        self.push(match upkeep.what {
+            What::Registration(_) => {
+                Event::RegistrationEnded { registration: RegistrationId(key), user, cause }
+            }
+            What::Publication(_) => Event::PublicationEnded { publication: PublicationId(key), user, cause },
+        });
+    }
+}
+
+impl What {
+    /// Takes what a 200 says of it.
+    fn learn(&mut self, response: &Message<'_>) {
+        match self {
+            Self::Registration(registration) => registration.learn(response),
+            Self::Publication(publication) => publication.learn(response),
+        }
+    }
+
+    /// How long it lasts by a 200, if that says so.
+    fn lasts(&self, request: &Message<'_>, response: &Message<'_>) -> Option<Duration> {
+        let own = match self {
+            Self::Registration(_) => super::registration::listed(request, response),
+            Self::Publication(_) => None,
+        };
+        let overall = || response.get::<Expires>().ok().flatten().map(|expires| expires.0);
+        own.or_else(overall).map(|seconds| Duration::from_secs(seconds.into()))
+    }
+}
+
+impl Upkeep {
+    const fn refused(&self, key: Key) -> Meaning {
+        match self.what {
+            What::Registration(_) => {
+                Meaning::RegistrationRefused { registration: RegistrationId(key), user: self.user }
+            }
+            What::Publication(_) => {
+                Meaning::PublicationRefused { publication: PublicationId(key), user: self.user }
+            }
+        }
+    }
+
+    fn accepted(&self, key: Key, expires: Duration, response: &Message<'_>) -> Meaning {
+        match self.what {
+            What::Registration(_) => Meaning::Registered {
+                registration: RegistrationId(key),
+                user: self.user,
+                expires,
+                public: super::registration::public_address(response),
+            },
+            What::Publication(_) => {
+                Meaning::Published { publication: PublicationId(key), user: self.user, expires }
+            }
+        }
+    }
+}
