@@ -1137,3 +1137,117 @@ fn mid_dialog_failures_by_their_table() {
         assert_eq!(sends(&out, "BYE").len(), usize::from(ends == "usage"), "{code}");
     }
 }
+
+// What other stacks got wrong (the names are those of their issues).
+
+/// resip tfdum SessionTimerUasRefresher
+#[test]
+fn the_callee_may_be_the_one_who_refreshes() {
+    let mut call =
+        Call::taken(config(), "Supported: timer\r\nAllow: UPDATE\r\nSession-Expires: 200;refresher=uas\r\n");
+    let out = call.rig.run_until(ms(100_000));
+    assert_eq!(sends(&out, "UPDATE"), [100_000]);
+    let update = sent(&out, "UPDATE");
+    // In its own request it is the client.
+    assert_eq!(header(&update, "Session-Expires"), Some("200;refresher=uac"));
+    call.answer(&update, "200 OK", "Session-Expires: 200;refresher=uac\r\n");
+    assert_eq!(sends(&call.rig.run_until(ms(200_000)), "UPDATE"), [200_000]);
+}
+
+/// rsipstack#46: a call that is up stays up.
+#[test]
+fn a_call_is_accepted_once() {
+    let mut call = Call::taken(config(), "");
+    for _ in 0..2 {
+        assert_eq!(call.rig.machine.accept(call.rig.now, call.dialog, &SDP), Err(Misuse::WrongState));
+        let busy = call.rig.machine.reject(call.rig.now, call.dialog, Status::BUSY_HERE, &Content::NONE);
+        assert_eq!(busy, Err(Misuse::WrongState));
+    }
+    assert_eq!(call.rig.drain(), []);
+    assert!(call.sent(Method::Info, Content::NONE).starts_with("INFO"));
+}
+
+/// siphon-rs#72: no two calls share a tag or a Call-ID.
+#[test]
+fn each_call_has_its_own_names() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let (one, other) = (place(&mut rig, SDP).1, place(&mut rig, SDP).1);
+    assert_ne!(header(&one, "From"), header(&other, "From"));
+    assert_ne!(header(&one, "Call-ID"), header(&other, "Call-ID"));
+}
+
+/// livekit/sip#467, #745: nothing but an INVITE is acknowledged.
+#[test]
+fn no_ack_for_a_bye_or_an_update() {
+    let mut call = Call::placed(config(), "");
+    let update = call.sent(Method::Update, SDP);
+    call.answer(&update, "200 OK", &format!("{CONTACT}{BODY}"));
+    call.rig.machine.bye(call.rig.now, call.dialog, &Content::NONE).unwrap();
+    let bye = sent(&call.rig.drain(), "BYE");
+    call.answer(&bye, "200 OK", "");
+    assert_eq!(sends(&call.rig.run_until(ms(100_000)), "ACK"), [] as [u64; 0]);
+}
+
+/// pjproject#4541, belle-sip#8: the ACK goes where Contact and route say, port and all.
+#[test]
+fn the_ack_goes_to_the_port_of_the_contact() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let (_, invite) = place(&mut rig, SDP);
+    let moved = format!("Contact: <sip:bob@192.0.2.66:5099>\r\n{BODY}");
+    hear(&mut rig, &response(&invite, "200 OK", "b1", &moved));
+    let out = rig.drain();
+    assert!(
+        matches!(&out[0], Out::Sent { to, bytes, .. } if to == "192.0.2.66:5099" && bytes.starts_with("ACK"))
+    );
+}
+
+/// siphon-sip#113, #119: the PRACK goes by the Contact, tag and route of its own response.
+#[test]
+fn each_prack_goes_by_its_own_fork() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let (_, invite) = place(&mut rig, SDP);
+    for (tag, port) in [("b1", 5071), ("b2", 5072)] {
+        let extra = format!("Contact: <sip:bob@192.0.2.2:{port}>\r\nRequire: 100rel\r\nRSeq: 1\r\n");
+        hear(&mut rig, &response(&invite, "183 Session Progress", tag, &extra));
+        let out = rig.drain();
+        let prack = sent(&out, "PRACK");
+        assert!(header(&prack, "To").unwrap().ends_with(tag));
+        assert!(
+            out.iter().any(|out| matches!(out, Out::Sent { to, .. } if *to == format!("192.0.2.2:{port}")))
+        );
+    }
+}
+
+/// resip tfdum UASPrackStrayPrack, and one outside any dialog.
+#[test]
+fn a_stray_prack_gets_481() {
+    let mut call = Call::taken(config(), "");
+    let (_, out) = prack(&mut call, "1 1 INVITE", "");
+    sent(&out, "SIP/2.0 481");
+}
+
+/// resip tfdum ReinviteNo200, ReinviteWithByeSentAfterMissedAck: a re-INVITE that nobody answers ends the session with a BYE.
+#[test]
+fn a_reinvite_without_an_answer_ends_the_call() {
+    let mut call = Call::placed(config(), "");
+    call.sent(Method::Invite, SDP);
+    let out = call.rig.run_until(ms(32_000));
+    assert_eq!(sends(&out, "BYE"), [32_000]);
+    assert_eq!((told(&out, "Lost"), told(&out, "RequestEnded")), (1, 1));
+    call.rig.run_until(ms(100_000));
+    assert!(call.rig.machine.is_idle());
+}
+
+/// resip tfdum ByesCrossedOnTheWire
+#[test]
+fn byes_that_cross_are_both_answered() {
+    let mut call = Call::placed(config(), "");
+    call.rig.machine.bye(call.rig.now, call.dialog, &Content::NONE).unwrap();
+    let bye = sent(&call.rig.drain(), "BYE");
+    let (_, out) = call.ask("BYE", "Content-Length: 0\r\n\r\n");
+    sent(&out, "SIP/2.0 200");
+    call.answer(&bye, "481 Call/Transaction Does Not Exist", "");
+    assert_eq!(told(&call.rig.drain(), "Ended {"), 1);
+    call.rig.run_until(ms(100_000));
+    assert!(call.rig.machine.is_idle());
+}
