@@ -6,7 +6,9 @@ use core::time::Duration;
 use sip_core::auth::Credentials;
 use sip_core::headers::Refresher;
 use sip_core::message::{Content, Method, Status};
-use sip_core::ua::{Config, Event, NewInvite, NewRequest, NewSubscription, Offer, SessionTimer, UserAgent};
+use sip_core::ua::{
+    Config, Event, NewInvite, NewRefer, NewRequest, NewSubscription, Offer, SessionTimer, UserAgent,
+};
 use sip_core::{DialogId, Invitation, Machine, Misuse, RequestId, ServerTxn};
 use support::{Out, PEER, Rig, US, header, ms, response, sends};
 
@@ -450,6 +452,22 @@ fn after_a_bye_changes_are_refused() {
     }
     let (_, out) = call.ask("BYE", "Content-Length: 0\r\n\r\n");
     sent(&out, "SIP/2.0 200");
+}
+
+/// RFC 3261 §15.1.1: nor is anything else sent. Found in the simulator.
+#[test]
+fn after_a_bye_nothing_new_is_sent() {
+    let mut call = Call::placed(config(), "");
+    let (now, dialog) = (call.rig.now, call.dialog);
+    call.rig.machine.bye(now, dialog, &Content::NONE).unwrap();
+    call.rig.drain();
+    for method in [Method::Invite, Method::Update, Method::Info, Method::Options] {
+        let asked = call.rig.machine.request_in(now, dialog, method, 0, &Content::NONE);
+        assert_eq!(asked.unwrap_err(), Misuse::WrongState);
+    }
+    let refer = call.rig.machine.refer(now, dialog, &NewRefer::new("<sip:c@x>"));
+    assert_eq!(refer.unwrap_err(), Misuse::WrongState);
+    assert!(call.rig.drain().is_empty());
 }
 
 #[test]
@@ -1250,4 +1268,19 @@ fn byes_that_cross_are_both_answered() {
     assert_eq!(told(&call.rig.drain(), "Ended {"), 1);
     call.rig.run_until(ms(100_000));
     assert!(call.rig.machine.is_idle());
+}
+
+/// RFC 3261 §12.1.2: Call-ID and From of the dialog are the INVITE's, whatever the response made of them. Found in the simulator.
+#[test]
+fn a_response_does_not_rename_this_side() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let (_, invite) = place(&mut rig, SDP);
+    let (call_id, from) = (header(&invite, "Call-ID").unwrap(), header(&invite, "From").unwrap());
+    let ok = response(&invite, "200 OK", "b1", &format!("{CONTACT}{BODY}"));
+    let ok = ok.replace(call_id, "other").replace(from, "<sip:other@x>;tag=other");
+    assert!(hear(&mut rig, &ok).dialog.is_some());
+    let ack = sent(&rig.drain(), "ACK");
+    assert_eq!((header(&ack, "Call-ID"), header(&ack, "From")), (Some(call_id), Some(from)));
+    assert_eq!(hear(&mut rig, &ok).dialog, None);
+    assert_eq!(sent(&rig.drain(), "ACK"), ack);
 }

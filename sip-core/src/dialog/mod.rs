@@ -83,17 +83,18 @@ impl Dialog {
         }
     }
 
-    /// The dialog that a response makes at the one who sent the request (§12.1.2).
-    pub(crate) fn of_response(response: &Message<'_>) -> Self {
+    /// The dialog that a response makes at the one who sent the request (§12.1.2). What names this side is the request's: the response
+    /// may have it otherwise.
+    pub(crate) fn of_response(request: &Message<'_>, response: &Message<'_>) -> Self {
         Self {
-            call_id: response.call_id().into(),
-            local_tag: response.from_tag().unwrap_or_default().into(),
+            call_id: request.call_id().into(),
+            local_tag: request.from_tag().unwrap_or_default().into(),
             remote_tag: response.to_tag().unwrap_or_default().into(),
-            local: response.value(Name::From).unwrap_or_default().into(),
+            local: request.value(Name::From).unwrap_or_default().into(),
             remote: response.value(Name::To).unwrap_or_default().into(),
             target: contact(response).unwrap_or(response.to().uri_bytes).into(),
             routes: RouteSet::of_response(response),
-            local_cseq: response.cseq().number,
+            local_cseq: request.cseq().number,
             remote_cseq: None,
             owner: true,
         }

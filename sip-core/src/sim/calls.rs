@@ -74,6 +74,10 @@ impl Wrap {
     pub fn new(wrap: impl Fn(usize, Box<dyn Node>) -> Box<dyn Node> + 'static) -> Self {
         Self(Rc::new(wrap))
     }
+
+    pub(super) fn around(&self, number: usize, node: Box<dyn Node>) -> Box<dyn Node> {
+        (self.0)(number, node)
+    }
 }
 
 impl fmt::Debug for Wrap {
@@ -256,7 +260,7 @@ impl Setup {
         let host = Host::new(endpoint, address(node), actor);
         let host: Box<dyn Node> = Box::new(if self.logs { host.logged(address(node), &seed) } else { host });
         match &self.wrap {
-            Some(Wrap(wrap)) => wrap(node, host),
+            Some(wrap) => wrap.around(node, host),
             None => host,
         }
     }

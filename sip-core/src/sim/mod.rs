@@ -67,6 +67,7 @@
 //! # What to use it for
 //!
 //! * **Your own transaction user**: implement [`Actor`], put it into a [`Host`], and add that to a world.
+//! * **Two user agents** that call each other, with all that goes on inside calls: [`Talks`]; a user of your own with any machine: [`Party`].
 //! * **Your own wrapper of a machine**: implement [`Node`] for it; a world needs nothing else.
 //! * **Your own invariant**: implement [`Monitor`].
 //! * **A bug**: [`shrink`] makes the list of choices short, [`ladder`], [`mermaid`] and [`svg`] draw the run, [`replay`] gives the log
@@ -76,6 +77,7 @@
 
 mod actors;
 mod calls;
+mod dialogs;
 mod draw;
 mod explore;
 mod faults;
@@ -87,14 +89,17 @@ mod monitor;
 mod net;
 mod node;
 mod note;
+mod party;
 mod relay;
 pub mod scenario;
+mod talks;
 mod tape;
 mod trace;
 mod world;
 
 pub use actors::{Callee, Caller, Manner, Script};
 pub use calls::{Report, Setup, Topology, Wrap};
+pub use dialogs::dialog_monitors;
 pub use draw::{ladder, mermaid, svg};
 pub use explore::{all_faults, shrink};
 pub use faults::Faults;
@@ -103,6 +108,8 @@ pub use log::{BadLog, Log, quote, replay, seed_of};
 pub use monitor::{Monitor, Violation, monitors};
 pub use node::{Act, Actor, Hand, Host, Node};
 pub use note::{Gist, Note, Verb};
+pub use party::Party;
+pub use talks::{Talked, Talks};
 pub use tape::{BadChoice, Choice, Kind, Question, Site, Tape, read_choices, write_choices};
 pub use trace::{Entry, Loss, Packet, PacketId, Trace, What};
 pub use world::World;

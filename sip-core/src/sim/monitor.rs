@@ -101,6 +101,11 @@ pub fn monitors(timers: &Timers, most_open: usize) -> Vec<Box<dyn Monitor>> {
     ]
 }
 
+/// Those among them that need to know nothing of what the users are told: I16, I18, I25, I26 and I33.
+pub(super) fn wire_monitors() -> Vec<Box<dyn Monitor>> {
+    vec![Box::new(Honesty), Box::new(Messages::default()), Box::new(Conservation::default())]
+}
+
 pub(super) fn broken(monitor: &'static str, node: usize, what: String) -> Result<(), Violation> {
     Err(Violation::new(monitor, what, Instant::ZERO, node))
 }
@@ -140,6 +145,9 @@ impl Monitor for Messages {
     fn see(&mut self, entry: &Entry, trace: &Trace) -> Result<(), Violation> {
         if let What::Note(Note::Rejected { .. }) = entry.what {
             self.malformed.insert(entry.node, entry.cause);
+        }
+        if let What::Arrived { damaged: true, .. } = entry.what {
+            self.malformed.insert(entry.node, entry.number);
         }
         let What::Sent { packet } = entry.what else { return Ok(()) };
         if self.malformed.get(&entry.node) == Some(&entry.cause) {

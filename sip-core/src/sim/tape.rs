@@ -52,10 +52,12 @@ pub enum Kind {
     Forge,
     /// Which of the faults a run has at all, and how often.
     Rate,
+    /// What a user does next, and when.
+    Mood,
 }
 
 impl Kind {
-    const ALL: [(Self, &'static str, &'static [&'static str]); 20] = [
+    const ALL: [(Self, &'static str, &'static [&'static str]); 21] = [
         (Self::Fate, "fate", &["deliver", "drop", "copy", "hold", "damage"]),
         (Self::Later, "later", &["100ms", "600ms", "2100ms", "6s", "20s", "40s"]),
         (Self::Delay, "delay", &[]),
@@ -84,6 +86,7 @@ impl Kind {
         (Self::Start, "start", &[]),
         (Self::Forge, "forge", &[]),
         (Self::Rate, "rate", &["off", "rare", "some", "much"]),
+        (Self::Mood, "mood", &[]),
     ];
 
     /// How its outcomes are called, the boring one first; what has no name is written as its number.

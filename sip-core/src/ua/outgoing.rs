@@ -4,7 +4,8 @@ use super::alarms::{Alarm, Due};
 use super::machine::Meaning;
 use super::record::{Phase, Session};
 use super::requests::{Outgoing, Outside, Purpose};
-use super::{Event, NewInvite, Reason, UserAgent, WorkId};
+use super::{Event, NewInvite, Reason, UserAgent, Work, WorkId};
+use crate::config::Limits;
 use crate::dialog::offer::{self, Offer};
 use crate::dialog::{Dialog, Id, Side, token};
 use crate::endpoint::{Cause, Misuse};
@@ -186,7 +187,7 @@ impl UserAgent {
         if status == 100 || response.to_tag().is_none() {
             return Some(None);
         }
-        if let Some(key) = self.find_id(&Id::of(response, Side::Caller)) {
+        if let Some(key) = self.fork_of(invitation, response) {
             if let Some(session) = self.session_mut(key) {
                 session.learn(response);
             }
@@ -202,7 +203,7 @@ impl UserAgent {
     /// RFC 3261 §13.2.2.4: every 2xx with a new To tag is a dialog of its own; every one is acknowledged.
     fn on_success(&mut self, invitation: Invitation, response: &Message<'_>) -> Option<Meaning> {
         let cseq = response.cseq().number;
-        let key = match self.find_id(&Id::of(response, Side::Caller)) {
+        let key = match self.fork_of(invitation, response) {
             Some(key) => {
                 let record = self.dialogs.get_mut(key)?;
                 match record.session.phase {
@@ -280,6 +281,14 @@ impl UserAgent {
         Some(Meaning::Answered { invitation, user, dialog: DialogId(key), wants_answer })
     }
 
+    /// The dialog of the fork that answers: its transaction says which call it is, its To tag which fork.
+    fn fork_of(&self, invitation: Invitation, response: &Message<'_>) -> Option<Key> {
+        let tag = response.to_tag().unwrap_or_default();
+        let is_it =
+            |key: &&Key| self.dialogs.get(**key).is_some_and(|found| *found.dialog.remote_tag == *tag);
+        self.calls.get(invitation.0)?.dialogs.iter().find(is_it).copied()
+    }
+
     /// A dialog for a fork that this side has not heard of.
     fn fork(&mut self, invitation: Invitation, response: &Message<'_>, phase: Phase) -> Option<DialogId> {
         let call = self.calls.get(invitation.0)?;
@@ -292,8 +301,10 @@ impl UserAgent {
         session.offer = if call.offered { Offer::Local } else { Offer::Stable };
         session.learn(response);
         let (user, contact) = (call.user, call.contact.clone());
-        let answers = self.outgoing(call.work).map(|outgoing| outgoing.answers.clone()).unwrap_or_default();
-        let key = self.open_dialog(Dialog::of_response(response), contact, session);
+        let Some(Work::Request(outgoing)) = self.work.get(call.work) else { return None };
+        let invite = Message::parse(self.layer.buffers.message(outgoing.request), &Limits::NONE).ok()?;
+        let (answers, dialog) = (outgoing.answers.clone(), Dialog::of_response(&invite, response));
+        let key = self.open_dialog(dialog, contact, session);
         let record = self.dialogs.get_mut(key)?;
         (record.user, record.answers, record.holds) = (user, answers, 1);
         self.calls.get_mut(invitation.0)?.dialogs.push(key);

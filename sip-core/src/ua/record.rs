@@ -266,6 +266,12 @@ impl UserAgent {
         self.dialogs.get(dialog.0).filter(used).ok_or(Misuse::Gone)
     }
 
+    /// One in which a new request may be sent: after the BYE of this side none may.
+    pub(super) fn open(&self, dialog: DialogId) -> Result<&Record, Misuse> {
+        let record = self.alive(dialog)?;
+        if record.session.phase == Phase::Terminating { Err(Misuse::WrongState) } else { Ok(record) }
+    }
+
     pub(super) fn session_mut(&mut self, key: Key) -> Option<&mut Session> {
         self.dialogs.get_mut(key).map(|record| &mut record.session)
     }

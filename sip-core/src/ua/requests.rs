@@ -231,8 +231,8 @@ impl UserAgent {
     /// A re-INVITE or UPDATE that meets one of the peer is sent again by itself after the delays of RFC 3261 §14.1, four times at most.
     ///
     /// # Errors
-    /// As [`request`](Self::request), and [`Misuse::Gone`]; [`Misuse::WrongState`] while another change of the session is under way (RFC 3261
-    /// §14.1, RFC 3311 §5.1), or for an offer while one is open.
+    /// As [`request`](Self::request), and [`Misuse::Gone`]; [`Misuse::WrongState`] after the BYE of this side, while another change of the session is
+    /// under way (RFC 3261 §14.1, RFC 3311 §5.1), or for an offer while one is open.
     pub fn request_in(
         &mut self,
         now: Instant,
@@ -243,7 +243,7 @@ impl UserAgent {
     ) -> Result<RequestId, Misuse> {
         check(method, content)?;
         self.enter(now);
-        let session = &self.alive(dialog)?.session;
+        let session = &self.open(dialog)?.session;
         let may = match method {
             Method::Invite => {
                 session.phase == Phase::Up

@@ -40,7 +40,7 @@ impl UserAgent {
     /// The same inside a dialog, which the two share (RFC 5057); the URI is not used.
     ///
     /// # Errors
-    /// As [`subscribe`](Self::subscribe), and [`Misuse::Gone`].
+    /// As [`subscribe`](Self::subscribe), [`Misuse::Gone`], and [`Misuse::WrongState`] after the BYE of this side.
     pub fn subscribe_in(
         &mut self,
         now: Instant,
@@ -49,7 +49,7 @@ impl UserAgent {
     ) -> Result<SubscriptionId, Misuse> {
         check_event(subscription)?;
         self.enter(now);
-        self.alive(dialog)?;
+        self.open(dialog)?;
         let key = self.open_subscription(asked(subscription, Some(dialog.0), Vec::new(), Vec::new()));
         let sent = self.ask(key, subscription.expires, &subscription.content);
         self.leave_asked(key, sent)
@@ -83,7 +83,8 @@ impl UserAgent {
     /// [`Notified`](super::Event::Notified), with bodies of type `message/sipfrag`.
     ///
     /// # Errors
-    /// [`Misuse::Gone`], [`Misuse::BadContent`], [`Misuse::NoLocal`], [`Misuse::BadUri`], [`Misuse::Full`], [`Misuse::Draining`].
+    /// [`Misuse::Gone`], [`Misuse::WrongState`] after the BYE of this side, [`Misuse::BadContent`], [`Misuse::NoLocal`], [`Misuse::BadUri`],
+    /// [`Misuse::Full`], [`Misuse::Draining`].
     pub fn refer(
         &mut self,
         now: Instant,
@@ -95,7 +96,7 @@ impl UserAgent {
             return Err(Misuse::BadContent);
         }
         self.enter(now);
-        self.alive(dialog)?;
+        self.open(dialog)?;
         let new = NewSubscription { user: refer.user, ..NewSubscription::new("", "refer") };
         let mut subscription = asked(&new, Some(dialog.0), Vec::new(), Vec::new());
         if let Role::Subscriber(asked) = &mut subscription.role {

@@ -1,0 +1,383 @@
+//! Worlds of user agents that call each other, and do inside their calls what comes to their minds.
+
+use super::calls::address;
+use super::dialogs::dialog_monitors;
+use super::faults::Faults;
+use super::monitor::{Monitor, Violation, wire_monitors};
+use super::node::Node;
+use super::party::Party;
+use super::tape::{Choice, Kind, Site, Tape};
+use super::trace::Trace;
+use super::world::World;
+use crate::config::{Config as CoreConfig, Limits};
+use crate::handle::DialogId;
+use crate::machine::TransactionUser;
+use crate::message::{Content, Method, Status};
+use crate::time::Instant;
+use crate::transport::{Target, Transport};
+use crate::ua::{Config, Event, NewInvite, UserAgent};
+use crate::{Invitation, transaction::Timers};
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::time::Duration;
+
+const SESSION: Content<'static> = Content::body("application/sdp", b"v=0\r\n");
+
+/// Nobody talks longer.
+const LONGEST: Duration = Duration::from_secs(200);
+
+/// Two user agents that call each other.
+#[derive(Clone, Debug)]
+pub struct Talks {
+    /// How they talk.
+    pub transport: Transport,
+    /// What goes wrong.
+    pub faults: Faults,
+    /// The timers of both.
+    pub timers: Timers,
+    /// How many calls each of them makes.
+    pub calls: u32,
+    /// Whether they do what comes to their minds; else a call is placed, answered and hung up by who placed it.
+    pub moody: bool,
+    /// Keeps the whole trace, with all bytes.
+    pub keep_trace: bool,
+    /// Puts something around each node, by its number.
+    pub wrap: Option<super::Wrap>,
+}
+
+impl Default for Talks {
+    fn default() -> Self {
+        Self {
+            transport: Transport::Udp,
+            faults: Faults::NONE,
+            timers: Timers::DEFAULT,
+            calls: 1,
+            moody: false,
+            keep_trace: false,
+            wrap: None,
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Talked {
+    /// What the monitors found.
+    pub violations: Vec<Violation>,
+    /// The choices that were not boring.
+    pub choices: Vec<Choice>,
+    /// What both users were told, in short and in order.
+    pub told: Vec<(usize, String)>,
+    /// The trace.
+    pub trace: Trace,
+    /// The time that passed in the world.
+    pub time: Duration,
+}
+
+impl Talks {
+    /// Runs the world with the choices of a tape.
+    pub fn run(&self, mut tape: Tape) -> Talked {
+        let moods: Vec<Vec<u32>> = (0..2).map(|node| self.moods(&mut tape, node)).collect();
+        let mut world = World::new(tape, self.faults);
+        if self.keep_trace {
+            world.keep_trace();
+        }
+        let ledger = Rc::new(RefCell::new(Ledger::default()));
+        for (node, moods) in moods.into_iter().enumerate() {
+            let (setup, ledger) = (self.clone(), ledger.clone());
+            world.add(address(node), move |incarnation| setup.party(node, incarnation, &moods, &ledger));
+        }
+        for monitor in wire_monitors().into_iter().chain(dialog_monitors(&self.timers)) {
+            world.watch(monitor);
+        }
+        world.watch(Box::new(Ledgers(ledger.clone())));
+        world.run();
+        let mut violations = world.violations().to_vec();
+        for (node, machine) in world.nodes().enumerate() {
+            let Some(machine) = machine.filter(|_| violations.is_empty()) else { continue };
+            if !machine.is_idle() || machine.stats().dialogs != 0 {
+                violations.push(Violation::new(
+                    "I15",
+                    format!("left: {:?}", machine.stats()),
+                    world.now(),
+                    node,
+                ));
+            }
+        }
+        let told = core::mem::take(&mut ledger.borrow_mut().told);
+        Talked {
+            violations,
+            choices: world.choices().to_vec(),
+            told,
+            time: world.now().since(Instant::ZERO),
+            trace: world.into_trace(),
+        }
+    }
+
+    fn moods(&self, tape: &mut Tape, node: usize) -> Vec<u32> {
+        if !self.moody {
+            return Vec::new();
+        }
+        (0..self.calls * 12).map(|_| tape.below(Site::node(Kind::Mood, node), 256)).collect()
+    }
+
+    fn party(
+        &self,
+        node: usize,
+        incarnation: u32,
+        moods: &[u32],
+        ledger: &Rc<RefCell<Ledger>>,
+    ) -> Box<dyn Node> {
+        let mut seed = [0; 32];
+        let [first, second, ..] = &mut seed;
+        (*first, *second) = (node as u8 + 1, incarnation as u8);
+        let core = CoreConfig { seed, timers: self.timers, limits: Limits::DEFAULT };
+        let config = Config { methods: Vec::from([Method::Info]), ..Config::new(core, "talker") };
+        ledger.borrow_mut().forget(node);
+        let mut talker = Talker {
+            node,
+            peer: Target { transport: self.transport, addr: address(1 - node) },
+            moods: moods.to_vec(),
+            mood: 0,
+            order: 0,
+            agenda: BTreeMap::new(),
+            ledger: ledger.clone(),
+        };
+        // Who comes back begins nothing new: its calls are over.
+        let calls = if incarnation > 0 || (node == 1 && !self.moody) { 0 } else { self.calls };
+        for _ in 0..calls {
+            let at = Instant::ZERO + talker.while_of();
+            talker.plan(at, Plan::Invite);
+        }
+        let party = Box::new(Party::new(UserAgent::new(config), address(node), talker));
+        match &self.wrap {
+            Some(wrap) => wrap.around(node, party),
+            None => party,
+        }
+    }
+}
+
+/// What both users were told, and which calls they have.
+#[derive(Debug, Default)]
+struct Ledger {
+    told: Vec<(usize, String)>,
+    open: BTreeSet<(usize, DialogId)>,
+    over: BTreeSet<(usize, DialogId)>,
+    wrong: Option<(usize, String)>,
+}
+
+impl Ledger {
+    /// A machine begins with nothing.
+    fn forget(&mut self, node: usize) {
+        self.open.retain(|(at, _)| *at != node);
+        self.over.retain(|(at, _)| *at != node);
+    }
+
+    /// The user hears of a dialog.
+    fn heard(&mut self, node: usize, dialog: DialogId) {
+        if self.over.contains(&(node, dialog)) {
+            self.wrong = Some((node, format!("{dialog:?} is over, and told of")));
+        }
+        self.open.insert((node, dialog));
+    }
+
+    fn ended(&mut self, node: usize, dialog: DialogId) {
+        self.heard(node, dialog);
+        self.open.remove(&(node, dialog));
+        self.over.insert((node, dialog));
+    }
+}
+
+/// I5 and I14: each dialog ends once for its user, nothing is told of it after that, and at rest neither side has one.
+struct Ledgers(Rc<RefCell<Ledger>>);
+
+impl Monitor for Ledgers {
+    fn see(&mut self, entry: &super::Entry, _: &Trace) -> Result<(), Violation> {
+        match self.0.borrow_mut().wrong.take() {
+            Some((node, what)) => Err(Violation::new("I5", what, entry.at, node)),
+            None => Ok(()),
+        }
+    }
+
+    fn at_rest(&mut self, _: &Trace) -> Result<(), Violation> {
+        match self.0.borrow().open.first() {
+            Some((node, dialog)) => {
+                Err(Violation::new("I14", format!("{dialog:?} never ended"), Instant::ZERO, *node))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a talker is about to do.
+#[derive(Clone, Copy, Debug)]
+enum Plan {
+    Invite,
+    Cancel(Invitation),
+    Ring(DialogId),
+    Accept(DialogId),
+    Reject(DialogId),
+    Offer(DialogId),
+    Update(DialogId),
+    Info(DialogId),
+    Bye(DialogId),
+}
+
+/// A user who calls, answers, puts on hold, takes back, says things and hangs up.
+struct Talker {
+    node: usize,
+    peer: Target,
+    moods: Vec<u32>,
+    mood: usize,
+    order: u64,
+    agenda: BTreeMap<(Instant, u64), Plan>,
+    ledger: Rc<RefCell<Ledger>>,
+}
+
+impl Talker {
+    fn plan(&mut self, at: Instant, plan: Plan) {
+        self.order += 1;
+        self.agenda.insert((at, self.order), plan);
+    }
+
+    /// The next mood; zero when there are no more.
+    fn next_mood(&mut self) -> u32 {
+        self.mood += 1;
+        self.moods.get(self.mood - 1).copied().unwrap_or_default()
+    }
+
+    /// Some time: mostly one that the peer takes too, so that both do something at once.
+    fn while_of(&mut self) -> Duration {
+        let millis = [1_000, 1_000, 0, 100, 500, 5_000, 20_000, 40_000];
+        let mood = self.next_mood() as usize;
+        Duration::from_millis(millis.get(mood % millis.len()).copied().unwrap_or_default())
+    }
+
+    /// Answers a call that comes in.
+    fn answer(&mut self, now: Instant, dialog: DialogId) {
+        let at = now + self.while_of();
+        match self.next_mood() % 8 {
+            1 => {
+                self.plan(now, Plan::Ring(dialog));
+                self.plan(at, Plan::Accept(dialog));
+            }
+            2 => {
+                self.plan(at, Plan::Ring(dialog));
+                self.plan(at, Plan::Accept(dialog));
+            }
+            3 => self.plan(at, Plan::Reject(dialog)),
+            4 => {
+                self.plan(now, Plan::Accept(dialog));
+                self.plan(at, Plan::Bye(dialog));
+            }
+            _ => self.plan(at, Plan::Accept(dialog)),
+        }
+        self.plan(now + LONGEST, Plan::Bye(dialog));
+    }
+
+    /// What it does in a call.
+    fn talk(&mut self, now: Instant, dialog: DialogId) {
+        if self.moods.is_empty() {
+            if self.node == 0 {
+                self.plan(now + Duration::from_secs(1), Plan::Bye(dialog));
+            }
+            return;
+        }
+        for _ in 0..self.next_mood() % 4 {
+            let at = now + self.while_of();
+            let plan = match self.next_mood() % 4 {
+                0 => Plan::Offer(dialog),
+                1 => Plan::Update(dialog),
+                2 => Plan::Info(dialog),
+                _ => Plan::Bye(dialog),
+            };
+            self.plan(at, plan);
+        }
+        self.plan(now + LONGEST, Plan::Bye(dialog));
+    }
+
+    fn say(&self, text: String) {
+        self.ledger.borrow_mut().told.push((self.node, text));
+    }
+}
+
+impl TransactionUser<UserAgent> for Talker {
+    fn event(&mut self, now: Instant, machine: &mut UserAgent, event: Event<'_>) {
+        let node = self.node;
+        match event {
+            Event::Incoming { dialog, .. } => {
+                self.ledger.borrow_mut().heard(node, dialog);
+                self.say(format!("Incoming {dialog:?}"));
+                self.answer(now, dialog);
+            }
+            Event::Progress { dialog: Some(dialog), .. } => self.ledger.borrow_mut().heard(node, dialog),
+            Event::Answered { dialog, wants_answer, .. } => {
+                self.ledger.borrow_mut().heard(node, dialog);
+                self.say(format!("Answered {dialog:?}"));
+                if wants_answer {
+                    let _ = machine.ack(now, dialog, &SESSION);
+                }
+                self.talk(now, dialog);
+            }
+            Event::Established { dialog, .. } => {
+                self.ledger.borrow_mut().heard(node, dialog);
+                self.say(format!("Established {dialog:?}"));
+                self.talk(now, dialog);
+            }
+            Event::Request { txn, request, .. } => {
+                let session = matches!(request.method(), Method::Invite | Method::Update);
+                let content = if session { SESSION } else { Content::NONE };
+                let _ = machine.respond(now, txn, Status::OK, &content);
+            }
+            Event::Response { dialog: Some(dialog), wants_answer: true, .. } => {
+                let _ = machine.ack(now, dialog, &SESSION);
+            }
+            Event::Refused { response, .. } => self.say(format!("Refused {}", response.status_code())),
+            Event::InvitationEnded { cause, .. } => self.say(format!("InvitationEnded {cause:?}")),
+            Event::RequestEnded { cause, .. } => self.say(format!("RequestEnded {cause:?}")),
+            Event::Ended { dialog, reason, .. } => {
+                self.ledger.borrow_mut().ended(node, dialog);
+                self.say(format!("Ended {dialog:?} {reason:?}"));
+            }
+            _ => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.agenda.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    fn advance(&mut self, now: Instant, machine: &mut UserAgent) {
+        while self.deadline().is_some_and(|at| at <= now) {
+            let Some((_, plan)) = self.agenda.pop_first() else { return };
+            // What can't be done any more is not done: the machine says so, and nothing follows.
+            match plan {
+                Plan::Invite => {
+                    let uri = format!("sip:talker@{}", self.peer.addr);
+                    let mood = self.next_mood();
+                    let content = if mood % 2 == 0 { SESSION } else { Content::NONE };
+                    let invite = NewInvite { target: Some(self.peer), content, ..NewInvite::new(&uri) };
+                    if let Ok(invitation) = machine.invite(now, &invite)
+                        && mood / 2 % 4 == 1
+                    {
+                        let at = now + self.while_of();
+                        self.plan(at, Plan::Cancel(invitation));
+                    }
+                }
+                Plan::Cancel(invitation) => drop(machine.cancel(now, invitation)),
+                Plan::Ring(dialog) => drop(machine.ring(now, dialog, Status::RINGING, &Content::NONE)),
+                Plan::Accept(dialog) => drop(machine.accept(now, dialog, &SESSION)),
+                Plan::Reject(dialog) => drop(machine.reject(now, dialog, Status::BUSY_HERE, &Content::NONE)),
+                Plan::Offer(dialog) => drop(machine.request_in(now, dialog, Method::Invite, 0, &SESSION)),
+                Plan::Update(dialog) => drop(machine.request_in(now, dialog, Method::Update, 0, &SESSION)),
+                Plan::Info(dialog) => drop(machine.request_in(now, dialog, Method::Info, 0, &Content::NONE)),
+                Plan::Bye(dialog) => drop(machine.bye(now, dialog, &Content::NONE)),
+            }
+        }
+    }
+}
