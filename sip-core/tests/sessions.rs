@@ -342,6 +342,39 @@ fn who_collided_lets_the_other_go_first() {
     assert!(!sends(&call.rig.run_until(ms(7_000)), "INVITE").is_empty());
 }
 
+/// The offer of a re-INVITE that waits is not open: the peer's offer is taken, or two that are alike would refuse each other for ever.
+#[test]
+fn an_offer_that_collided_does_not_stand_in_the_way() {
+    let mut call = Call::placed(config(), "");
+    let request = call.sent(Method::Invite, SDP);
+    call.answer(&request, "491 Request Pending", "");
+    call.rig.drain();
+    assert_eq!(call.offer(), Offer::Stable);
+    let (heard, out) = call.ask("UPDATE", BODY);
+    let txn = heard.txn.unwrap_or_else(|| panic!("it is refused: {out:?}"));
+    let out = call.rig.run_until(ms(5_000));
+    assert_eq!(sends(&out, "INVITE"), [] as [u64; 0], "the offer of the peer is open");
+    call.respond(txn, 200, SDP);
+    assert!(!sends(&call.rig.run_until(ms(7_000)), "INVITE").is_empty());
+    assert_eq!(call.offer(), Offer::Local);
+}
+
+/// The end of the first INVITE says nothing of the copies that the 2xx to a later one may still have.
+#[test]
+fn the_ack_of_a_reinvite_outlives_the_first_invite() {
+    let mut call = Call::placed(config(), "");
+    call.rig.run_until(ms(31_000));
+    call.rig.now = ms(31_000);
+    let request = call.sent(Method::Invite, SDP);
+    let ok = format!("{CONTACT}{BODY}");
+    call.answer(&request, "200 OK", &ok);
+    let ack = sent(&call.rig.drain(), "ACK");
+    call.rig.run_until(ms(35_000));
+    call.rig.now = ms(35_000);
+    call.answer(&request, "200 OK", &ok);
+    assert_eq!(sent(&call.rig.drain(), "ACK"), ack);
+}
+
 #[test]
 fn a_request_that_waits_to_be_sent_again_can_be_given_up() {
     let mut call = Call::placed(config(), "");
@@ -1283,4 +1316,18 @@ fn a_response_does_not_rename_this_side() {
     assert_eq!((header(&ack, "Call-ID"), header(&ack, "From")), (Some(call_id), Some(from)));
     assert_eq!(hear(&mut rig, &ok).dialog, None);
     assert_eq!(sent(&rig.drain(), "ACK"), ack);
+}
+
+/// RFC 3311 §5.1: the answer to an offer stands in the response to it, not in a request of this side's own.
+#[test]
+fn a_request_does_not_answer_an_open_offer() {
+    let mut call = Call::taken(config(), "");
+    let (heard, _) = call.ask("UPDATE", BODY);
+    assert_eq!(call.offer(), Offer::Remote);
+    for method in [Method::Invite, Method::Update] {
+        assert_eq!(call.send(method, SDP), Err(Misuse::WrongState));
+    }
+    assert_eq!(call.offer(), Offer::Remote);
+    call.respond(heard.txn.unwrap(), 200, SDP);
+    assert_eq!(call.offer(), Offer::Stable);
 }

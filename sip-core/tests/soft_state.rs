@@ -182,6 +182,53 @@ fn one_refresh_at_a_time() {
     assert_eq!(sends(&rig.run_until(ms(125_000)), "REGISTER")[0], 120_399);
 }
 
+/// Nothing new begins, and what is under way goes on: challenges are answered, and what was registered is taken back.
+#[test]
+fn who_is_shut_down_takes_back_what_is_registered() {
+    let mut rig = rig();
+    let uri = registrar_uri();
+    let id = rig.machine.register(rig.now, &registration(&uri, 200)).unwrap();
+    let first = sent(&rig.drain(), "REGISTER");
+    rig.machine.drain(rig.now);
+    let challenge = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth\"\r\n";
+    rig.hear(&response(&first, "401 Unauthorized", "r", challenge));
+    let second = sent(&rig.drain(), "REGISTER");
+    rig.hear(&response(&second, "200 OK", "r", "Expires: 200\r\n"));
+    rig.drain();
+    assert_eq!(rig.machine.register(rig.now, &registration(&uri, 200)), Err(Misuse::Draining));
+    rig.machine.unregister(rig.now, id).unwrap();
+    let last = sent(&rig.drain(), "REGISTER");
+    assert_eq!(header(&last, "Expires"), Some("0"));
+    rig.hear(&response(&last, "200 OK", "r", ""));
+    assert_eq!(told(&rig.drain(), "RegistrationEnded"), 1);
+}
+
+/// A number that was used is not used again, though nobody answered the request that had it.
+#[test]
+fn a_register_that_times_out_after_a_challenge_keeps_its_number() {
+    let mut rig = rig();
+    let uri = registrar_uri();
+    rig.machine.register(rig.now, &registration(&uri, 600)).unwrap();
+    let first = sent(&rig.drain(), "REGISTER");
+    rig.hear(&response(&first, "200 OK", "r", "Expires: 600\r\n"));
+    let out = rig.run_until(ms(599_000));
+    let refreshes: Vec<_> = out.iter().filter(|out| matches!(out, Out::Sent { again: false, .. })).collect();
+    let challenge = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth\"\r\n";
+    let numbers = |out: &[Out]| -> Vec<String> {
+        let sent = out.iter().filter(|out| matches!(out, Out::Sent { again: false, .. }));
+        sent.map(|out| header(out.bytes(), "CSeq").unwrap().to_owned()).collect()
+    };
+    let last = refreshes.last().unwrap().bytes().to_owned();
+    let before = header(&last, "CSeq").unwrap().to_owned();
+    rig.hear(&response(&last, "401 Unauthorized", "r", challenge));
+    let mut seen = vec![before];
+    seen.extend(numbers(&rig.run_until(ms(700_000))));
+    let mut once = seen.clone();
+    once.dedup();
+    assert_eq!(seen, once);
+    assert!(seen.len() > 1, "{seen:?}");
+}
+
 #[test]
 fn unregistering_while_a_register_is_under_way() {
     let mut rig = rig();

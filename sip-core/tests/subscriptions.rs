@@ -462,6 +462,25 @@ fn a_transfer_outlives_its_call() {
     assert!(rig.machine.is_idle());
 }
 
+/// RFC 3515 §2.4.6: the id is the number of the REFER that was accepted.
+#[test]
+fn a_transfer_that_is_challenged() {
+    let mut config = Config::new(sip_core::Config::new([3; 32]), "alice");
+    config.credentials = vec![Credentials::new("alice", "wonderland")];
+    let mut rig = Rig::new(UserAgent::new(config));
+    let (dialog, invite) = call(&mut rig);
+    let id = rig.machine.refer(rig.now, dialog, &NewRefer::new("<sip:carol@x>")).unwrap();
+    let refer = sent(&rig.drain(), "REFER");
+    let challenge = "Proxy-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth\"\r\n";
+    rig.hear(&response(&refer, "407 Proxy Authentication Required", "", challenge));
+    let refer = sent(&rig.drain(), "REFER");
+    rig.hear(&response(&refer, "202 Accepted", "", ""));
+    let number = header(&refer, "CSeq").unwrap().split(' ').next().unwrap();
+    let trying = notify(&invite, "b1", 1, "active;expires=60");
+    let trying = trying.replace("Event: refer", &format!("Event: refer;id={number}"));
+    assert_eq!(hear(&mut rig, &trying).subscription, Some(id), "{trying}");
+}
+
 /// RFC 4488, and a REFER that is refused.
 #[test]
 fn a_transfer_that_is_not_followed_or_refused() {
@@ -562,4 +581,49 @@ fn a_dialog_ends_with_all_its_usages() {
         let active = notify(&invite, "b1", 2, "active").replace("Event: refer", "Event: dialog");
         assert_eq!(hear(&mut rig, &active).subscription.is_some(), !all);
     }
+}
+
+/// What is refused makes nothing: forged NOTIFYs do not fill the table.
+#[test]
+fn a_notify_that_is_refused_makes_no_dialog() {
+    let mut rig = rig();
+    rig.machine.subscribe(rig.now, &NewSubscription::new(&format!("sip:{PEER}"), "presence")).unwrap();
+    let subscribe = sent(&rig.drain(), "SUBSCRIBE");
+    let (call_id, from) = (header(&subscribe, "Call-ID").unwrap(), header(&subscribe, "From").unwrap());
+    let own = from.split(";tag=").nth(1).unwrap();
+    let known = |rig: &Rig<UserAgent>, tag: &str| {
+        rig.machine.dialog(call_id.as_bytes(), own.as_bytes(), tag.as_bytes())
+    };
+    for number in 1..20 {
+        let tag = format!("f{number}");
+        hear(&mut rig, &notify(&subscribe, &tag, number, ""));
+        let strange = notify(&subscribe, &format!("g{number}"), number, "active;expires=60");
+        hear(&mut rig, &strange.replace("Event:", "Require: strange\r\nEvent:"));
+        for made in [&*tag, &*format!("g{number}")] {
+            assert_eq!(known(&rig, made), None);
+        }
+    }
+    rig.drain();
+    let good = hear(&mut rig, &notify(&subscribe, "b1", 1, "active;expires=60"));
+    assert!(good.subscription.is_some());
+    assert!(known(&rig, "b1").is_some());
+}
+
+/// Whoever takes the last SUBSCRIBE and never says that it is over: 64·T1 later it is.
+#[test]
+fn what_is_left_ends_without_a_last_notify() {
+    let mut rig = rig();
+    let id =
+        rig.machine.subscribe(rig.now, &NewSubscription::new(&format!("sip:{PEER}"), "presence")).unwrap();
+    let subscribe = sent(&rig.drain(), "SUBSCRIBE");
+    hear(&mut rig, &response(&subscribe, "200 OK", "b1", "Expires: 600\r\n"));
+    hear(&mut rig, &notify(&subscribe, "b1", 1, "active;expires=600"));
+    rig.drain();
+    rig.machine.unsubscribe(rig.now, id).unwrap();
+    let last = sent(&rig.drain(), "SUBSCRIBE");
+    hear(&mut rig, &response(&last, "200 OK", "b1", "Expires: 0\r\n"));
+    hear(&mut rig, &notify(&subscribe, "b1", 2, "active;expires=600"));
+    let out = rig.run_until(ms(200_000));
+    assert_eq!(ended(&out), ["Unsubscribed"]);
+    assert!(rig.machine.is_idle());
 }

@@ -55,6 +55,9 @@ impl Endpoint {
             return Err(Misuse::BadMethod);
         }
         request.check()?;
+        if request.method != Method::Bye {
+            self.layer.may_begin()?;
+        }
         self.enter(now);
         let minted = self.mint_call_id();
         let call_id = request.call_id_or(minted.as_flattened());

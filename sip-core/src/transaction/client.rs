@@ -29,15 +29,17 @@ pub(crate) struct ClientRequest<'a> {
 const COOKIE: &[u8] = b"z9hG4bK";
 
 impl Layer {
+    /// Whether something new may begin; what is under way goes on in any case.
+    pub(crate) const fn may_begin(&self) -> Result<(), Misuse> {
+        if self.draining { Err(Misuse::Draining) } else { Ok(()) }
+    }
+
     /// Sends a request. `write` adds what stands between Via and the end of the message.
     pub(crate) fn request(
         &mut self,
         request: &ClientRequest<'_>,
         write: impl FnOnce(&mut Writer<'_>),
     ) -> Result<ClientTxn, Misuse> {
-        if self.draining && !matches!(request.method, Method::Bye) {
-            return Err(Misuse::Draining);
-        }
         if self.is_full(request.method) {
             return Err(Misuse::Full);
         }

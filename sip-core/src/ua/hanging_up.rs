@@ -151,6 +151,10 @@ impl UserAgent {
 
     /// Hangs up for a reason of this side's own. A BYE that can't be sent leaves nothing to wait for.
     pub(super) fn give_up(&mut self, key: Key) {
+        // A 2xx whose answer the user still owes is acknowledged all the same.
+        if let Some(cseq) = self.dialogs.get(key).and_then(|record| record.session.owed_ack) {
+            self.send_ack(key, cseq, &Content::NONE);
+        }
         if self.send_bye(key, &Content::NONE).is_err() {
             self.end_session(key, Reason::Unreachable);
         }

@@ -246,11 +246,12 @@ impl UserAgent {
     /// A subscription of either side as bytes, with its dialog.
     ///
     /// # Errors
-    /// [`Misuse::Gone`]; [`Misuse::WrongState`] before there is a dialog, or before it is accepted.
+    /// [`Misuse::Gone`]; [`Misuse::WrongState`] before there is a dialog, before it is accepted, or while it is being ended.
     pub fn snapshot_subscription(&self, subscription: SubscriptionId) -> Result<Vec<u8>, Misuse> {
         let found = self.subscriptions.get(subscription.0).ok_or(Misuse::Gone)?;
         let record = found.dialog.and_then(|key| self.dialogs.get(key)).ok_or(Misuse::WrongState)?;
         let (subscriber, refer) = match &found.role {
+            Role::Subscriber(asked) if asked.leaving => return Err(Misuse::WrongState),
             Role::Subscriber(asked) => (true, asked.refer),
             Role::Notifier { accepted: true } => (false, false),
             Role::Notifier { accepted: false } => return Err(Misuse::WrongState),

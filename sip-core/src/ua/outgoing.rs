@@ -58,6 +58,7 @@ impl UserAgent {
         if !replaces_is_sound {
             return Err(Misuse::BadContent);
         }
+        self.layer.may_begin()?;
         if self.is_full() {
             return Err(Misuse::Full);
         }
@@ -332,7 +333,7 @@ impl UserAgent {
     }
 
     /// The INVITE's transaction is over, and with it all that only it could bring.
-    pub(super) fn on_invite_ended(&mut self, invitation: Invitation, cause: Cause) {
+    pub(super) fn on_invite_ended(&mut self, invitation: Invitation, cause: Cause, cseq: u32) {
         self.drop_early(invitation);
         let Some(call) = self.calls.remove(invitation.0) else { return };
         self.alarms.stop(call.forks);
@@ -340,10 +341,7 @@ impl UserAgent {
         for key in call.dialogs {
             let Some(session) = self.session_mut(key) else { continue };
             session.invitation = None;
-            let first = session.accepted_cseq;
-            if let Some(cseq) = first {
-                self.drop_ack(key, cseq);
-            }
+            self.drop_ack(key, cseq);
             self.release(key);
         }
         self.push(Event::InvitationEnded { invitation, user: call.user, cause });

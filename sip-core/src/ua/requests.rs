@@ -137,6 +137,7 @@ impl UserAgent {
             return Err(Misuse::BadMethod);
         }
         check(request.method, &request.content)?;
+        self.layer.may_begin()?;
         self.enter(now);
         let (tag, call_id) = (token(self.layer.random.u64()), token(self.layer.random.u64()));
         let outgoing = Outgoing {
@@ -252,7 +253,7 @@ impl UserAgent {
                     && session.unacked.is_none()
                     && session.owed_ack.is_none()
             }
-            Method::Update => session.own_update.is_none(),
+            Method::Update => session.is_alive() && session.own_update.is_none(),
             _ => true,
         };
         if !may {
@@ -302,6 +303,10 @@ impl UserAgent {
             && matches!(purpose, Purpose::Reinvite | Purpose::Update | Purpose::Prack { .. });
         let record = self.dialogs.get(key).ok_or(Misuse::Gone)?;
         let before = record.session.offer;
+        // The answer to an offer of the peer stands in a response, an ACK or a PRACK (RFC 3311 §5.1).
+        if speaks && before == Offer::Remote && !matches!(purpose, Purpose::Prack { .. }) {
+            return Err(Misuse::WrongState);
+        }
         let offer = if speaks { before.sent().ok_or(Misuse::WrongState)? } else { before };
         let mut outgoing = Outgoing::new(purpose, user, Some(key));
         outgoing.offered = speaks && offer == Offer::Local;
@@ -452,7 +457,7 @@ impl UserAgent {
     }
 
     /// The offer that a request made is gone with it.
-    fn take_back(&mut self, work: WorkId) {
+    pub(super) fn take_back(&mut self, work: WorkId) {
         let Some(outgoing) = self.outgoing_mut(work) else { return };
         let offered = core::mem::replace(&mut outgoing.offered, false);
         let session = outgoing.dialog.and_then(|key| self.session_mut(key)).filter(|_| offered);
@@ -558,7 +563,7 @@ impl UserAgent {
         }
         let timed_out = cause == Cause::Timeout;
         match (purpose, dialog) {
-            (Purpose::Call(invitation), _) => self.on_invite_ended(invitation, cause),
+            (Purpose::Call(invitation), _) => self.on_invite_ended(invitation, cause, cseq),
             (Purpose::Bye, Some(key)) => self.end_session(key, Reason::ByeUnanswered),
             (Purpose::Reinvite, Some(key)) => {
                 self.drop_ack(key, cseq);

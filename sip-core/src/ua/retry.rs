@@ -5,6 +5,7 @@ use super::alarms::Due;
 use super::requests::Purpose;
 use super::{UserAgent, WorkId, token_of};
 use crate::config::Limits;
+use crate::dialog::offer::{self, Offer};
 use crate::endpoint::Cause;
 use crate::handle::Key;
 use crate::headers::{Contact, Expires, MinExpires, MinSe, Name};
@@ -138,6 +139,8 @@ impl UserAgent {
         };
         let owner = outgoing.dialog.and_then(|key| self.dialogs.get(key)).map(|record| record.dialog.owner);
         let Some(owner) = owner else { return Again::No };
+        // The offer in it is not open while it waits: the peer's may come first.
+        self.take_back(work);
         let random = self.layer.random.u64();
         let millis = if owner { 2_100 + random % 191 * 10 } else { random % 201 * 10 };
         self.later(work, Duration::from_millis(millis));
@@ -156,6 +159,8 @@ impl UserAgent {
     pub(super) fn on_again(&mut self, work: WorkId) {
         let Some(outgoing) = self.outgoing(work).filter(|outgoing| outgoing.txn.is_none()) else { return };
         let (purpose, dialog) = (outgoing.purpose, outgoing.dialog);
+        let sent = Message::parse(self.layer.buffers.message(outgoing.request), &Limits::NONE);
+        let offers = sent.is_ok_and(|sent| offer::is_in(&sent));
         let Some(session) = dialog.and_then(|key| self.session_mut(key)) else { return };
         if !session.is_alive() {
             return self.end_request(work, Cause::Aborted);
@@ -165,8 +170,14 @@ impl UserAgent {
             Purpose::Reinvite => session.invite.is_some() || session.unacked.is_some(),
             _ => session.peer_update.is_some(),
         };
-        if busy {
+        if busy || offers && session.offer != Offer::Stable {
             return self.later(work, Duration::from_secs(1));
+        }
+        if offers {
+            session.offer = Offer::Local;
+        }
+        if let Some(outgoing) = self.outgoing_mut(work) {
+            outgoing.offered = offers;
         }
         if self.repeat(work, &Change::default()) == Again::No {
             self.end_request(work, Cause::TransportError);
@@ -252,6 +263,9 @@ impl UserAgent {
         let _ = self.begun(work, Ok(txn));
         if let Some(outgoing) = self.outgoing_mut(work) {
             outgoing.cseq = cseq;
+        }
+        if let Purpose::Subscribe(key) = purpose {
+            self.numbered(key, cseq);
         }
         if let Purpose::Reinvite = purpose {
             if let Some(session) = dialog.and_then(|key| self.session_mut(key)) {

@@ -5,7 +5,7 @@ use super::machine::Meaning;
 use super::requests::{Outgoing, Outside, Purpose};
 use super::subscriptions::{Asked, Role, Subscription};
 use super::validate::Refusal;
-use super::{NewRefer, NewSubscription, UserAgent};
+use super::{NewRefer, NewSubscription, UserAgent, validate};
 use crate::dialog::subscription::{self, Ended, Notice};
 use crate::dialog::{Dialog, Id, Side, token};
 use crate::endpoint::{Cause, Misuse, Source};
@@ -31,6 +31,7 @@ impl UserAgent {
         subscription: &NewSubscription<'_>,
     ) -> Result<SubscriptionId, Misuse> {
         check_event(subscription)?;
+        self.layer.may_begin()?;
         self.enter(now);
         let done = self.ask_outside(subscription);
         self.leave();
@@ -48,6 +49,7 @@ impl UserAgent {
         subscription: &NewSubscription<'_>,
     ) -> Result<SubscriptionId, Misuse> {
         check_event(subscription)?;
+        self.layer.may_begin()?;
         self.enter(now);
         self.open(dialog)?;
         let key = self.open_subscription(asked(subscription, Some(dialog.0), Vec::new(), Vec::new()));
@@ -67,14 +69,18 @@ impl UserAgent {
         if asked.leaving || asked.refer {
             return Err(Misuse::WrongState);
         }
-        asked.leaving = true;
         // Without a dialog there is nowhere to send it yet: the first NOTIFY brings one.
-        let dialog = found.dialog;
-        self.alarms.stop(found.alarm.take());
-        let done = match dialog {
+        let done = match found.dialog {
             Some(_) => self.ask(subscription.0, Duration::ZERO, &Content::NONE),
             None => Ok(()),
         };
+        // What could not be sent can be tried again.
+        if let (Ok(()), Some(found)) = (done, self.subscriptions.get_mut(subscription.0)) {
+            if let Role::Subscriber(asked) = &mut found.role {
+                asked.leaving = true;
+            }
+            self.alarms.stop(found.alarm.take());
+        }
         self.leave();
         done
     }
@@ -95,6 +101,7 @@ impl UserAgent {
         if !is_text(refer.refer_to) || ReferTo::whole(refer.refer_to.as_bytes()).is_err() {
             return Err(Misuse::BadContent);
         }
+        self.layer.may_begin()?;
         self.enter(now);
         self.open(dialog)?;
         let new = NewSubscription { user: refer.user, ..NewSubscription::new("", "refer") };
@@ -112,10 +119,7 @@ impl UserAgent {
         let sent = sent.map(|id| {
             let cseq = self.outgoing(id.0).map_or(0, |outgoing| outgoing.cseq);
             self.has_asked(key, id.0, cseq);
-            // RFC 3515 §2.4.6: the id of the event is the number of the REFER.
-            if let Some(found) = self.subscriptions.get_mut(key) {
-                found.id = Some(Box::from(format!("{cseq}").as_bytes()));
-            }
+            self.numbered(key, cseq);
         });
         self.leave_asked(key, sent)
     }
@@ -183,6 +187,17 @@ impl UserAgent {
         asked.timer_n = Some(self.alarms.set(clock, after, Due::TimerN(key)));
     }
 
+    /// With which number it was asked for; another one after a challenge.
+    pub(super) fn numbered(&mut self, key: Key, cseq: u32) {
+        let Some(subscription) = self.subscriptions.get_mut(key) else { return };
+        let Role::Subscriber(asked) = &mut subscription.role else { return };
+        asked.cseq = cseq;
+        // RFC 3515 §2.4.6: the id of the event is the number of the REFER.
+        if asked.refer {
+            subscription.id = Some(Box::from(format!("{cseq}").as_bytes()));
+        }
+    }
+
     /// Takes a subscription away that nobody has heard of.
     fn drop_subscription(&mut self, key: Key) {
         let Some(subscription) = self.subscriptions.remove(key) else { return };
@@ -206,7 +221,7 @@ impl UserAgent {
         let Some(subscription) = self.subscriptions.get_mut(key) else { return };
         let Role::Subscriber(asked) = &mut subscription.role else { return };
         asked.timer_n = None;
-        if !asked.notified {
+        if !asked.notified || asked.leaving {
             let reason = if asked.leaving { Ended::Unsubscribed } else { Ended::NoAnswer };
             return self.end_subscription(key, reason, None);
         }
@@ -220,7 +235,10 @@ impl UserAgent {
 
     /// The subscription that a NOTIFY outside any known dialog is for (RFC 6665 §4.4.1), in the dialog that it makes.
     pub(super) fn notify_makes_dialog(&mut self, source: Source, notify: &Message<'_>) -> Option<Key> {
-        let event = subscription::event(notify)?;
+        // What is refused makes nothing.
+        let sound =
+            subscription::read(notify).is_some() && validate::extensions(notify, &self.config).is_ok();
+        let event = subscription::event(notify).filter(|_| sound)?;
         let id = Id::of(notify, Side::Callee);
         let found = self.asked.all(id.set_hash(&self.layer.hash)).find(|place| {
             self.subscriptions.at(*place).is_some_and(|found| match &found.role {
@@ -237,6 +255,10 @@ impl UserAgent {
         let contact = self.contact_at(source)?;
         let subscription = self.subscriptions.get(key)?;
         let Role::Subscriber(first) = &subscription.role else { return None };
+        // Another fork of what is being given up: 481 ends it at the notifier.
+        if first.leaving && subscription.dialog.is_some() {
+            return None;
+        }
         let cseq = first.work.and_then(|work| self.outgoing(work)).map_or(first.cseq, |sent| sent.cseq);
         let answers = first.work.and_then(|work| self.outgoing(work)).map(|sent| sent.answers.clone());
         let forked = subscription.dialog.is_some().then(|| Subscription {
@@ -247,7 +269,7 @@ impl UserAgent {
                 cseq,
                 notified: true,
                 timer_n: None,
-                leaving: first.leaving,
+                leaving: false,
                 refer: false,
             }),
             user: subscription.user,
@@ -381,7 +403,12 @@ impl UserAgent {
         let refreshing = subscription.alarm.is_some();
         let Role::Subscriber(asked) = &mut subscription.role else { return };
         asked.work = None;
-        if matches!(cause, Cause::Timeout | Cause::TransportError) && !refreshing && !asked.notified {
+        if !matches!(cause, Cause::Timeout | Cause::TransportError) {
+            return;
+        }
+        // A refresh that nobody answers leaves the subscription as it was, until it expires: no NOTIFY is owed.
+        asked.notified |= refreshing;
+        if !asked.notified {
             let reason = if asked.leaving { Ended::Unsubscribed } else { Ended::NoAnswer };
             self.end_subscription(key, reason, None);
         }

@@ -74,6 +74,7 @@ impl UserAgent {
         new: &NewUpkeep<'_>,
         content: &Content<'_>,
     ) -> Result<Key, Misuse> {
+        self.layer.may_begin()?;
         let upkeep = Upkeep {
             what,
             user: new.user,
@@ -110,15 +111,18 @@ impl UserAgent {
 
     /// Takes it back; behind what is under way.
     pub(super) fn let_go(&mut self, key: Key) -> Result<(), Misuse> {
-        let found = self.upkeeps.get_mut(key).ok_or(Misuse::Gone)?;
-        if core::mem::replace(&mut found.leaving, true) {
+        let found = self.upkeeps.get(key).ok_or(Misuse::Gone)?;
+        if found.leaving {
             return Err(Misuse::WrongState);
         }
-        self.alarms.stop(found.alarm.take());
-        match found.work {
-            Some(_) => Ok(()),
-            None => self.send_upkeep(key, Duration::ZERO, &Content::NONE),
+        // What could not be sent can be tried again.
+        if found.work.is_none() {
+            self.send_upkeep(key, Duration::ZERO, &Content::NONE)?;
         }
+        let found = self.upkeeps.get_mut(key).ok_or(Misuse::Gone)?;
+        found.leaving = true;
+        self.alarms.stop(found.alarm.take());
+        Ok(())
     }
 
     fn send_upkeep(&mut self, key: Key, expires: Duration, content: &Content<'_>) -> Result<(), Misuse> {
@@ -204,8 +208,13 @@ impl UserAgent {
 
     /// A REGISTER or PUBLISH is over; perhaps without a response.
     pub(super) fn on_upkeep_ended(&mut self, key: Key, work: WorkId, cause: Cause) {
+        let sent = self.outgoing(work).map(|sent| (sent.answers.clone(), sent.cseq));
         let Some(found) = self.upkeeps.get_mut(key).filter(|found| found.work == Some(work)) else { return };
         found.work = None;
+        // It may have been sent more than once, with a number of its own each time.
+        if let Some((answers, cseq)) = sent {
+            (found.answers, found.cseq) = (answers, cseq);
+        }
         if found.leaving {
             self.end_upkeep(key, cause);
         } else {
