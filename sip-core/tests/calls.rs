@@ -353,10 +353,15 @@ fn a_bye_waits_for_the_ack() {
     let dialog = incoming(&mut rig, "");
     assert_eq!(rig.machine.bye(rig.now, dialog, &Content::NONE), Err(Misuse::WrongState), "reject it");
     let tag = accept(&mut rig, dialog);
-    rig.machine.bye(rig.now, dialog, &Content::NONE).unwrap();
+    let why = Content { headers: &[("Reason", "Q.850;cause=16")], ..Content::NONE };
+    rig.machine.bye(rig.now, dialog, &why).unwrap();
     assert_eq!(rig.drain(), []);
+    let more = rig.machine.request_in(rig.now, dialog, Method::Info, 0, &Content::NONE);
+    assert_eq!(more, Err(Misuse::WrongState));
     rig.hear(&request("ACK", 1, &tag, ""));
-    assert_eq!(sends(&rig.drain(), "BYE").len(), 1);
+    let outputs = rig.drain();
+    assert_eq!(sends(&outputs, "BYE").len(), 1);
+    assert_eq!(header(&text(&outputs, "BYE"), "Reason"), Some("Q.850;cause=16"));
 }
 
 #[test]

@@ -934,6 +934,16 @@ fn an_invite_expires_at_both_ends() {
 
 /// RFC 3261 §13.3.1.1
 #[test]
+fn a_call_that_rings_reliably_says_so_every_minute() {
+    let mut call = Call::ringing(config(), &format!("{RELIABLE}{BODY}"));
+    call.rig.machine.ring_reliably(call.rig.now, call.dialog, Status::RINGING, &Content::NONE).unwrap();
+    let first = sent(&call.rig.drain(), "SIP/2.0 180");
+    call.us = header(&first, "To").unwrap().into();
+    prack(&mut call, &format!("{} 1 INVITE", header(&first, "RSeq").unwrap()), "Content-Length: 0\r\n\r\n");
+    assert_eq!(sends(&call.rig.run_until(ms(130_000)), "SIP/2.0 180"), [60_000, 120_000]);
+}
+
+#[test]
 fn a_call_that_rings_says_so_every_minute() {
     let mut call = Call::ringing(config(), BODY);
     call.rig.machine.ring(call.rig.now, call.dialog, Status::RINGING, &Content::NONE).unwrap();

@@ -182,6 +182,20 @@ fn one_refresh_at_a_time() {
     assert_eq!(sends(&rig.run_until(ms(125_000)), "REGISTER")[0], 120_399);
 }
 
+#[test]
+fn ever_new_realms_do_not_make_a_request_grow() {
+    let mut rig = rig();
+    let uri = registrar_uri();
+    rig.machine.register(rig.now, &registration(&uri, 200)).unwrap();
+    let first = sent(&rig.drain(), "REGISTER");
+    let challenges: String = (0..40)
+        .map(|n| format!("WWW-Authenticate: Digest realm=\"r{n}\", nonce=\"n\", qop=\"auth\"\r\n"))
+        .collect();
+    rig.hear(&response(&first, "401 Unauthorized", "r", &challenges));
+    let second = sent(&rig.drain(), "REGISTER");
+    assert_eq!(second.matches("\r\nAuthorization:").count(), 8);
+}
+
 /// Nothing new begins, and what is under way goes on: challenges are answered, and what was registered is taken back.
 #[test]
 fn who_is_shut_down_takes_back_what_is_registered() {

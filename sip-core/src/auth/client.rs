@@ -28,6 +28,9 @@ struct Answer {
     count: u32,
 }
 
+/// The realms that requests of one dialog, or one request, answer at once.
+const MOST_REALMS: usize = 8;
+
 impl Answers {
     /// Takes the challenges of a 401 or 407. True if the request is worth being sent again: there are credentials for one of the realms
     /// whose challenge is new. A realm that refuses an answer made with the nonce it just gave, or gives another nonce without saying that the old
@@ -65,6 +68,9 @@ impl Answers {
             self.0.retain(|old| !old.is_for(answer.proxy, &answer.realm));
             self.0.push(answer);
         }
+        // The oldest go: who challenges with ever new realms does not make requests grow.
+        let surplus = self.0.len().saturating_sub(MOST_REALMS);
+        self.0.drain(..surplus);
         worth
     }
 

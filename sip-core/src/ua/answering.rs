@@ -356,8 +356,10 @@ impl UserAgent {
     /// RFC 3261 §13.3.1.1: a proxy between would give up.
     pub(super) fn on_still_ringing(&mut self, key: Key) {
         let Some(session) = self.session_mut(key) else { return };
-        let (Some(invite), unreliable) = (session.invite, session.reliable.is_none()) else { return };
-        if unreliable {
+        // One that waits for its PRACK is repeated often enough.
+        let waits = session.reliable.as_deref().is_some_and(|reliable| reliable.open.is_some());
+        let Some(invite) = session.invite else { return };
+        if !waits {
             self.layer.repeat_provisional(invite.txn);
         }
         self.keep_ringing(key);

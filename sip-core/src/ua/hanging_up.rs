@@ -1,6 +1,6 @@
 //! The ACK for a 2xx, and the BYE (RFC 3261 §13.2.2.4, §15).
 
-use super::record::Phase;
+use super::record::{OwnContent, Phase};
 use super::requests::Purpose;
 use super::{Reason, UserAgent, WorkId};
 use crate::config::Limits;
@@ -12,6 +12,7 @@ use crate::headers::Name;
 use crate::message::{Content, Message, Method};
 use crate::time::Instant;
 use crate::transaction::BufferId;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 impl UserAgent {
@@ -129,9 +130,10 @@ impl UserAgent {
         match session.phase {
             Phase::Ringing | Phase::Terminating | Phase::Over => return Err(Misuse::WrongState),
             Phase::Up if session.unacked.is_some() => {
-                if core::mem::replace(&mut session.bye_queued, true) {
+                if session.bye_queued.is_some() {
                     return Err(Misuse::WrongState);
                 }
+                session.bye_queued = Some(Box::new(OwnContent::of(content)));
                 return Ok(());
             }
             Phase::Early | Phase::Up => {}
@@ -155,7 +157,12 @@ impl UserAgent {
         if let Some(cseq) = self.dialogs.get(key).and_then(|record| record.session.owed_ack) {
             self.send_ack(key, cseq, &Content::NONE);
         }
-        if self.send_bye(key, &Content::NONE).is_err() {
+        let queued = self.session_mut(key).and_then(|session| session.bye_queued.take());
+        let sent = match queued {
+            Some(content) => content.with(|content| self.send_bye(key, content)),
+            None => self.send_bye(key, &Content::NONE),
+        };
+        if sent.is_err() {
             self.end_session(key, Reason::Unreachable);
         }
     }

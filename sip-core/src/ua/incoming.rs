@@ -200,7 +200,7 @@ impl UserAgent {
             Offer::Local => Offer::Stable,
             other => other,
         };
-        let (user, bye_queued) = (record.user, record.session.bye_queued);
+        let (user, bye_queued) = (record.user, record.session.bye_queued.is_some());
         self.alarms.stop(Some(unacked.repeat));
         self.alarms.stop(Some(unacked.end));
         if bye_queued {

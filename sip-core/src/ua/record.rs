@@ -56,8 +56,8 @@ pub(super) struct Session {
     pub(super) unacked: Option<Unacked>,
     /// Callee: provisional responses that must be acknowledged in their order.
     pub(super) reliable: Option<Box<Reliable>>,
-    /// The user hung up when no BYE could be sent yet.
-    pub(super) bye_queued: bool,
+    /// The user hung up when no BYE could be sent yet: what it is to hold.
+    pub(super) bye_queued: Option<Box<OwnContent>>,
     /// The re-INVITE and the UPDATE of this side that are not answered, or are to be sent again.
     pub(super) own_invite: Option<RequestId>,
     pub(super) own_update: Option<RequestId>,
@@ -177,7 +177,7 @@ impl Session {
             invite: None,
             unacked: None,
             reliable: None,
-            bye_queued: false,
+            bye_queued: None,
             own_invite: None,
             own_update: None,
             peer_update: None,
@@ -269,7 +269,8 @@ impl UserAgent {
     /// One in which a new request may be sent: after the BYE of this side none may.
     pub(super) fn open(&self, dialog: DialogId) -> Result<&Record, Misuse> {
         let record = self.alive(dialog)?;
-        if record.session.phase == Phase::Terminating { Err(Misuse::WrongState) } else { Ok(record) }
+        let leaving = record.session.phase == Phase::Terminating || record.session.bye_queued.is_some();
+        if leaving { Err(Misuse::WrongState) } else { Ok(record) }
     }
 
     pub(super) fn session_mut(&mut self, key: Key) -> Option<&mut Session> {
