@@ -1,11 +1,11 @@
 //! Each monitor bites: a machine with one deliberate fault, put around a sound one, is caught by the invariant that is for it.
 
-use core::net::SocketAddr;
+#[path = "support/around.rs"]
+mod around;
+
 use core::time::Duration;
 use sip_core::sim::{Act, Faults, Node, Note, Report, Script, Setup, Tape, Wrap};
-use sip_core::{
-    Cause, Destination, FlowId, Instant, ResolveId, SendError, Source, Stats, Target, Ticket, Transmit,
-};
+use sip_core::{Cause, Destination, Instant, Stats, Ticket, Transmit};
 
 /// What is wrong with a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,27 +166,7 @@ impl Broken {
 }
 
 impl Node for Broken {
-    fn datagram(&mut self, now: Instant, from: Source, data: &[u8]) {
-        self.inner.datagram(now, from, data);
-    }
-    fn bytes(&mut self, now: Instant, flow: FlowId, data: &[u8]) {
-        self.inner.bytes(now, flow, data);
-    }
-    fn accepted(&mut self, now: Instant, peer: Target, local: SocketAddr) -> Option<FlowId> {
-        self.inner.accepted(now, peer, local)
-    }
-    fn opened(&mut self, now: Instant, flow: FlowId, local: SocketAddr) -> bool {
-        self.inner.opened(now, flow, local)
-    }
-    fn closed(&mut self, now: Instant, flow: FlowId) {
-        self.inner.closed(now, flow);
-    }
-    fn send_failed(&mut self, now: Instant, ticket: Ticket, error: SendError) {
-        self.inner.send_failed(now, ticket, error);
-    }
-    fn resolved(&mut self, now: Instant, id: ResolveId, addrs: &[SocketAddr]) {
-        self.inner.resolved(now, id, addrs);
-    }
+    around::gives_on!(inner);
     fn advance(&mut self, now: Instant) {
         if self.bug == Bug::Restless && self.inner.deadline().is_none_or(|deadline| deadline > now) {
             self.extra.extend(self.to.map(|to| Out::Send(to, self.last.clone(), true)));

@@ -1,11 +1,11 @@
 //! User agents that call each other over bad networks.
 
-use core::net::SocketAddr;
+#[path = "support/around.rs"]
+mod around;
+
 use core::time::Duration;
 use sip_core::sim::{Act, Faults, Node, Talked, Talks, Tape, Wrap, ladder, shrink, write_choices};
-use sip_core::{
-    Destination, FlowId, Instant, ResolveId, SendError, Source, Stats, Target, Ticket, Transmit, Transport,
-};
+use sip_core::{Destination, Instant, Stats, Ticket, Transmit, Transport};
 
 /// Fails with all that is needed to see why, if a run did not hold.
 fn hold(setup: &Talks, talked: &Talked, name: &str) {
@@ -60,27 +60,7 @@ struct Meddler {
 }
 
 impl Node for Meddler {
-    fn datagram(&mut self, now: Instant, from: Source, data: &[u8]) {
-        self.inner.datagram(now, from, data);
-    }
-    fn bytes(&mut self, now: Instant, flow: FlowId, data: &[u8]) {
-        self.inner.bytes(now, flow, data);
-    }
-    fn accepted(&mut self, now: Instant, peer: Target, local: SocketAddr) -> Option<FlowId> {
-        self.inner.accepted(now, peer, local)
-    }
-    fn opened(&mut self, now: Instant, flow: FlowId, local: SocketAddr) -> bool {
-        self.inner.opened(now, flow, local)
-    }
-    fn closed(&mut self, now: Instant, flow: FlowId) {
-        self.inner.closed(now, flow);
-    }
-    fn send_failed(&mut self, now: Instant, ticket: Ticket, error: SendError) {
-        self.inner.send_failed(now, ticket, error);
-    }
-    fn resolved(&mut self, now: Instant, id: ResolveId, addrs: &[SocketAddr]) {
-        self.inner.resolved(now, id, addrs);
-    }
+    around::gives_on!(inner);
     fn advance(&mut self, now: Instant) {
         self.inner.advance(now);
     }

@@ -118,6 +118,13 @@ impl Uas {
         let _ = answered;
     }
 
+    /// What it rang with has its PRACK: who waited for that is answered.
+    fn acknowledged(&mut self, now: Instant, machine: &mut UserAgent, dialog: DialogId) {
+        if self.unacknowledged.remove(&dialog) && self.due.remove(&dialog) {
+            self.answer(now, machine, dialog);
+        }
+    }
+
     fn request(&mut self, now: Instant, machine: &mut UserAgent, txn: ServerTxn, request: &Request<'_>) {
         let (status, headers) = match request.method() {
             Method::Register => self.registrar.answer(now, request),
@@ -126,7 +133,7 @@ impl Uas {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
         let session = match request.method() {
             Method::Invite | Method::Update if is_held(request.body()) => HELD,
-            Method::Invite | Method::Update => SESSION,
+            Method::Invite | Method::Update | Method::Prack => SESSION,
             _ => Content::NONE,
         };
         // It may be withdrawn by now.
@@ -154,13 +161,15 @@ impl TransactionUser<UserAgent> for Uas {
             }
             Event::Acknowledged { dialog, .. } => {
                 self.requests += 1;
-                if self.unacknowledged.remove(&dialog) && self.due.remove(&dialog) {
-                    self.answer(now, machine, dialog);
-                }
+                self.acknowledged(now, machine, dialog);
             }
-            Event::Request { txn, request, .. } => {
+            Event::Request { txn, dialog, request, .. } => {
                 self.requests += 1;
                 self.request(now, machine, txn, &request);
+                // One with an offer of its own: it acknowledges as well.
+                if let (Method::Prack, Some(dialog)) = (request.method(), dialog) {
+                    self.acknowledged(now, machine, dialog);
+                }
             }
             Event::Subscribe { txn, subscription, .. } => {
                 self.requests += 1;

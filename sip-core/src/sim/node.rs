@@ -42,6 +42,24 @@ pub enum Act<'a> {
     },
 }
 
+/// An output as an act of its node; what its user is told is none.
+pub(super) fn act<E>(
+    output: Output<'_, E>,
+    streams: &mut BTreeMap<FlowId, StreamBuf>,
+    sink: &mut dyn FnMut(Act<'_>),
+) {
+    match output {
+        Output::Transmit(transmit) => sink(Act::Transmit(transmit)),
+        Output::Connect { flow, target } => sink(Act::Connect { flow, target }),
+        Output::Close { flow } => {
+            streams.remove(&flow);
+            sink(Act::Close(flow));
+        }
+        Output::Resolve { id, host, port, .. } => sink(Act::Resolve { id, host, port }),
+        Output::Event(_) => {}
+    }
+}
+
 /// What a world needs of a machine: the verbs, over times of its own clock. [`Host`] is one for [`Endpoint`]; whoever has a wrapper
 /// of his own implements it for that.
 pub trait Node {
@@ -271,14 +289,8 @@ impl<A: Actor> Node for Host<A> {
             return true;
         }
         match self.endpoint.poll() {
-            Some(Output::Transmit(transmit)) => sink(Act::Transmit(transmit)),
-            Some(Output::Connect { flow, target }) => sink(Act::Connect { flow, target }),
-            Some(Output::Close { flow }) => {
-                self.streams.remove(&flow);
-                sink(Act::Close(flow));
-            }
-            Some(Output::Resolve { id, host, port, .. }) => sink(Act::Resolve { id, host, port }),
             Some(Output::Event(event)) => self.told(now, event),
+            Some(output) => act(output, &mut self.streams, sink),
             None if self.actor.deadline().is_some_and(|due| due <= now) => {
                 let Self { endpoint, actor, notes, log, .. } = self;
                 actor.advance(now, &mut Hand { endpoint, notes, log, now });

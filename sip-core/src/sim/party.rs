@@ -1,6 +1,6 @@
 //! Any machine with its user, in a world.
 
-use super::node::{Act, Node};
+use super::node::{Act, Node, act};
 use crate::endpoint::{Output, SendError, Source, Stats, Ticket};
 use crate::framing::StreamBuf;
 use crate::handle::{FlowId, ResolveId};
@@ -72,14 +72,8 @@ impl<M: Machine, U: TransactionUser<M>> Node for Party<M, U> {
 
     fn poll(&mut self, now: Instant, sink: &mut dyn FnMut(Act<'_>)) -> bool {
         match self.machine.poll() {
-            Some(Output::Transmit(transmit)) => sink(Act::Transmit(transmit)),
-            Some(Output::Connect { flow, target }) => sink(Act::Connect { flow, target }),
-            Some(Output::Close { flow }) => {
-                self.streams.remove(&flow);
-                sink(Act::Close(flow));
-            }
-            Some(Output::Resolve { id, host, port, .. }) => sink(Act::Resolve { id, host, port }),
             Some(Output::Event(event)) => self.user.event(now, &mut self.machine, event),
+            Some(output) => act(output, &mut self.streams, sink),
             None if self.user.deadline().is_some_and(|due| due <= now) => {
                 self.user.advance(now, &mut self.machine);
             }

@@ -133,6 +133,12 @@ impl<'a> Out<'a> {
         });
     }
 
+    /// A field of a map, by its number.
+    pub(crate) fn field(&mut self, number: u64, value: &impl Keep) {
+        self.number(number);
+        value.keep(self);
+    }
+
     pub(crate) fn bytes(&mut self, value: &[u8]) {
         self.write(|text| {
             let _ = text.bytes(value);
@@ -276,10 +282,7 @@ macro_rules! kept {
         impl $crate::snapshot::Keep for $type {
             fn keep(&self, out: &mut $crate::snapshot::Out<'_>) {
                 out.map([$($number),*].len() as u64);
-                $(
-                    out.number($number);
-                    $crate::snapshot::Keep::keep(&self.$field, out);
-                )*
+                $(out.field($number, &self.$field);)*
             }
 
             fn back(

@@ -99,22 +99,14 @@ impl Layer {
 
     pub(crate) fn keep(&self, out: &mut Out<'_>) {
         out.map(8);
-        out.number(1);
-        self.hash.keep(out);
-        out.number(2);
-        self.bytes_hash.keep(out);
-        out.number(3);
-        self.flows.keep(out);
-        out.number(4);
-        self.txns.keep(out);
-        out.number(5);
-        self.lanes.armed().keep(out);
-        out.number(6);
-        self.questions.keep(out);
-        out.number(7);
-        self.owed.armed().keep(out);
-        out.number(8);
-        self.draining.keep(out);
+        out.field(1, &self.hash);
+        out.field(2, &self.bytes_hash);
+        out.field(3, &self.flows);
+        out.field(4, &self.txns);
+        out.field(5, &self.lanes.armed());
+        out.field(6, &self.questions);
+        out.field(7, &self.owed.armed());
+        out.field(8, &self.draining);
     }
 
     /// Takes the place of a layer that is empty.

@@ -3,7 +3,7 @@
 use super::alarms::Due;
 use super::incoming::STILL_RINGING;
 use super::record::{Invite, OwnContent, Phase, Reliable, Unacked};
-use super::{ACCEPT, Kind, Reason, UserAgent, Work, WorkId, work_of};
+use super::{Kind, Reason, UserAgent, Work, WorkId, work_of};
 use crate::dialog::offer::{self, Offer};
 use crate::endpoint::{Misuse, Txn};
 use crate::handle::{DialogId, Key, ServerTxn};
@@ -31,8 +31,9 @@ impl UserAgent {
         self.progress(now, dialog, status, content, false)
     }
 
-    /// Sends a provisional response that the caller must acknowledge with a PRACK, which [`Event::Acknowledged`](super::Event::Acknowledged) tells. Until then it is sent
-    /// again; without one in 64·T1 the call ends with [`Reason::NoPrack`]. Several wait for each other.
+    /// Sends a provisional response that the caller must acknowledge with a PRACK, which [`Event::Acknowledged`](super::Event::Acknowledged) tells; a PRACK that
+    /// makes an offer comes as [`Event::Request`](super::Event::Request) and is to be answered. Until then it is sent again; without one in 64·T1 the call
+    /// ends with [`Reason::NoPrack`]. Several wait for each other.
     ///
     /// # Errors
     /// As [`ring`](Self::ring), and [`Misuse::Forbidden`] if the caller does not know reliable provisional responses.
@@ -65,10 +66,10 @@ impl UserAgent {
             return Err(Misuse::Forbidden);
         }
         let done = match &session.reliable {
-            _ if status == Status::TRYING => self.respond_inside(dialog.0, invite.txn, status, content),
+            _ if status == Status::TRYING => self.respond_inside(dialog.0, invite.txn, status, content, None),
             Some(reliable) if reliable.open.is_some() => self.queue_up(dialog.0, status, content),
             _ if reliably || invite.requires_100rel => self.send_reliably(dialog.0, status, content),
-            _ => self.respond_inside(dialog.0, invite.txn, status, content),
+            _ => self.respond_inside(dialog.0, invite.txn, status, content, None),
         };
         self.leave();
         done
@@ -89,7 +90,7 @@ impl UserAgent {
         let done = if self.alive(dialog)?.session.reliable.as_deref().is_some_and(waits) {
             self.queue_up(dialog.0, Status::OK, content)
         } else {
-            self.respond_inside(dialog.0, invite.txn, Status::OK, content)
+            self.respond_inside(dialog.0, invite.txn, Status::OK, content, None)
         };
         self.leave();
         done
@@ -142,13 +143,11 @@ impl UserAgent {
             return Err(Misuse::WrongState);
         }
         let done = match serving.dialog {
-            Some(key) => self.respond_inside(key, txn, status, content),
+            Some(key) => self.respond_inside(key, txn, status, content, None),
             None => {
-                let product = &self.config.product;
+                let abilities = &self.abilities;
                 let done = self.layer.respond(txn, status, content, |writer| {
-                    if !product.is_empty() {
-                        writer.field(Name::Server, &[product.as_bytes()]);
-                    }
+                    abilities.write_product(writer, Name::Server);
                 });
                 if done.is_ok() && status.is_final() {
                     self.settle(txn, work);
@@ -171,19 +170,8 @@ impl UserAgent {
         session.invite.ok_or(Misuse::WrongState)
     }
 
-    /// A response to a request inside a dialog, or to the INVITE that makes it.
+    /// A response to a request inside a dialog, or to the INVITE that makes it; with an RSeq, a provisional one that is sent reliably.
     pub(super) fn respond_inside(
-        &mut self,
-        key: Key,
-        txn: ServerTxn,
-        status: Status,
-        content: &Content<'_>,
-    ) -> Result<(), Misuse> {
-        self.respond_as(key, txn, status, content, None)
-    }
-
-    /// The same with the RSeq of a provisional response that is sent reliably.
-    pub(super) fn respond_as(
         &mut self,
         key: Key,
         txn: ServerTxn,
@@ -213,16 +201,14 @@ impl UserAgent {
             _ => None,
         };
         let terms = serving.terms.filter(|_| success);
-        let (allow, supported, product) = (&self.allow, &self.supported, &self.config.product);
-        let contact = &record.contact;
+        let (abilities, contact) = (&self.abilities, &record.contact);
         self.layer.respond(txn, status, content, |writer| {
             // RFC 3261 §8.2.6.1: a 100 makes no dialog.
             if refreshes && status != Status::TRYING && status.code() < 300 {
                 writer.field(Name::Contact, &[contact]);
             }
             if success && invite {
-                writer.field(Name::Allow, &[allow.as_bytes()]).field(Name::Accept, &[ACCEPT.as_bytes()]);
-                writer.field(Name::Supported, &[supported.as_bytes()]);
+                abilities.write(writer);
             }
             if let Some((terms, required)) = terms {
                 super::refresh::write_answer(writer, terms, required);
@@ -236,9 +222,7 @@ impl UserAgent {
             if let Some(rseq) = rseq {
                 writer.field(Name::Require, &[b"100rel"]).number(Name::RSeq, rseq.into());
             }
-            if !product.is_empty() {
-                writer.field(Name::Server, &[product.as_bytes()]);
-            }
+            abilities.write_product(writer, Name::Server);
         })?;
         session.offer = offer;
         if let Some(open) = session.invite.as_mut().filter(|_| invite) {

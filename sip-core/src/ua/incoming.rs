@@ -4,13 +4,13 @@ use super::alarms::Due;
 use super::machine::Meaning;
 use super::record::{Invite, Phase, Session};
 use super::validate::{self, Refusal};
-use super::{ACCEPT, Event, Kind, Reason, Serving, UserAgent, Work, contact, token_of};
+use super::{Event, Kind, Reason, Serving, UserAgent, Work, contact, token_of};
 use crate::dialog::offer::{self, Offer};
 use crate::dialog::{Dialog, Id, Side, session_timer};
 use crate::endpoint::{Source, Txn};
 use crate::handle::{DialogId, Key, ServerTxn};
 use crate::headers::{Expires, Name, Replaces, Require};
-use crate::message::{Message, Method, Status};
+use crate::message::{Content, Message, Method, Status};
 use alloc::boxed::Box;
 use core::time::Duration;
 
@@ -54,12 +54,10 @@ impl UserAgent {
 
     pub(super) fn decline(&mut self, txn: ServerTxn, refusal: Refusal<'_>) -> Option<Meaning> {
         let status = refusal.status;
-        let product = &self.config.product;
-        let _ = self.layer.respond(txn, status, &crate::message::Content::NONE, |writer| {
-            if !product.is_empty() {
-                writer.field(Name::Server, &[product.as_bytes()]);
-            }
-            refusal.write(writer, &self.allow, &self.config);
+        let (abilities, config) = (&self.abilities, &self.config);
+        let _ = self.layer.respond(txn, status, &Content::NONE, |writer| {
+            abilities.write_product(writer, Name::Server);
+            refusal.write(writer, &abilities.allow, config);
         });
         Some(Meaning::Declined(status))
     }
@@ -97,10 +95,10 @@ impl UserAgent {
 
     /// RFC 3261 §11.2
     pub(super) fn serve_options(&mut self, txn: ServerTxn) -> Option<Meaning> {
-        let (allow, supported) = (self.allow.clone(), self.supported.clone());
-        self.answer(txn, Status::OK, |writer| {
-            writer.field(Name::Allow, &[allow.as_bytes()]).field(Name::Accept, &[ACCEPT.as_bytes()]);
-            writer.field(Name::Supported, &[supported.as_bytes()]);
+        let abilities = &self.abilities;
+        let _ = self.layer.respond(txn, Status::OK, &Content::NONE, |writer| {
+            abilities.write_product(writer, Name::Server);
+            abilities.write(writer);
         });
         Some(Meaning::Served(Status::OK))
     }

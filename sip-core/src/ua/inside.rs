@@ -8,7 +8,7 @@ use crate::dialog::offer::{self, Offer};
 use crate::dialog::{self, session_timer};
 use crate::endpoint::{Source, Txn};
 use crate::handle::{Key, ServerTxn};
-use crate::message::{Message, Method, Status};
+use crate::message::{Content, Message, Method, Status};
 
 impl UserAgent {
     pub(super) fn on_request_inside(
@@ -126,7 +126,7 @@ impl UserAgent {
         if offer || !request.body().is_empty() {
             return meaning;
         }
-        let _ = self.respond_inside(key, txn, Status::OK, &crate::message::Content::NONE);
+        let _ = self.respond_inside(key, txn, Status::OK, &Content::NONE, None);
         Some(Meaning::Served(Status::OK))
     }
 

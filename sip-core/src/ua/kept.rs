@@ -110,25 +110,19 @@ impl UserAgent {
         out.map(8);
         out.number(1);
         self.layer.keep(&mut out);
-        out.number(2);
-        self.dialogs.keep(&mut out);
-        out.number(3);
-        self.calls.keep(&mut out);
-        out.number(4);
-        self.work.keep(&mut out);
-        out.number(5);
-        self.subscriptions.keep(&mut out);
-        out.number(6);
-        self.upkeeps.keep(&mut out);
-        out.number(7);
-        self.alarms.set_ones().keep(&mut out);
-        out.number(8);
-        self.alarms.armed().keep(&mut out);
+        out.field(2, &self.dialogs);
+        out.field(3, &self.calls);
+        out.field(4, &self.work);
+        out.field(5, &self.subscriptions);
+        out.field(6, &self.upkeeps);
+        out.field(7, self.alarms.set_ones());
+        out.field(8, &self.alarms.armed());
         Ok(out.into_bytes())
     }
 
     /// The user agent that a [`snapshot`](Self::snapshot) was made of: all handles are what they were, and what was due in so long is due in
-    /// so long from `now`. What it mints from here on comes from the seed of this configuration.
+    /// so long from `now`. What it mints from here on comes from the seed of this configuration: another one than before, or it mints the
+    /// same tags and Call-IDs once more.
     ///
     /// State its addresses with [`listen`](crate::Machine::listen). Connections that did not survive are to be reported with
     /// [`flow_closed`](crate::Machine::flow_closed), for all of [`flows`](Self::flows).
@@ -185,24 +179,15 @@ impl UserAgent {
         let session = &record.session;
         let due = session.timer_alarm.and_then(|alarm| self.alarms.due(alarm));
         out.map(9);
-        out.number(1);
-        record.dialog.keep(out);
-        out.number(2);
-        record.contact.keep(out);
-        out.number(3);
-        record.user.keep(out);
-        out.number(4);
-        record.answers.keep(out);
-        out.number(5);
-        session.takes_update.keep(out);
-        out.number(6);
-        session.knows_100rel.keep(out);
-        out.number(7);
-        session.accepted_cseq.keep(out);
-        out.number(8);
-        session.timer.keep(out);
-        out.number(9);
-        due.keep(out);
+        out.field(1, &record.dialog);
+        out.field(2, &record.contact);
+        out.field(3, &record.user);
+        out.field(4, &record.answers);
+        out.field(5, &session.takes_update);
+        out.field(6, &session.knows_100rel);
+        out.field(7, &session.accepted_cseq);
+        out.field(8, &session.timer);
+        out.field(9, &due);
     }
 
     /// A dialog that a [`snapshot_dialog`](Self::snapshot_dialog) was made of, in this machine under a new handle.
@@ -260,22 +245,14 @@ impl UserAgent {
         out.map(9);
         out.number(1);
         self.keep_dialog(record, &mut out);
-        out.number(2);
-        subscriber.keep(&mut out);
-        out.number(3);
-        refer.keep(&mut out);
-        out.number(4);
-        found.user.keep(&mut out);
-        out.number(5);
-        found.package.keep(&mut out);
-        out.number(6);
-        found.id.keep(&mut out);
-        out.number(7);
-        found.lasts.keep(&mut out);
-        out.number(8);
-        found.until.keep(&mut out);
-        out.number(9);
-        found.alarm.and_then(|alarm| self.alarms.due(alarm)).keep(&mut out);
+        out.field(2, &subscriber);
+        out.field(3, &refer);
+        out.field(4, &found.user);
+        out.field(5, &found.package);
+        out.field(6, &found.id);
+        out.field(7, &found.lasts);
+        out.field(8, &found.until);
+        out.field(9, &found.alarm.and_then(|alarm| self.alarms.due(alarm)));
         Ok(out.into_bytes())
     }
 

@@ -63,6 +63,7 @@
 //! [`Timers::unanswered_invite`]: crate::transaction::Timers::unanswered_invite
 //! [`Timers::ringing`]: crate::transaction::Timers::ringing
 
+mod abilities;
 mod alarms;
 mod answering;
 mod event;
@@ -105,6 +106,7 @@ use crate::message::{Content, Method, Status, Writer};
 use crate::time::Instant;
 use crate::transaction::{Index, Item, Layer, State};
 use crate::transport::Transport;
+use abilities::{ACCEPT, Abilities, SUPPORTED};
 use alarms::Alarms;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -201,9 +203,7 @@ pub struct UserAgent {
     /// Dialogs whose change is to be told.
     changed: Vec<Key>,
     alarms: Alarms,
-    /// The values of Allow and Supported.
-    allow: String,
-    supported: String,
+    abilities: Abilities,
 }
 
 /// The place of a [`Work`].
@@ -260,18 +260,7 @@ impl UserAgent {
             config.user.clear();
         }
         config.extensions.retain(|tag| crate::message::lex::is_token(tag.as_bytes()));
-        let mut allow = String::from(ALLOW);
-        for method in config.methods.iter().filter(|method| !OWN.contains(method)) {
-            allow.push_str(&alloc::format!(", {method}"));
-        }
-        if !config.packages.is_empty() && !config.methods.contains(&Method::Subscribe) {
-            allow.push_str(", SUBSCRIBE");
-        }
-        let mut supported = String::from(SUPPORTED);
-        for tag in &config.extensions {
-            supported.push_str(", ");
-            supported.push_str(tag);
-        }
+        let abilities = Abilities::of(&config);
         Self {
             layer,
             config,
@@ -286,8 +275,7 @@ impl UserAgent {
             upkeeps: Slab::new(),
             changed: Vec::new(),
             alarms: Alarms::default(),
-            allow,
-            supported,
+            abilities,
         }
     }
 
@@ -385,12 +373,10 @@ impl UserAgent {
 
     /// Answers a request that needs no decision.
     fn answer(&mut self, txn: ServerTxn, status: Status, headers: impl FnOnce(&mut Writer<'_>)) {
-        let product = &self.config.product;
+        let abilities = &self.abilities;
         // It was just received: nothing can stand against a first final response.
         let _ = self.layer.respond(txn, status, &Content::NONE, |writer| {
-            if !product.is_empty() {
-                writer.field(Name::Server, &[product.as_bytes()]);
-            }
+            abilities.write_product(writer, Name::Server);
             headers(writer);
         });
     }
@@ -404,23 +390,6 @@ const fn token_of(work: WorkId) -> u64 {
 fn work_of(token: u64) -> Option<WorkId> {
     token.checked_sub(1).map(Key::from_bits)
 }
-
-/// The methods that a user agent takes without its user's word (RFC 3261 §20.5).
-const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, NOTIFY";
-const OWN: [Method<'static>; 8] = [
-    Method::Invite,
-    Method::Ack,
-    Method::Cancel,
-    Method::Bye,
-    Method::Options,
-    Method::Prack,
-    Method::Update,
-    Method::Notify,
-];
-/// The extensions that it knows.
-const SUPPORTED: &str = "100rel, replaces, timer";
-/// The body that it takes.
-const ACCEPT: &str = "application/sdp";
 
 /// `<sip:user@sent-by;transport=…>`: where requests of a dialog reach this side.
 fn contact(user: &str, transport: Transport, sent_by: &str) -> Box<[u8]> {

@@ -23,7 +23,7 @@ impl UserAgent {
     ///
     /// # Errors
     /// [`Misuse::Gone`]; [`Misuse::WrongState`] for a subscription of this side, or one that is not accepted yet; [`Misuse::BadContent`],
-    /// [`Misuse::NoLocal`], [`Misuse::BadUri`], [`Misuse::Full`], [`Misuse::Draining`].
+    /// [`Misuse::NoLocal`], [`Misuse::BadUri`], [`Misuse::Full`].
     pub fn notify(
         &mut self,
         now: Instant,

@@ -41,7 +41,8 @@ impl UserAgent {
     /// Publishes another state in place of the one before (§4.4).
     ///
     /// # Errors
-    /// [`Misuse::Gone`]; [`Misuse::WrongState`] while a PUBLISH is under way; and as [`publish`](Self::publish).
+    /// [`Misuse::Gone`]; [`Misuse::WrongState`] while a PUBLISH is under way; [`Misuse::BadContent`], also for one without a body;
+    /// [`Misuse::NoLocal`], [`Misuse::Full`].
     pub fn publish_change(
         &mut self,
         now: Instant,

@@ -59,7 +59,7 @@ impl UserAgent {
     /// Registers once more at once: this side's address has changed, say.
     ///
     /// # Errors
-    /// [`Misuse::Gone`]; [`Misuse::WrongState`] while a REGISTER is under way; and as [`register`](Self::register).
+    /// [`Misuse::Gone`]; [`Misuse::WrongState`] while a REGISTER is under way; [`Misuse::NoLocal`], [`Misuse::Full`].
     pub fn register_again(&mut self, now: Instant, registration: RegistrationId) -> Result<(), Misuse> {
         self.enter(now);
         self.registration(registration)?;

@@ -29,7 +29,7 @@ impl UserAgent {
         let invite = session.invite.ok_or(Misuse::WrongState)?;
         let last = session.reliable.as_ref().map(|reliable| reliable.rseq);
         let rseq = last.map_or(reliable::first(random), |last| last.wrapping_add(1) & 0x7fff_ffff);
-        self.respond_as(key, invite.txn, status, content, Some(rseq))?;
+        self.respond_inside(key, invite.txn, status, content, Some(rseq))?;
         let (timers, clock) = (self.config.core.timers, self.layer.clock());
         let Some(record) = self.dialogs.get_mut(key) else { return Ok(()) };
         let reliable = record.session.reliable.get_or_insert_default();
@@ -84,7 +84,7 @@ impl UserAgent {
             }
             let (status, content) = reliable.queue.remove(0);
             let done = content.with(|content| match status.is_final() {
-                true => self.respond_inside(key, invite.txn, status, content),
+                true => self.respond_inside(key, invite.txn, status, content, None),
                 false => self.send_reliably(key, status, content),
             });
             if done.is_err() && status.is_final() {
@@ -131,7 +131,7 @@ impl UserAgent {
     ///
     /// # Errors
     /// [`Misuse::Gone`]; [`Misuse::WrongState`] if nothing waits for a PRACK, or for a second offer; [`Misuse::BadContent`];
-    /// [`Misuse::NoLocal`], [`Misuse::BadUri`], [`Misuse::Full`], [`Misuse::Draining`].
+    /// [`Misuse::NoLocal`], [`Misuse::BadUri`], [`Misuse::Full`].
     pub fn prack(
         &mut self,
         now: Instant,

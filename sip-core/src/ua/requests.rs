@@ -2,17 +2,17 @@
 
 use super::machine::Meaning;
 use super::record::Phase;
+use super::refresh;
 use super::retry::Again;
-use super::{ACCEPT, Config, Event, NewRequest, Reason, UserAgent, Work, WorkId, contact, token_of, work_of};
+use super::{Event, NewRequest, Reason, UserAgent, Work, WorkId, contact, token_of, work_of};
 use crate::auth::Answers;
 use crate::dialog::offer::{self, Offer};
-use crate::dialog::session_timer::Terms;
 use crate::dialog::subscription::Ended;
 use crate::dialog::{Ends, ends, token};
 use crate::endpoint::{Cause, Misuse};
 use crate::handle::{ClientTxn, DialogId, Invitation, Key, RequestId};
 use crate::headers::{Address, Header, Name, Route};
-use crate::message::{Content, Message, Method, Status, Writer, is_text, lex};
+use crate::message::{Content, Message, Method, Status, is_text, lex};
 use crate::time::Instant;
 use crate::transaction::{BufferId, ClientRequest, Timers, towards};
 use crate::transport::{NextHop, Target, next_hop};
@@ -124,6 +124,22 @@ impl<'a> Outside<'a> {
             content,
         }
     }
+
+    fn identity_or<'b>(&self, identity: &'b str) -> &'b str
+    where
+        'a: 'b,
+    {
+        if self.from.is_empty() { identity } else { self.from }
+    }
+
+    /// Whether its addresses can stand in their headers.
+    fn is_sound(&self, identity: &str) -> bool {
+        let address = |value: &str| is_text(value) && Address::whole(value.as_bytes()).is_ok();
+        let route = |value: &&str| is_text(value) && Route::whole(value.as_bytes()).is_ok();
+        address(self.identity_or(identity))
+            && (self.to.is_empty() || address(self.to))
+            && self.route.iter().all(route)
+    }
 }
 
 impl UserAgent {
@@ -158,28 +174,24 @@ impl UserAgent {
     /// Sends a request outside any dialog.
     pub(super) fn send_outside(
         &mut self,
-        outgoing: Outgoing,
+        mut outgoing: Outgoing,
         outside: &Outside<'_>,
     ) -> Result<WorkId, Misuse> {
         let (uri, method, cseq) = (outside.uri.as_bytes(), outside.method, outside.cseq);
         Uri::parse(uri).map_err(|_| Misuse::BadUri)?;
-        let from = if outside.from.is_empty() { &*self.config.identity } else { outside.from };
-        let to_is_sound = outside.to.is_empty() || Address::whole(outside.to.as_bytes()).is_ok();
-        let routes_are_sound =
-            outside.route.iter().all(|route| is_text(route) && Route::whole(route.as_bytes()).is_ok());
-        let from_is_sound = is_text(from) && Address::whole(from.as_bytes()).is_ok();
-        if !from_is_sound || !to_is_sound || !is_text(outside.to) || !routes_are_sound {
+        if !outside.is_sound(&self.config.identity) {
             return Err(Misuse::BadContent);
         }
         let (target, timers) = (outgoing.target, outgoing.timers);
-        let mut answers = outgoing.answers.clone();
-        let work = self.enlist(Work::Request(Box::new(Outgoing { cseq, ..outgoing })));
+        outgoing.cseq = cseq;
+        let mut answers = core::mem::take(&mut outgoing.answers);
+        let work = self.enlist(Work::Request(Box::new(outgoing)));
         let random = self.layer.random.u64();
         let towards = towards(uri, outside.route.first().map(|route| route.as_bytes()));
         let request = ClientRequest { method, uri, towards, target, timers, user: token_of(work) };
         let config = &self.config;
-        let abilities = Abilities { allow: &self.allow, supported: &self.supported, config };
-        let from = if outside.from.is_empty() { &*config.identity } else { outside.from };
+        let abilities = &self.abilities;
+        let from = outside.identity_or(&config.identity);
         let txn = self.layer.request(&request, |writer| {
             for route in outside.route {
                 writer.field(Name::Route, &[route.as_bytes()]);
@@ -193,13 +205,14 @@ impl UserAgent {
             if !outside.contact.is_empty() {
                 writer.field(Name::Contact, &[outside.contact]);
             }
-            abilities.write(writer, method, None);
+            if opens_session(method) {
+                abilities.write(writer);
+                refresh::write_request(writer, &config.session_timer, None);
+            }
             for (name, value) in outside.extra {
                 writer.named(name, &[value.as_bytes()]);
             }
-            if !config.product.is_empty() {
-                writer.field(Name::UserAgent, &[config.product.as_bytes()]);
-            }
+            abilities.write_product(writer, Name::UserAgent);
             answers.write(writer, method, uri, outside.content.body, &config.credentials, random);
             writer.finish(outside.content);
         });
@@ -232,7 +245,8 @@ impl UserAgent {
     /// A re-INVITE or UPDATE that meets one of the peer is sent again by itself after the delays of RFC 3261 §14.1, four times at most.
     ///
     /// # Errors
-    /// As [`request`](Self::request), and [`Misuse::Gone`]; [`Misuse::WrongState`] after the BYE of this side, while another change of the session is
+    /// [`Misuse::Gone`]; [`Misuse::BadMethod`] for ACK, CANCEL, BYE and PRACK; [`Misuse::BadUri`], [`Misuse::BadContent`],
+    /// [`Misuse::NoLocal`], [`Misuse::Full`]; [`Misuse::WrongState`] after the BYE of this side, while another change of the session is
     /// under way (RFC 3261 §14.1, RFC 3311 §5.1), or for an offer while one is open.
     pub fn request_in(
         &mut self,
@@ -322,7 +336,7 @@ impl UserAgent {
         let (uri, towards) = record.dialog.uris();
         let (contact, session, answers) = (&record.contact, &record.session, &mut record.answers);
         let config = &self.config;
-        let abilities = Abilities { allow: &self.allow, supported: &self.supported, config };
+        let abilities = &self.abilities;
         let request =
             ClientRequest { method, uri, towards, target: None, timers: None, user: token_of(work) };
         let dialog = &record.dialog;
@@ -334,10 +348,11 @@ impl UserAgent {
             ) {
                 writer.field(Name::Contact, &[contact]);
             }
-            abilities.write(writer, method, session.timer);
-            if !config.product.is_empty() {
-                writer.field(Name::UserAgent, &[config.product.as_bytes()]);
+            if opens_session(method) {
+                abilities.write(writer);
+                refresh::write_request(writer, &config.session_timer, session.timer);
             }
+            abilities.write_product(writer, Name::UserAgent);
             for (name, value) in extra {
                 writer.named(name, &[value.as_bytes()]);
             }
@@ -590,21 +605,9 @@ impl UserAgent {
     }
 }
 
-/// What an INVITE or UPDATE says of this side (RFC 3261 §13.2.1, RFC 4028 §7.1).
-struct Abilities<'a> {
-    allow: &'a str,
-    supported: &'a str,
-    config: &'a Config,
-}
-
-impl Abilities<'_> {
-    fn write(&self, writer: &mut Writer<'_>, method: Method<'_>, timer: Option<Terms>) {
-        if matches!(method, Method::Invite | Method::Update) {
-            writer.field(Name::Allow, &[self.allow.as_bytes()]).field(Name::Accept, &[ACCEPT.as_bytes()]);
-            writer.field(Name::Supported, &[self.supported.as_bytes()]);
-            super::refresh::write_request(writer, &self.config.session_timer, timer);
-        }
-    }
+/// Whether a request says what this side can, and of session timers (RFC 3261 §13.2.1, RFC 4028 §7.1).
+fn opens_session(method: Method<'_>) -> bool {
+    matches!(method, Method::Invite | Method::Update)
 }
 
 fn check(method: Method<'_>, content: &Content<'_>) -> Result<(), Misuse> {

@@ -1,0 +1,64 @@
+//! What messages of this side say of it: what it can, and what it is (RFC 3261 §20.5, §20.37, §20.35, §20.41).
+
+use super::Config;
+use crate::headers::Name;
+use crate::message::{Method, Writer};
+use alloc::format;
+use alloc::string::String;
+
+/// The methods that a user agent takes without its user's word.
+const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, NOTIFY";
+const OWN: [Method<'static>; 8] = [
+    Method::Invite,
+    Method::Ack,
+    Method::Cancel,
+    Method::Bye,
+    Method::Options,
+    Method::Prack,
+    Method::Update,
+    Method::Notify,
+];
+/// The extensions that it knows.
+pub(super) const SUPPORTED: &str = "100rel, replaces, timer";
+/// The body that it takes.
+pub(super) const ACCEPT: &str = "application/sdp";
+
+/// The values of these headers, made once.
+pub(super) struct Abilities {
+    /// Allow
+    pub(super) allow: String,
+    supported: String,
+    /// Server and User-Agent; empty: neither.
+    product: String,
+}
+
+impl Abilities {
+    pub(super) fn of(config: &Config) -> Self {
+        let mut allow = String::from(ALLOW);
+        for method in config.methods.iter().filter(|method| !OWN.contains(method)) {
+            allow.push_str(&format!(", {method}"));
+        }
+        if !config.packages.is_empty() && !config.methods.contains(&Method::Subscribe) {
+            allow.push_str(", SUBSCRIBE");
+        }
+        let mut supported = String::from(SUPPORTED);
+        for tag in &config.extensions {
+            supported.push_str(", ");
+            supported.push_str(tag);
+        }
+        Self { allow, supported, product: config.product.clone() }
+    }
+
+    /// Allow, Accept and Supported: in INVITE and UPDATE, in their 2xx, and in the answer to OPTIONS (§11.2, §13.2.1).
+    pub(super) fn write(&self, writer: &mut Writer<'_>) {
+        writer.field(Name::Allow, &[self.allow.as_bytes()]).field(Name::Accept, &[ACCEPT.as_bytes()]);
+        writer.field(Name::Supported, &[self.supported.as_bytes()]);
+    }
+
+    /// The name of the product: in `User-Agent` or `Server`.
+    pub(super) fn write_product(&self, writer: &mut Writer<'_>, name: Name) {
+        if !self.product.is_empty() {
+            writer.field(name, &[self.product.as_bytes()]);
+        }
+    }
+}
