@@ -16,21 +16,68 @@ pub enum Offer {
     Remote,
 }
 
-impl Offer {
-    /// This side sends a session description: an answer if the peer's offer is open, else an offer. `None`: it may not, its own offer is open.
-    pub(crate) const fn sent(self) -> Option<Self> {
-        match self {
-            Self::Stable => Some(Self::Local),
-            Self::Remote => Some(Self::Stable),
-            Self::Local => None,
+/// The request that an offer stands in, or in whose response: the answer comes in a response to it, in its ACK or in a PRACK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    OwnInvite,
+    PeerInvite,
+    OwnUpdate,
+    PeerUpdate,
+    OwnPrack,
+    PeerPrack,
+}
+
+/// Where the exchange of a session stands, and what the open offer belongs to: the end of another request does not end it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Exchange {
+    pub(crate) open: Option<Open>,
+}
+
+/// An offer that is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Open {
+    /// Who made it: `Local` or `Remote`.
+    pub(crate) offer: Offer,
+    pub(crate) within: Carrier,
+}
+
+impl Exchange {
+    /// With this side's offer open.
+    pub(crate) const fn local(within: Carrier) -> Self {
+        Self { open: Some(Open { offer: Offer::Local, within }) }
+    }
+
+    pub(crate) fn state(self) -> Offer {
+        self.open.map_or(Offer::Stable, |open| open.offer)
+    }
+
+    /// Whether this offer is open.
+    pub(crate) fn is(self, offer: Offer, within: Carrier) -> bool {
+        self.open == Some(Open { offer, within })
+    }
+
+    /// This side sends a session description: the answer to the peer's offer that is open there, or an offer if none is open. `None`: it may not.
+    pub(crate) fn sent(self, within: Carrier) -> Option<Self> {
+        match self.open {
+            None => Some(Self::local(within)),
+            Some(_) if self.is(Offer::Remote, within) => Some(Self::default()),
+            Some(_) => None,
         }
     }
 
-    /// The peer sends one. A second offer of the peer changes nothing: the first is still to be answered.
-    pub(crate) const fn received(self) -> Self {
-        match self {
-            Self::Stable | Self::Remote => Self::Remote,
-            Self::Local => Self::Stable,
+    /// The peer sends one. What is neither an offer nor the answer that is waited for changes nothing.
+    pub(crate) fn received(self, within: Carrier) -> Self {
+        match self.open {
+            None => Self { open: Some(Open { offer: Offer::Remote, within }) },
+            Some(_) if self.is(Offer::Local, within) => Self::default(),
+            Some(_) => self,
+        }
+    }
+
+    /// This offer will not be answered any more: it is as if it had not been made.
+    pub(crate) fn close(&mut self, offer: Offer, within: Carrier) {
+        if self.is(offer, within) {
+            self.open = None;
         }
     }
 }
@@ -63,12 +110,25 @@ mod tests {
 
     #[test]
     fn no_second_offer() {
-        assert_eq!(Offer::Stable.sent(), Some(Offer::Local));
-        assert_eq!(Offer::Local.sent(), None);
-        assert_eq!(Offer::Local.received(), Offer::Stable);
-        assert_eq!(Offer::Stable.received(), Offer::Remote);
-        assert_eq!(Offer::Remote.received(), Offer::Remote);
-        assert_eq!(Offer::Remote.sent(), Some(Offer::Stable));
+        use Carrier::{OwnInvite, OwnUpdate, PeerInvite, PeerUpdate};
+        let none = Exchange::default();
+        let ours = none.sent(OwnInvite).unwrap();
+        assert_eq!((ours.state(), ours.sent(OwnInvite), ours.sent(OwnUpdate)), (Offer::Local, None, None));
+        assert_eq!(ours.received(OwnInvite), none);
+        let theirs = none.received(PeerInvite);
+        assert_eq!((theirs.state(), theirs.received(PeerInvite)), (Offer::Remote, theirs));
+        assert_eq!((theirs.sent(PeerInvite), theirs.sent(OwnUpdate)), (Some(none), None));
+        assert_eq!(ours.received(PeerUpdate), ours);
+    }
+
+    #[test]
+    fn the_end_of_another_request_does_not_end_it() {
+        let mut exchange = Exchange::local(Carrier::OwnUpdate);
+        exchange.close(Offer::Local, Carrier::PeerInvite);
+        exchange.close(Offer::Remote, Carrier::OwnUpdate);
+        assert_eq!(exchange.state(), Offer::Local);
+        exchange.close(Offer::Local, Carrier::OwnUpdate);
+        assert_eq!(exchange.state(), Offer::Stable);
     }
 
     #[test]

@@ -183,17 +183,16 @@ impl UserAgent {
         let work = work_of(token).ok_or(Misuse::Gone)?;
         let Some(Work::Serving(serving)) = self.work.get(work) else { return Err(Misuse::Gone) };
         let record = self.dialogs.get_mut(key).ok_or(Misuse::Gone)?;
-        let (kind, offered, success) = (serving.kind, serving.offered, status.is_success());
+        let (kind, success) = (serving.kind, status.is_success());
         let invite = matches!(kind, Kind::Call | Kind::Reinvite);
         let session = &mut record.session;
         // A reliable response carries the answer, or the offer if the request had none; what others carry is a preview.
         let speaks = offer::is_in_content(content)
             && (success || rseq.is_some())
             && !session.invite.is_some_and(|open| invite && open.spoke);
-        let offer = match session.offer {
-            now if speaks => now.sent().ok_or(Misuse::WrongState)?,
-            Offer::Remote if offered && status.code() >= 300 => Offer::Stable,
-            now => now,
+        let exchange = match kind.carrier().filter(|_| speaks) {
+            Some(carrier) => session.exchange.sent(carrier).ok_or(Misuse::WrongState)?,
+            None => session.exchange,
         };
         let refreshes = !matches!(kind, Kind::Prack | Kind::Other);
         let lasts = match kind {
@@ -224,7 +223,7 @@ impl UserAgent {
             }
             abilities.write_product(writer, Name::Server);
         })?;
-        session.offer = offer;
+        session.exchange = exchange;
         if let Some(open) = session.invite.as_mut().filter(|_| invite) {
             open.spoke |= speaks;
         }
@@ -294,12 +293,12 @@ impl UserAgent {
         if !core::mem::replace(&mut serving.waits, false) {
             return false;
         }
-        let (dialog, offered) = (serving.dialog, serving.offered);
+        let (dialog, offered) = (serving.dialog, serving.kind.carrier().filter(|_| serving.offered));
         let Some(record) = dialog.and_then(|key| self.dialogs.get_mut(key)) else { return true };
         record.waiting.retain(|waiting| *waiting != txn);
         let session = &mut record.session;
-        if offered && session.offer == Offer::Remote {
-            session.offer = Offer::Stable;
+        if let Some(carrier) = offered {
+            session.exchange.close(Offer::Remote, carrier);
         }
         if session.peer_update == Some(txn) {
             session.peer_update = None;

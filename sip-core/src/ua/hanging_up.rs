@@ -5,7 +5,7 @@ use super::requests::Purpose;
 use super::{Reason, UserAgent, WorkId};
 use crate::config::Limits;
 use crate::dialog::Ends;
-use crate::dialog::offer::Offer;
+use crate::dialog::offer::{Carrier, Offer};
 use crate::endpoint::Misuse;
 use crate::handle::{DialogId, Key};
 use crate::headers::Name;
@@ -27,7 +27,7 @@ impl UserAgent {
         let session = &self.alive(dialog)?.session;
         let cseq = session.owed_ack.filter(|_| session.is_alive()).ok_or(Misuse::WrongState)?;
         if let Some(session) = self.session_mut(dialog.0) {
-            session.offer = Offer::Stable;
+            session.exchange.close(Offer::Remote, Carrier::OwnInvite);
         }
         self.send_ack(dialog.0, cseq, answer);
         self.leave();

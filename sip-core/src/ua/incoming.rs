@@ -5,7 +5,7 @@ use super::machine::Meaning;
 use super::record::{Invite, Phase, Session};
 use super::validate::{self, Refusal};
 use super::{Event, Kind, Reason, Serving, UserAgent, Work, contact, token_of};
-use crate::dialog::offer::{self, Offer};
+use crate::dialog::offer::{self, Carrier, Offer};
 use crate::dialog::{Dialog, Id, Side, session_timer};
 use crate::endpoint::{Source, Txn};
 use crate::handle::{DialogId, Key, ServerTxn};
@@ -194,10 +194,7 @@ impl UserAgent {
         let unacked = record.session.unacked.filter(|unacked| unacked.cseq == ack.cseq().number)?;
         record.session.unacked = None;
         // What the ACK does not answer stays unanswered for good.
-        record.session.offer = match record.session.offer {
-            Offer::Local => Offer::Stable,
-            other => other,
-        };
+        record.session.exchange.close(Offer::Local, Carrier::PeerInvite);
         let (user, bye_queued) = (record.user, record.session.bye_queued.is_some());
         self.alarms.stop(Some(unacked.repeat));
         self.alarms.stop(Some(unacked.end));

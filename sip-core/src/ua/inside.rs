@@ -3,7 +3,7 @@
 use super::machine::Meaning;
 use super::record::Phase;
 use super::validate::{self, Refusal};
-use super::{Kind, Reason, Serving, UserAgent, Work};
+use super::{Kind, Reason, UserAgent, Work};
 use crate::dialog::offer::{self, Offer};
 use crate::dialog::{self, session_timer};
 use crate::endpoint::{Source, Txn};
@@ -76,14 +76,15 @@ impl UserAgent {
             return self.decline_for_now(txn);
         }
         // RFC 5407 §3.1.4, §3.1.5: before the ACK for our 2xx it can be taken only if that held no offer.
+        let state = session.exchange.state();
         let unacked =
-            session.unacked.is_some() && (session.offer == Offer::Local || !self.config.reinvite_before_ack);
+            session.unacked.is_some() && (state == Offer::Local || !self.config.reinvite_before_ack);
         let pending = session.own_invite.is_some_and(|id| self.is_under_way(id.0));
         let offer = offer::is_in(request);
-        if unacked || pending || session.phase == Phase::Early || (offer && session.offer == Offer::Local) {
+        if unacked || pending || session.phase == Phase::Early || (offer && state == Offer::Local) {
             return self.decline(txn, Refusal::status(Status::REQUEST_PENDING));
         }
-        if offer && session.offer == Offer::Remote {
+        if offer && state == Offer::Remote {
             return self.decline_for_now(txn);
         }
         let terms = match session_timer::answer(request, &self.config.session_timer) {
@@ -106,11 +107,11 @@ impl UserAgent {
     /// RFC 3311 §5.2. One without an offer is a refresh, which nobody has to be asked for.
     fn on_update(&mut self, key: Key, txn: ServerTxn, request: &Message<'_>) -> Option<Meaning> {
         let session = &self.dialogs.get(key)?.session;
-        let offer = offer::is_in(request);
-        if session.peer_update.is_some() || (offer && session.offer == Offer::Remote) {
+        let (offer, state) = (offer::is_in(request), session.exchange.state());
+        if session.peer_update.is_some() || (offer && state == Offer::Remote) {
             return self.decline_for_now(txn);
         }
-        if offer && session.offer == Offer::Local {
+        if offer && state == Offer::Local {
             return self.decline(txn, Refusal::status(Status::REQUEST_PENDING));
         }
         let terms = match session_timer::answer(request, &self.config.session_timer) {
@@ -135,12 +136,12 @@ impl UserAgent {
         if !offer {
             return;
         }
-        if let Some(session) = self.session_mut(key) {
-            session.offer = session.offer.received();
-        }
         let work = self.layer.user(Txn::Server(txn)).and_then(super::work_of);
-        if let Some(Work::Serving(Serving { offered, .. })) = work.and_then(|work| self.work.get_mut(work)) {
-            *offered = true;
+        let Some(Work::Serving(serving)) = work.and_then(|work| self.work.get_mut(work)) else { return };
+        serving.offered = true;
+        let carrier = serving.kind.carrier();
+        if let (Some(session), Some(carrier)) = (self.session_mut(key), carrier) {
+            session.exchange = session.exchange.received(carrier);
         }
     }
 }

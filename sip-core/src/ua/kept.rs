@@ -9,7 +9,7 @@ use super::requests::{Outgoing, Purpose};
 use super::subscriptions::{Asked, Role, Subscription};
 use super::upkeep::{Upkeep, What};
 use super::{Config, Kind, Serving, UserAgent, Work};
-use crate::dialog::offer::Offer;
+use crate::dialog::offer::{self, Carrier, Exchange, Offer};
 use crate::dialog::session_timer::Terms;
 use crate::dialog::subscription::refresh_after;
 use crate::dialog::{Dialog, Ends, Id};
@@ -23,6 +23,9 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 kept_enum!(Offer { 1 Stable, 2 Local, 3 Remote });
+kept_enum!(Carrier { 1 OwnInvite, 2 PeerInvite, 3 OwnUpdate, 4 PeerUpdate, 5 OwnPrack, 6 PeerPrack });
+kept!(offer::Open { 1 offer, 2 within });
+kept!(Exchange { 1 open });
 kept_enum!(Ends { 1 Transaction, 2 Usage, 3 Dialog });
 kept_enum!(Phase { 1 Over, 2 Ringing, 3 Early, 4 Up, 5 Terminating });
 kept_enum!(Kind { 1 Call, 2 Reinvite, 3 Update, 4 Prack, 5 Subscribe(key), 6 Refer(key), 7 Other });
@@ -44,7 +47,7 @@ kept!(Dialog {
 kept!(Terms { 1 interval, 2 ours });
 kept!(Record { 1 dialog, 9 hashes, 2 contact, 3 user, 4 session, 5 answers, 6 waiting, 7 subscriptions, 8 holds });
 kept!(Session {
-    1 phase, 2 announced, 3 offer, 4 takes_update, 5 knows_100rel, 6 invitation, 7 rseq, 8 heard, 9 invite, 10 unacked,
+    1 phase, 2 announced, 3 exchange, 4 takes_update, 5 knows_100rel, 6 invitation, 7 rseq, 8 heard, 9 invite, 10 unacked,
     11 reliable, 12 bye_queued, 13 own_invite, 14 own_update, 15 peer_update, 16 owed_prack, 17 owed_ack,
     18 accepted_cseq, 19 credentials, 20 acks, 21 timer, 22 timer_alarm, 23 replaces,
 });

@@ -98,6 +98,7 @@ pub use event::{
 use crate::auth::Credentials;
 use crate::config::Config as CoreConfig;
 use crate::dialog::Id;
+use crate::dialog::offer::Carrier;
 use crate::dialog::session_timer::Terms;
 use crate::endpoint::{Misuse, Txn};
 use crate::handle::{DialogId, Key, ServerTxn, Slab};
@@ -231,6 +232,18 @@ struct Serving {
     offered: bool,
 }
 
+impl Kind {
+    /// What an offer in it belongs to; nothing if what it carries is none of the session's.
+    const fn carrier(self) -> Option<Carrier> {
+        match self {
+            Self::Call | Self::Reinvite => Some(Carrier::PeerInvite),
+            Self::Update => Some(Carrier::PeerUpdate),
+            Self::Prack => Some(Carrier::PeerPrack),
+            Self::Subscribe(_) | Self::Refer(_) | Self::Other => None,
+        }
+    }
+}
+
 /// What kind of request it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -319,7 +332,7 @@ impl UserAgent {
     /// # Errors
     /// [`Misuse::Gone`]
     pub fn offer(&self, dialog: DialogId) -> Result<Offer, Misuse> {
-        Ok(self.alive(dialog)?.session.offer)
+        Ok(self.alive(dialog)?.session.exchange.state())
     }
 
     /// All connections that are open or being opened.

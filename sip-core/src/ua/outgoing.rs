@@ -6,7 +6,7 @@ use super::record::{Phase, Session};
 use super::requests::{Outgoing, Outside, Purpose};
 use super::{Event, NewInvite, Reason, UserAgent, Work, WorkId};
 use crate::config::Limits;
-use crate::dialog::offer::{self, Offer};
+use crate::dialog::offer::{self, Carrier, Exchange, Offer};
 use crate::dialog::{Dialog, Id, Side, token};
 use crate::endpoint::{Cause, Misuse};
 use crate::handle::{DialogId, Invitation, Key};
@@ -256,14 +256,14 @@ impl UserAgent {
         session.accepted_cseq = Some(cseq);
         session.learn(response);
         if offer::is_in(response) && !core::mem::replace(&mut session.heard, true) {
-            session.offer = session.offer.received();
+            session.exchange = session.exchange.received(Carrier::OwnInvite);
         }
-        let wants_answer = session.offer == Offer::Remote && !unwanted;
+        let wants_answer = session.exchange.is(Offer::Remote, Carrier::OwnInvite) && !unwanted;
         if wants_answer {
             session.owed_ack = Some(cseq);
         } else {
             // Who has no answer in the 2xx will never have one.
-            session.offer = Offer::Stable;
+            session.exchange.close(session.exchange.state(), Carrier::OwnInvite);
             self.send_ack(key, cseq, &crate::message::Content::NONE);
         }
         self.agree(key, response);
@@ -299,7 +299,9 @@ impl UserAgent {
         let announced = phase == Phase::Early && response.status_code() != 199;
         let mut session = Session::new(phase, announced);
         session.invitation = Some(invitation);
-        session.offer = if call.offered { Offer::Local } else { Offer::Stable };
+        if call.offered {
+            session.exchange = Exchange::local(Carrier::OwnInvite);
+        }
         session.learn(response);
         let (user, contact) = (call.user, call.contact.clone());
         let Some(Work::Request(outgoing)) = self.work.get(call.work) else { return None };

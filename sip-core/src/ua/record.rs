@@ -3,7 +3,7 @@
 use super::alarms::{Alarm, Due};
 use super::{Event, Reason, UserAgent};
 use crate::auth::Answers;
-use crate::dialog::offer::Offer;
+use crate::dialog::offer::Exchange;
 use crate::dialog::session_timer::Terms;
 use crate::dialog::{Dialog, Id};
 use crate::endpoint::Misuse;
@@ -39,7 +39,7 @@ pub(super) struct Session {
     pub(super) phase: Phase,
     /// Whether the user knows of it, and is to be told of its end.
     pub(super) announced: bool,
-    pub(super) offer: Offer,
+    pub(super) exchange: Exchange,
     /// The peer takes UPDATE.
     pub(super) takes_update: bool,
     /// The peer knows reliable provisional responses.
@@ -168,7 +168,7 @@ impl Session {
         Self {
             phase,
             announced,
-            offer: Offer::Stable,
+            exchange: Exchange::default(),
             takes_update: false,
             knows_100rel: false,
             invitation: None,

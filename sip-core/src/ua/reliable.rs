@@ -6,7 +6,7 @@ use super::record::{Open, Phase};
 use super::requests::Purpose;
 use super::validate::Refusal;
 use super::{Kind, Reason, UserAgent};
-use crate::dialog::offer::{self, Offer};
+use crate::dialog::offer::{self, Carrier, Offer};
 use crate::dialog::reliable::{self, Order};
 use crate::endpoint::Misuse;
 use crate::handle::{DialogId, Key, RequestId, ServerTxn};
@@ -58,10 +58,8 @@ impl UserAgent {
         self.alarms.stop(open.as_ref().map(|open| open.repeat));
         self.alarms.stop(open.as_ref().map(|open| open.end));
         let session_in = offer::is_in(prack);
-        let offers = session_in && session.offer == Offer::Stable;
-        if session.offer == Offer::Local {
-            session.offer = Offer::Stable;
-        }
+        let offers = session_in && session.exchange.state() == Offer::Stable;
+        session.exchange.close(Offer::Local, Carrier::PeerInvite);
         let meaning = if offers {
             let meaning = self.hand_over(txn, Some(key), Kind::Prack, b"", None);
             self.take_offer(key, txn, true);
@@ -180,10 +178,10 @@ impl UserAgent {
         let speaks = offer::is_in(response) && !session.heard;
         if speaks {
             session.heard = true;
-            session.offer = session.offer.received();
+            session.exchange = session.exchange.received(Carrier::OwnInvite);
         }
         let rack = (session.rseq?, response.cseq().number);
-        if !auto || (speaks && session.offer == Offer::Remote) {
+        if !auto || (speaks && session.exchange.is(Offer::Remote, Carrier::OwnInvite)) {
             session.owed_prack = Some(rack);
             return Some(true);
         }

@@ -6,7 +6,7 @@ use super::refresh;
 use super::retry::Again;
 use super::{Event, NewRequest, Reason, UserAgent, Work, WorkId, contact, token_of, work_of};
 use crate::auth::Answers;
-use crate::dialog::offer::{self, Offer};
+use crate::dialog::offer::{self, Carrier, Offer};
 use crate::dialog::subscription::Ended;
 use crate::dialog::{Ends, ends, token};
 use crate::endpoint::{Cause, Misuse};
@@ -65,6 +65,16 @@ pub(super) enum Purpose {
 }
 
 impl Purpose {
+    /// What an offer in it belongs to.
+    pub(super) const fn carrier(self) -> Option<Carrier> {
+        match self {
+            Self::Call(_) | Self::Reinvite => Some(Carrier::OwnInvite),
+            Self::Update => Some(Carrier::OwnUpdate),
+            Self::Prack { .. } => Some(Carrier::OwnPrack),
+            _ => None,
+        }
+    }
+
     /// Whether its user is told of it by its [`RequestId`].
     const fn is_told(self) -> bool {
         matches!(self, Self::Reinvite | Self::Update | Self::Prack { silent: false } | Self::Other(_))
@@ -313,17 +323,17 @@ impl UserAgent {
         content: &Content<'_>,
         extra: &[(&str, &str)],
     ) -> Result<RequestId, Misuse> {
-        let speaks = offer::is_in_content(content)
-            && matches!(purpose, Purpose::Reinvite | Purpose::Update | Purpose::Prack { .. });
-        let record = self.dialogs.get(key).ok_or(Misuse::Gone)?;
-        let before = record.session.offer;
-        // The answer to an offer of the peer stands in a response, an ACK or a PRACK (RFC 3311 §5.1).
-        if speaks && before == Offer::Remote && !matches!(purpose, Purpose::Prack { .. }) {
-            return Err(Misuse::WrongState);
-        }
-        let offer = if speaks { before.sent().ok_or(Misuse::WrongState)? } else { before };
+        let before = self.dialogs.get(key).ok_or(Misuse::Gone)?.session.exchange;
+        let answers =
+            before.is(Offer::Remote, Carrier::OwnInvite) && matches!(purpose, Purpose::Prack { .. });
+        let carrier = if answers { Some(Carrier::OwnInvite) } else { purpose.carrier() };
+        let speaks = carrier.filter(|_| offer::is_in_content(content));
+        let exchange = match speaks {
+            Some(carrier) => before.sent(carrier).ok_or(Misuse::WrongState)?,
+            None => before,
+        };
         let mut outgoing = Outgoing::new(purpose, user, Some(key));
-        outgoing.offered = speaks && offer == Offer::Local;
+        outgoing.offered = speaks.is_some() && !answers;
         // It holds its dialog until it is over, and it may be over as soon as it is begun.
         self.hold(key);
         let work = self.enlist(Work::Request(Box::new(outgoing)));
@@ -363,7 +373,7 @@ impl UserAgent {
         self.note_change(key);
         let id = RequestId(work);
         if let Some(session) = self.session_mut(key) {
-            session.offer = offer;
+            session.exchange = exchange;
             match purpose {
                 Purpose::Reinvite => {
                     (session.own_invite, session.rseq, session.heard) = (Some(id), None, false);
@@ -442,11 +452,6 @@ impl UserAgent {
             (Purpose::Update | Purpose::Refresh, Some(key)) if code >= 200 => {
                 self.on_update_response(work, key, response)
             }
-            (Purpose::Prack { .. }, Some(key)) if (200..300).contains(&code) && offer::is_in(response) => {
-                if let Some(session) = self.session_mut(key) {
-                    session.offer = session.offer.received();
-                }
-            }
             (Purpose::Bye, Some(key)) if code >= 200 => self.end_session(key, Reason::LocalBye),
             (Purpose::Notify(subscription), _) => self.on_notify_answered(subscription, code),
             _ => {}
@@ -462,7 +467,8 @@ impl UserAgent {
             Purpose::Upkeep(upkeep) => self.on_upkeep(upkeep, work, response),
             _ => told,
         };
-        if code >= 300 {
+        // An answer comes with the 2xx, or never.
+        if code >= 200 {
             self.take_back(work);
         }
         if let (Some(key), Some(status)) = (dialog, Status::new(code)) {
@@ -475,9 +481,10 @@ impl UserAgent {
     pub(super) fn take_back(&mut self, work: WorkId) {
         let Some(outgoing) = self.outgoing_mut(work) else { return };
         let offered = core::mem::replace(&mut outgoing.offered, false);
-        let session = outgoing.dialog.and_then(|key| self.session_mut(key)).filter(|_| offered);
-        if let Some(session) = session.filter(|session| session.offer == Offer::Local) {
-            session.offer = Offer::Stable;
+        let (dialog, carrier) = (outgoing.dialog, outgoing.purpose.carrier().filter(|_| offered));
+        let session = dialog.and_then(|key| self.session_mut(key));
+        if let (Some(session), Some(carrier)) = (session, carrier) {
+            session.exchange.close(Offer::Local, carrier);
         }
     }
 
@@ -526,13 +533,13 @@ impl UserAgent {
         record.dialog.refresh(response);
         session.learn(response);
         if offer::is_in(response) && !core::mem::replace(&mut session.heard, true) {
-            session.offer = session.offer.received();
+            session.exchange = session.exchange.received(Carrier::OwnInvite);
         }
-        let wants_answer = session.offer == Offer::Remote;
+        let wants_answer = session.exchange.is(Offer::Remote, Carrier::OwnInvite);
         if wants_answer {
             session.owed_ack = Some(cseq);
         } else {
-            session.offer = Offer::Stable;
+            session.exchange.close(Offer::Local, Carrier::OwnInvite);
         }
         self.agree(key, response);
         if !wants_answer {
@@ -550,11 +557,6 @@ impl UserAgent {
             return;
         }
         record.dialog.refresh(response);
-        // Who has no answer to give must not leave an offer open.
-        record.session.offer = match record.session.offer {
-            Offer::Local => Offer::Stable,
-            other => other,
-        };
         self.agree(key, response);
     }
 

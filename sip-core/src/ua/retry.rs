@@ -5,7 +5,7 @@ use super::alarms::Due;
 use super::requests::Purpose;
 use super::{UserAgent, WorkId, token_of};
 use crate::config::Limits;
-use crate::dialog::offer::{self, Offer};
+use crate::dialog::offer;
 use crate::endpoint::Cause;
 use crate::handle::Key;
 use crate::headers::{Contact, Expires, MinExpires, MinSe, Name};
@@ -170,12 +170,12 @@ impl UserAgent {
             Purpose::Reinvite => session.invite.is_some() || session.unacked.is_some(),
             _ => session.peer_update.is_some(),
         };
-        if busy || offers && session.offer != Offer::Stable {
+        let carrier = purpose.carrier().filter(|_| offers);
+        let exchange = carrier.and_then(|carrier| session.exchange.sent(carrier));
+        if busy || offers && exchange.is_none() {
             return self.later(work, Duration::from_secs(1));
         }
-        if offers {
-            session.offer = Offer::Local;
-        }
+        session.exchange = exchange.unwrap_or(session.exchange);
         if let Some(outgoing) = self.outgoing_mut(work) {
             outgoing.offered = offers;
         }

@@ -1,6 +1,8 @@
 //! What the integration tests share.
 #![allow(dead_code, reason = "each test uses a part of this")]
 
+pub(crate) mod call;
+
 use sip_core::{Destination, Instant, Local, Machine, Output, Source, Target, Transport};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
