@@ -24,6 +24,8 @@ pub struct Policy {
     pub max_expires: Duration,
     /// How many publications a resource may have; beyond: 403.
     pub publications: usize,
+    /// How many resources may have publications; beyond: 503.
+    pub resources: usize,
 }
 
 impl Policy {
@@ -34,6 +36,7 @@ impl Policy {
             min_expires: Duration::from_secs(60),
             max_expires: Duration::from_secs(3_600),
             publications: 10,
+            resources: 1_000_000,
         }
     }
 }
@@ -69,7 +72,8 @@ impl Compositor {
         Self { resources: BTreeMap::new(), made }
     }
 
-    /// Takes a PUBLISH (§6), and says with what it is to be answered: 200 with SIP-ETag and Expires, 400, 403, 404, 412, 423 or 489.
+    /// Takes a PUBLISH (§6), and says with what it is to be answered: 200 with SIP-ETag and Expires, 400, 403, 404, 412, 423,
+    /// 489 or 503.
     pub fn publish(&mut self, now: Instant, request: &Request<'_>, policy: &Policy) -> Answer {
         let refuse = |status| (status, Vec::new());
         let Some(resource) = address_of_record(&request.uri()) else { return refuse(Status::NOT_FOUND) };
@@ -85,6 +89,7 @@ impl Compositor {
             return (Status::INTERVAL_TOO_BRIEF, [("Min-Expires", min)].into());
         }
         let lasts = lasts.min(policy.max_expires);
+        let full = self.resources.len() >= policy.resources && !self.resources.contains_key(&resource);
         let known = self.resources.entry(resource.clone()).or_default();
         known.retain(|publication| publication.until > now);
         let wanted = request.get::<SipIfMatch<'_>>().ok().flatten().map(|etag| etag.0);
@@ -95,6 +100,7 @@ impl Compositor {
             // §6, step 4: the first has something to say.
             (None, _) if !has_body => Some(Status::BAD_REQUEST),
             (None, _) if known.len() >= policy.publications => Some(Status::FORBIDDEN),
+            (None, _) if full => Some(Status::SERVICE_UNAVAILABLE),
             _ => None,
         };
         if let Some(status) = status {

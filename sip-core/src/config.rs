@@ -51,8 +51,11 @@ pub struct Limits {
     pub retained: usize,
     /// Dialogs alive at once; beyond: as for transactions.
     pub dialogs: usize,
-    /// Early and confirmed dialogs that the forks of one INVITE may make; responses beyond are dropped.
+    /// Early and confirmed dialogs that the forks of one INVITE may make; provisional responses beyond are dropped, a 2xx is acknowledged and hung
+    /// up. Of one SUBSCRIBE: NOTIFYs of more forks get 481.
     pub forks: usize,
+    /// Subscriptions that may share a dialog; beyond: as for dialogs.
+    pub subscriptions: usize,
     /// Flows open at once; beyond: new connections are refused.
     pub flows: usize,
     /// How long a peer may keep a connection open without one whole message; beyond: it is closed.
@@ -93,6 +96,7 @@ impl Limits {
         retained: 256 << 20,
         dialogs: 1_000_000,
         forks: 32,
+        subscriptions: 32,
         flows: 100_000,
         stream_idle: Duration::from_secs(32),
         waiting_for_flow: 1_000,

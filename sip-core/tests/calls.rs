@@ -140,6 +140,30 @@ fn a_second_fork_that_answers_is_acknowledged_and_hung_up() {
     assert_eq!(rig.machine.dialogs().count(), 1);
 }
 
+/// RFC 3261 §13.2.2.4: a 2xx for which there is no room is acknowledged and hung up all the same.
+#[test]
+fn a_fork_beyond_the_cap_is_acknowledged_and_hung_up() {
+    let mut core = sip_core::Config::new([3; 32]);
+    core.limits.forks = 1;
+    let mut rig = Rig::new(UserAgent::new(Config::new(core, "alice")));
+    let (_, invite) = call(&mut rig);
+    answered(&mut rig, &response(&invite, "200 OK", "b1", CONTACT));
+    rig.drain();
+    let route = "Record-Route: <sip:192.0.2.7;lr>\r\n";
+    for _ in 0..2 {
+        assert_eq!(rig.hear(&response(&invite, "200 OK", "b2", &format!("{CONTACT}{route}"))), None);
+        let outputs = rig.drain();
+        let (ack, bye) = (text(&outputs, "ACK"), text(&outputs, "BYE"));
+        assert_eq!((header(&ack, "CSeq"), header(&bye, "CSeq")), (Some("1 ACK"), Some("2 BYE")));
+        for request in [&ack, &bye] {
+            assert!(header(request, "To").unwrap().ends_with(";tag=b2"));
+            assert_eq!(header(request, "Route"), Some("<sip:192.0.2.7;lr>"));
+        }
+        assert_eq!(rig.hear(&response(&bye, "200 OK", "", "")), None);
+    }
+    assert_eq!(rig.machine.dialogs().count(), 1);
+}
+
 #[test]
 fn forks_can_be_kept() {
     let mut config = Config::new(sip_core::Config::new([3; 32]), "alice");

@@ -2,10 +2,11 @@
 
 mod support;
 
+use sip_core::Misuse;
 use sip_core::message::{Content, Method, Status};
 use sip_core::ua::{Offer, UserAgent};
-use support::call::{BODY, CONTACT, Call, SDP, config, hear, place, sent};
-use support::{Rig, header, response};
+use support::call::{BODY, CONTACT, Call, SDP, config, hear, place, sent, told};
+use support::{Rig, header, ms, response, sends};
 
 /// A call of the peer's, answered with a 2xx that has no ACK yet.
 fn accepted(rest: &str) -> Call {
@@ -86,4 +87,55 @@ fn the_body_of_another_request_is_no_offer() {
     assert_eq!(call.offer(), Offer::Stable);
     call.respond(info.txn.unwrap(), 200, SDP);
     assert_eq!(call.offer(), Offer::Stable);
+}
+
+/// RFC 3262: what holds for the first INVITE holds for a re-INVITE. One that gets no PRACK fails alone.
+#[test]
+fn provisional_responses_to_a_reinvite_are_sent_reliably() {
+    let mut call = Call::taken(config(), "");
+    let (reinvite, _) = call.ask("INVITE", &format!("Require: 100rel\r\n{BODY}"));
+    let txn = reinvite.txn.unwrap();
+    let first = call.respond(txn, 183, SDP)[0].bytes().to_owned();
+    assert_eq!(header(&first, "Require"), Some("100rel"));
+    let rseq: u32 = header(&first, "RSeq").unwrap().parse().unwrap();
+    // The next ones wait for the PRACK, the 2xx behind them.
+    assert_eq!(call.respond(txn, 180, Content::NONE), []);
+    assert_eq!(call.respond(txn, 200, Content::NONE), []);
+    assert_eq!(
+        call.rig.machine.respond(call.rig.now, txn, Status::OK, &Content::NONE),
+        Err(Misuse::WrongState)
+    );
+    let cseq = call.cseq;
+    let (_, out) = call.ask("PRACK", &format!("RAck: {rseq} {cseq} INVITE\r\n"));
+    assert_eq!(header(&sent(&out, "SIP/2.0 180"), "RSeq"), Some(&*(rseq + 1).to_string()));
+    let (_, out) = call.ask("PRACK", &format!("RAck: {} {cseq} INVITE\r\n", rseq + 1));
+    assert!(out.iter().any(|out| header(out.bytes(), "CSeq") == Some(&format!("{cseq} INVITE"))));
+    let ack = call.request("ACK", cseq, "");
+    hear(&mut call.rig, &ack);
+    // Another, which is not acknowledged.
+    call.rig.drain();
+    let (reinvite, _) = call.ask("INVITE", &format!("Require: 100rel\r\n{BODY}"));
+    call.respond(reinvite.txn.unwrap(), 183, SDP);
+    let out = call.rig.run_until(ms(40_000));
+    assert_eq!(sends(&out, "SIP/2.0 504")[0], 32_000);
+    assert_eq!((told(&out, "Withdrawn"), told(&out, "reason:")), (1, 0));
+    assert_eq!(call.rig.machine.dialogs().count(), 1);
+}
+
+/// The same on the other side: an offer in a reliable response to a re-INVITE is answered in the user's PRACK.
+#[test]
+fn a_reliable_response_to_a_reinvite_may_wait_for_its_prack() {
+    let mut call = Call::placed(config(), "");
+    let reinvite = call.sent(Method::Invite, Content::NONE);
+    let progress = format!("{CONTACT}Require: 100rel\r\nRSeq: 9\r\n{BODY}");
+    let heard = call.answer(&reinvite, "183 Session Progress", &progress);
+    assert!(heard.text.contains("wants_prack: true"), "{}", heard.text);
+    call.rig.machine.prack(call.rig.now, call.dialog, 0, &SDP).unwrap();
+    let prack = sent(&call.rig.drain(), "PRACK");
+    let cseq = header(&reinvite, "CSeq").unwrap();
+    assert_eq!(header(&prack, "RAck"), Some(&*format!("9 {cseq}")));
+    assert_eq!(call.offer(), Offer::Stable);
+    call.answer(&prack, "200 OK", "");
+    assert!(!call.answer(&reinvite, "200 OK", CONTACT).wants);
+    sent(&call.rig.drain(), "ACK");
 }

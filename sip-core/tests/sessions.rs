@@ -1181,3 +1181,67 @@ fn a_request_does_not_answer_an_open_offer() {
     call.respond(heard.txn.unwrap(), 200, SDP);
     assert_eq!(call.offer(), Offer::Stable);
 }
+
+/// RFC 3261 §12.2.1.1: whatever has been sent before, the Request-URI, the routes and the Contact are the dialog's of now.
+#[test]
+fn a_request_that_is_sent_again_goes_by_the_dialog_as_it_is_now() {
+    let mut call = Call::placed(config(), "Record-Route: <sip:192.0.2.7>\r\n");
+    let first = call.sent(Method::Invite, SDP);
+    call.answer(&first, "491 Request Pending", "");
+    let (update, _) = call.ask("UPDATE", "Contact: <sip:bob@192.0.2.2:5098>\r\n");
+    assert!(update.txn.is_none(), "without an offer it is answered at once");
+    let again = sent(&call.rig.run_until(ms(5_000)), "INVITE");
+    // The router is strict: it stands first, the target last.
+    assert!(again.starts_with("INVITE sip:192.0.2.7 "), "{again}");
+    assert_eq!(header(&again, "Route"), Some("<sip:bob@192.0.2.2:5098>"));
+    assert_eq!(again.matches("\nRoute:").count(), 1);
+    assert_eq!(again.matches("\nContact:").count(), 1);
+    for name in ["From", "To", "Call-ID", "Max-Forwards", "Session-Expires", "Allow", "Content-Type"] {
+        assert_eq!(header(&again, name), header(&first, name), "{name}");
+        assert!(again.matches(&format!("\n{name}:")).count() <= 1, "{name}");
+    }
+    let number = |request: &str| -> u32 {
+        header(request, "CSeq").unwrap().split(' ').next().unwrap().parse().unwrap()
+    };
+    assert_eq!(number(&again), number(&first) + 1);
+    assert!(again.ends_with("v=0\r\n"));
+}
+
+/// RFC 3261 §15: the callee hangs up after the ACK, or when none has come in time, though the peer may know of nothing by then.
+#[test]
+fn a_failure_before_the_ack_waits_with_its_bye() {
+    for acked in [true, false] {
+        let mut call = Call::ringing(config(), BODY);
+        call.rig.machine.accept(call.rig.now, call.dialog, &SDP).unwrap();
+        call.us = header(&sent(&call.rig.drain(), "SIP/2.0 200"), "To").unwrap().into();
+        let info = call.sent(Method::Info, Content::NONE);
+        call.answer(&info, "481 Call/Transaction Does Not Exist", "");
+        let out = call.rig.run_until(ms(31_999));
+        assert_eq!((sends(&out, "BYE"), told(&out, "reason:")), (vec![], 0));
+        if acked {
+            let ack = call.request("ACK", 1, "");
+            hear(&mut call.rig, &ack);
+        }
+        let out = call.rig.run_until(ms(100_000));
+        assert_eq!(sends(&out, "BYE")[0], if acked { 31_999 } else { 32_000 });
+        assert_eq!(told(&out, "reason:"), 1);
+        assert!(call.rig.machine.is_idle());
+    }
+}
+
+/// RFC 4028 §7.4: an UPDATE that only refreshes is tried again where it met another; where it is not taken, the user has the session to try with.
+#[test]
+fn a_refresh_that_is_refused_is_tried_again_or_the_users() {
+    let mut call = Call::placed(timed(120, None), "Allow: UPDATE\r\nSession-Expires: 120;refresher=uac\r\n");
+    let update = sent(&call.rig.run_until(ms(60_000)), "UPDATE");
+    call.answer(&update, "491 Request Pending", "");
+    let update = sent(&call.rig.run_until(ms(65_000)), "UPDATE");
+    call.answer(&update, "500 Server Internal Error", "");
+    assert_eq!(told(&call.rig.drain(), "RefreshDue"), 1);
+    let reinvite = call.sent(Method::Invite, SDP);
+    let agreed = format!("{CONTACT}Session-Expires: 120;refresher=uac\r\n{BODY}");
+    call.answer(&reinvite, "200 OK", &agreed);
+    call.rig.drain();
+    let out = call.rig.run_until(ms(125_000));
+    assert_eq!((sends(&out, "UPDATE").len(), told(&out, "RefreshDue"), told(&out, "reason:")), (0, 1, 0));
+}

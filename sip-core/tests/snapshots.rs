@@ -259,6 +259,26 @@ fn registrations_and_publications_go_on_elsewhere() {
     assert_eq!(header(&sent(&out, "PUBLISH"), "SIP-If-Match"), Some("e"));
 }
 
+/// Who was taking something back goes on with that.
+#[test]
+fn a_registration_that_was_being_taken_away_still_is() {
+    let mut old = rig(1);
+    let uri = format!("sip:{PEER}");
+    let new = NewRegistration::new(&uri, "<sip:alice@x>");
+    let id = old.machine.register(old.now, &new).unwrap();
+    let register = sent(&old.drain(), "REGISTER");
+    old.hear(&response(&register, "200 OK", "r", "Expires: 3600\r\n"));
+    old.machine.unregister(old.now, id).unwrap();
+    let bytes = old.machine.snapshot_registration(id).unwrap();
+    let mut other = rig(2);
+    other.machine.restore_registration(other.now, &bytes).unwrap();
+    let out = other.run_until(ms(100_000));
+    let gone = sent(&out, "REGISTER");
+    assert_eq!((header(&gone, "Expires"), sends(&out, "REGISTER")[0]), (Some("0"), 0));
+    assert_eq!(header(&gone, "CSeq"), Some("3 REGISTER"), "the one before had 2");
+    assert!(other.machine.is_idle());
+}
+
 /// Transactions of an endpoint, and a connection with its handle.
 #[test]
 fn an_endpoint_comes_back() {

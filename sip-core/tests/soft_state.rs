@@ -328,6 +328,42 @@ fn a_publication_that_was_forgotten_refused_or_too_short() {
     assert!(rig.machine.is_idle());
 }
 
+/// What the compositor did not take is said again by the next refresh.
+#[test]
+fn a_change_that_fails_is_said_again() {
+    let mut rig = rig();
+    let uri = format!("sip:alice@{PEER}");
+    let id = rig.machine.publish(rig.now, &NewPublication::new(&uri, "presence", OPEN)).unwrap();
+    let first = sent(&rig.drain(), "PUBLISH");
+    rig.hear(&response(&first, "200 OK", "p", "SIP-ETag: e1\r\nExpires: 100\r\n"));
+    let closed = Content::body("application/pidf+xml", b"<closed/>");
+    rig.machine.publish_change(rig.now, id, &closed).unwrap();
+    let change = sent(&rig.drain(), "PUBLISH");
+    rig.hear(&response(&change, "503 Service Unavailable", "p", ""));
+    let again = sent(&rig.run_until(ms(50_000)), "PUBLISH");
+    assert!(again.ends_with("<closed/>"), "{again}");
+    assert_eq!(header(&again, "SIP-If-Match"), Some("e1"));
+    rig.hear(&response(&again, "200 OK", "p", "SIP-ETag: e2\r\nExpires: 100\r\n"));
+    let refresh = sent(&rig.run_until(ms(110_000)), "PUBLISH");
+    assert!(refresh.ends_with("\r\n\r\n"), "{refresh}");
+}
+
+/// Without an entity tag there is nothing to take back: a PUBLISH of zero seconds would be a new one.
+#[test]
+fn what_has_no_entity_tag_is_not_taken_back() {
+    for answer in ["200 OK", "500 Server Internal Error"] {
+        let mut rig = rig();
+        let uri = format!("sip:alice@{PEER}");
+        let id = rig.machine.publish(rig.now, &NewPublication::new(&uri, "presence", OPEN)).unwrap();
+        let first = sent(&rig.drain(), "PUBLISH");
+        rig.machine.unpublish(rig.now, id).unwrap();
+        rig.hear(&response(&first, answer, "p", "Expires: 100\r\n"));
+        let out = rig.run_until(ms(100_000));
+        assert_eq!((sends(&out, "PUBLISH").len(), told(&out, "PublicationEnded")), (0, 1));
+        assert!(rig.machine.is_idle());
+    }
+}
+
 // The registrar.
 
 fn request(method: &str, cseq: u32, headers: &str, body: &str) -> String {
@@ -345,6 +381,7 @@ const POLICY: registrar::Policy = registrar::Policy {
     max_expires: Duration::from_secs(1_000),
     default_expires: Duration::from_secs(500),
     bindings: 3,
+    addresses: 2,
 };
 
 fn register(bindings: &mut Bindings, at: u64, text: &str) -> Result<Vec<String>, u16> {
@@ -566,4 +603,26 @@ fn a_compositor_keeps_soft_state_by_entity_tags() {
     assert_eq!(compositor.advance(ms(3_699_999)), [] as [&str; 0]);
     assert_eq!(compositor.advance(ms(3_700_000)), [AOR]);
     assert_eq!(compositor.deadline(), None);
+}
+
+#[test]
+fn a_compositor_and_a_registrar_have_caps() {
+    let mut compositor = Compositor::new(0);
+    let policy = compositor::Policy { resources: 1, ..compositor::Policy::new(&["presence"]) };
+    let mut put = |user: &str| {
+        let text = request("PUBLISH", 1, "Event: presence\r\n", "x").replace("%61lice", user);
+        compositor.publish(ms(0), &Request::parse(text.as_bytes()).unwrap(), &policy).0.code()
+    };
+    assert_eq!((put("a"), put("b"), put("a")), (200, 503, 200));
+
+    let mut bindings = Bindings::default();
+    let mut bind = |at, cseq, user: &str, contact: &str| {
+        let text = request("REGISTER", cseq, contact, "").replace("%61lice", user);
+        register(&mut bindings, at, &text).map(|found| found.len())
+    };
+    let one = "Contact: <sip:a@192.0.2.1>;expires=100\r\n";
+    assert_eq!([bind(0, 1, "a", one), bind(0, 1, "b", one), bind(0, 1, "c", one)], [Ok(1), Ok(1), Err(503)]);
+    assert_eq!([bind(1, 2, "a", one), bind(1, 1, "c", "")], [Ok(1), Ok(0)], "no new address");
+    // What has ended makes room.
+    assert_eq!(bind(100, 2, "c", one), Ok(1));
 }

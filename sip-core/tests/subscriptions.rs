@@ -627,3 +627,47 @@ fn what_is_left_ends_without_a_last_notify() {
     assert_eq!(ended(&out), ["Unsubscribed"]);
     assert!(rig.machine.is_idle());
 }
+
+/// RFC 5057 §5.1: what still waits for its user in a dialog that is over gets 481, and is withdrawn.
+#[test]
+fn what_waits_in_a_dialog_ends_with_its_last_subscription() {
+    let mut rig = Rig::new(UserAgent::new(Config { methods: vec![Method::Message], ..config() }));
+    let (id, ok) = accepted(&mut rig, "Event: presence\r\nExpires: 60\r\n");
+    let message = peer_subscribes(2, header(&ok, "To").unwrap(), "").replace("SUBSCRIBE", "MESSAGE");
+    assert!(hear(&mut rig, &message).text.starts_with("Request"));
+    let over = Notice::Terminated { reason: Ended::NoResource, retry_after: None };
+    rig.machine.notify(rig.now, id, over, &STATE).unwrap();
+    let last = sent(&rig.drain(), "NOTIFY");
+    hear(&mut rig, &response(&last, "200 OK", "", ""));
+    let out = rig.run_until(ms(5_000));
+    assert_eq!(header(&sent(&out, "SIP/2.0 481"), "CSeq"), Some("2 MESSAGE"));
+    assert!(out.iter().any(|out| out.line().starts_with("Withdrawn")), "{out:#?}");
+    rig.run_until(ms(100_000));
+    assert!(rig.machine.is_idle());
+}
+
+#[test]
+fn forks_and_subscriptions_of_a_dialog_have_caps() {
+    let mut config = config();
+    (config.core.limits.forks, config.core.limits.subscriptions) = (2, 2);
+    let mut rig = Rig::new(UserAgent::new(config));
+    let (_, first) = subscribe(&mut rig, 600);
+    for tag in ["n1", "n2"] {
+        assert!(hear(&mut rig, &notify(&first, tag, 1, "active;expires=600")).subscription.is_some());
+    }
+    assert!(hear(&mut rig, &notify(&first, "n3", 1, "active;expires=600")).text.contains("481"));
+    rig.drain();
+    let (_, ok) = accepted(&mut rig, "Event: presence;id=1\r\n");
+    let more = |cseq: u32| {
+        peer_subscribes(cseq, header(&ok, "To").unwrap(), &format!("Event: presence;id={cseq}\r\n"))
+    };
+    let second = hear(&mut rig, &more(2));
+    assert!(second.txn.is_some(), "{}", second.text);
+    rig.machine.respond(rig.now, second.txn.unwrap(), Status::OK, &Content::NONE).unwrap();
+    rig.drain();
+    assert!(hear(&mut rig, &more(3)).txn.is_none());
+    assert!(header(&sent(&rig.drain(), "SIP/2.0 503"), "Retry-After").is_some());
+    // A refresh of one that is there is none more.
+    let refresh = peer_subscribes(4, header(&ok, "To").unwrap(), "Event: presence;id=1\r\n");
+    assert!(hear(&mut rig, &refresh).refresh);
+}

@@ -17,7 +17,7 @@ impl Bindings {
     /// Takes a REGISTER; the headers of its 200.
     ///
     /// # Errors
-    /// As [`register`]; 404 if the URI of To is none that could have bindings.
+    /// As [`register`]; 404 if the URI of To is none that could have bindings, 503 if there are too many addresses-of-record.
     pub fn register(
         &mut self,
         now: Instant,
@@ -28,6 +28,12 @@ impl Bindings {
         let aor = aor.ok_or(Refusal::of(Status::NOT_FOUND))?;
         let known = self.0.get(&aor).map(Vec::as_slice).unwrap_or_default();
         let (bindings, headers) = register(now, request, known, policy)?;
+        if known.is_empty() && !bindings.is_empty() && self.0.len() >= policy.addresses {
+            self.advance(now);
+            if self.0.len() >= policy.addresses {
+                return Err(Refusal::of(Status::SERVICE_UNAVAILABLE));
+            }
+        }
         if bindings.is_empty() {
             self.0.remove(&aor);
         } else {

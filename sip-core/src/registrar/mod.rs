@@ -45,6 +45,8 @@ pub struct Policy {
     pub default_expires: Duration,
     /// How many bindings an address-of-record may have; beyond: 403.
     pub bindings: usize,
+    /// How many addresses-of-record [`Bindings`] may have; beyond: 503.
+    pub addresses: usize,
 }
 
 impl Default for Policy {
@@ -54,6 +56,7 @@ impl Default for Policy {
             max_expires: Duration::from_secs(86_400),
             default_expires: Duration::from_secs(3_600),
             bindings: 10,
+            addresses: 1_000_000,
         }
     }
 }

@@ -61,16 +61,10 @@ impl UserAgent {
         content.check().map_err(|_| Misuse::BadContent)?;
         self.enter(now);
         let invite = self.ringing(dialog)?;
-        let session = &self.alive(dialog)?.session;
-        if reliably && !session.knows_100rel && !invite.requires_100rel {
+        if reliably && !self.alive(dialog)?.session.knows_100rel && !invite.requires_100rel {
             return Err(Misuse::Forbidden);
         }
-        let done = match &session.reliable {
-            _ if status == Status::TRYING => self.respond_inside(dialog.0, invite.txn, status, content, None),
-            Some(reliable) if reliable.open.is_some() => self.queue_up(dialog.0, status, content),
-            _ if reliably || invite.requires_100rel => self.send_reliably(dialog.0, status, content),
-            _ => self.respond_inside(dialog.0, invite.txn, status, content, None),
-        };
+        let done = self.respond_invite(dialog.0, invite, status, content, reliably);
         self.leave();
         done
     }
@@ -84,14 +78,7 @@ impl UserAgent {
         content.check().map_err(|_| Misuse::BadContent)?;
         self.enter(now);
         let invite = self.ringing(dialog)?;
-        let waits = |reliable: &Reliable| {
-            reliable.open.as_ref().is_some_and(|open| open.session || !reliable.queue.is_empty())
-        };
-        let done = if self.alive(dialog)?.session.reliable.as_deref().is_some_and(waits) {
-            self.queue_up(dialog.0, Status::OK, content)
-        } else {
-            self.respond_inside(dialog.0, invite.txn, Status::OK, content, None)
-        };
+        let done = self.respond_invite(dialog.0, invite, Status::OK, content, false);
         self.leave();
         done
     }
@@ -123,7 +110,7 @@ impl UserAgent {
     }
 
     /// Answers a request that came as [`Event::Request`](super::Event::Request). A 2xx to a re-INVITE is sent again until its ACK comes, as with
-    /// [`accept`](Self::accept).
+    /// [`accept`](Self::accept), and its provisional responses are sent reliably if the peer requires that, as with [`ring`](Self::ring).
     ///
     /// # Errors
     /// [`Misuse::Gone`] if it is withdrawn or answered; [`Misuse::WrongState`] for a second final response or a second offer, and for the INVITE of a
@@ -143,6 +130,10 @@ impl UserAgent {
             return Err(Misuse::WrongState);
         }
         let done = match serving.dialog {
+            Some(key) if serving.kind == Kind::Reinvite => match self.unanswered(key) {
+                Some(invite) if invite.txn == txn => self.respond_invite(key, invite, status, content, false),
+                _ => Err(Misuse::WrongState),
+            },
             Some(key) => self.respond_inside(key, txn, status, content, None),
             None => {
                 let abilities = &self.abilities;
@@ -161,13 +152,45 @@ impl UserAgent {
 
     /// The INVITE of a call that has no final response.
     pub(super) fn ringing(&self, dialog: DialogId) -> Result<Invite, Misuse> {
-        let session = &self.alive(dialog)?.session;
-        // A 2xx that waits for a PRACK is as good as sent.
-        let accepted = |reliable: &Reliable| reliable.queue.iter().any(|(status, _)| status.is_final());
-        if session.phase != Phase::Ringing || session.reliable.as_deref().is_some_and(accepted) {
+        if self.alive(dialog)?.session.phase != Phase::Ringing {
             return Err(Misuse::WrongState);
         }
-        session.invite.ok_or(Misuse::WrongState)
+        self.unanswered(dialog.0).ok_or(Misuse::WrongState)
+    }
+
+    /// The INVITE of the peer that has no final response. A 2xx that waits for a PRACK is as good as sent.
+    fn unanswered(&self, key: Key) -> Option<Invite> {
+        let session = &self.dialogs.get(key)?.session;
+        let accepted = |reliable: &Reliable| reliable.queue.iter().any(|(status, _)| status.is_final());
+        session.invite.filter(|_| !session.reliable.as_deref().is_some_and(accepted))
+    }
+
+    /// A response to it, behind what waits for a PRACK (RFC 3262 §3).
+    fn respond_invite(
+        &mut self,
+        key: Key,
+        invite: Invite,
+        status: Status,
+        content: &Content<'_>,
+        reliably: bool,
+    ) -> Result<(), Misuse> {
+        let session = self.session_mut(key).ok_or(Misuse::Gone)?;
+        let reliable = session.reliable.as_deref();
+        let open = reliable.and_then(|reliable| reliable.open.as_ref());
+        let queued = reliable.is_some_and(|reliable| !reliable.queue.is_empty());
+        let provisional = status.is_provisional() && status != Status::TRYING;
+        let waits = match open {
+            Some(_) if provisional => true,
+            Some(open) => status.is_success() && (open.session || queued),
+            None => false,
+        };
+        if waits {
+            self.queue_up(key, status, content)
+        } else if provisional && (reliably || invite.requires_100rel) {
+            self.send_reliably(key, status, content)
+        } else {
+            self.respond_inside(key, invite.txn, status, content, None)
+        }
     }
 
     /// A response to a request inside a dialog, or to the INVITE that makes it; with an RSeq, a provisional one that is sent reliably.
@@ -305,7 +328,10 @@ impl UserAgent {
         }
         if let Some(invite) = session.invite.filter(|invite| invite.txn == txn) {
             session.invite = None;
-            let open = session.reliable.as_mut().and_then(|reliable| reliable.open.take());
+            let open = session.reliable.as_mut().and_then(|reliable| {
+                reliable.queue.clear();
+                reliable.open.take()
+            });
             self.alarms.stop(invite.expires);
             self.alarms.stop(invite.still);
             self.alarms.stop(open.as_ref().map(|open| open.repeat));

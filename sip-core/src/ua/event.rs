@@ -130,6 +130,8 @@ pub enum Event<'b> {
         user: u64,
         /// The dialog that it was sent in.
         dialog: Option<DialogId>,
+        /// Whether it is a reliable provisional response to a re-INVITE that waits for [`prack`](super::UserAgent::prack).
+        wants_prack: bool,
         /// Whether it is the 2xx to a re-INVITE and holds an offer: give the answer with [`ack`](super::UserAgent::ack).
         wants_answer: bool,
         /// The response.
@@ -382,8 +384,9 @@ impl Event<'_> {
             Self::Acknowledged { dialog, user, request } => {
                 Event::Acknowledged { dialog, user, request: request.into_owned() }
             }
-            Self::Response { id, user, dialog, wants_answer, response } => {
-                Event::Response { id, user, dialog, wants_answer, response: response.into_owned() }
+            Self::Response { id, user, dialog, wants_prack, wants_answer, response } => {
+                let response = response.into_owned();
+                Event::Response { id, user, dialog, wants_prack, wants_answer, response }
             }
             Self::RequestEnded { id, user, cause } => Event::RequestEnded { id, user, cause },
             Self::SubscriptionAnswered { subscription, user, response } => {

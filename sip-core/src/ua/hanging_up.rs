@@ -2,16 +2,16 @@
 
 use super::record::{OwnContent, Phase};
 use super::requests::Purpose;
-use super::{Reason, UserAgent, WorkId};
+use super::{NOBODY, Reason, UserAgent, WorkId};
 use crate::config::Limits;
-use crate::dialog::Ends;
 use crate::dialog::offer::{Carrier, Offer};
+use crate::dialog::{Dialog, Ends};
 use crate::endpoint::Misuse;
-use crate::handle::{DialogId, Key};
+use crate::handle::{DialogId, Invitation, Key};
 use crate::headers::Name;
 use crate::message::{Content, Message, Method};
 use crate::time::Instant;
-use crate::transaction::BufferId;
+use crate::transaction::{BufferId, ClientRequest};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -96,16 +96,36 @@ impl UserAgent {
         let Ok(invite) = Message::parse(self.layer.buffers.message(outgoing.request), &Limits::NONE) else {
             return;
         };
-        let mut lines: Vec<u8> = Vec::new();
-        for (name, line, _) in invite.raw_fields() {
-            if matches!(name, Name::Authorization | Name::ProxyAuthorization) {
-                if !lines.is_empty() {
-                    lines.extend_from_slice(b"\r\n");
-                }
-                lines.extend_from_slice(line);
-            }
+        let lines = credentials(&invite);
+        if let Some(record) = self.dialogs.get_mut(key) {
+            record.session.credentials = lines.into();
         }
-        record.session.credentials = lines.into();
+    }
+
+    /// RFC 3261 §13.2.2.4: a 2xx for which there is no room is acknowledged and hung up, and nothing is kept of it.
+    pub(super) fn turn_away(&mut self, invitation: Invitation, response: &Message<'_>) {
+        let work = self.calls.get(invitation.0).map(|call| call.work);
+        let Some(outgoing) = work.and_then(|work| self.outgoing(work)) else { return };
+        let bytes = Vec::from(self.layer.buffers.message(outgoing.request));
+        let Ok(invite) = Message::parse(&bytes, &Limits::NONE) else { return };
+        let mut dialog = Dialog::of_response(&invite, response);
+        let (ack, bye) = (dialog.local_cseq, dialog.next_cseq());
+        let (uri, towards) = dialog.uris();
+        let sent = self.layer.send_stateless(Method::Ack, uri, towards, |writer| {
+            dialog.write(writer, Method::Ack, ack);
+            writer.line(&credentials(&invite));
+            writer.finish(&Content::NONE);
+        });
+        if let Ok(sent) = sent {
+            self.layer.buffers.unpin(sent);
+        }
+        let request =
+            ClientRequest { method: Method::Bye, uri, towards, target: None, timers: None, user: NOBODY };
+        // One that can't be sent is not missed here.
+        let _ = self.layer.request(&request, |writer| {
+            dialog.write(writer, Method::Bye, bye);
+            writer.finish(&Content::NONE);
+        });
     }
 
     /// Hangs up (RFC 3261 §15.1.1).
@@ -167,6 +187,16 @@ impl UserAgent {
         }
     }
 
+    /// Hangs up and does not wait for an answer. The callee's BYE waits for the ACK all the same (§15), as if the user had hung up.
+    pub(super) fn abandon(&mut self, key: Key, reason: Reason) {
+        if let Some(session) = self.session_mut(key).filter(|session| session.unacked.is_some()) {
+            session.bye_queued.get_or_insert_with(|| Box::new(OwnContent::of(&Content::NONE)));
+            return;
+        }
+        self.give_up(key);
+        self.end_session(key, reason);
+    }
+
     pub(super) fn send_bye(&mut self, key: Key, content: &Content<'_>) -> Result<(), Misuse> {
         self.send_inside(key, Purpose::Bye, Method::Bye, 0, content, &[])?;
         let Some(session) = self.session_mut(key) else { return Ok(()) };
@@ -188,10 +218,7 @@ impl UserAgent {
         match ends {
             Ends::Transaction => {}
             // RFC 3261 §12.2.1.2: the session is ended with a BYE, which the peer may still understand.
-            Ends::Usage if alive => {
-                self.give_up(key);
-                self.end_session(key, Reason::Lost);
-            }
+            Ends::Usage if alive => self.abandon(key, Reason::Lost),
             Ends::Usage => {}
             Ends::Dialog => {
                 self.end_subscriptions(key);
@@ -201,4 +228,18 @@ impl UserAgent {
             }
         }
     }
+}
+
+/// The lines of a request's credentials.
+fn credentials(request: &Message<'_>) -> Vec<u8> {
+    let mut lines: Vec<u8> = Vec::new();
+    for (name, line, _) in request.raw_fields() {
+        if matches!(name, Name::Authorization | Name::ProxyAuthorization) {
+            if !lines.is_empty() {
+                lines.extend_from_slice(b"\r\n");
+            }
+            lines.extend_from_slice(line);
+        }
+    }
+    lines
 }

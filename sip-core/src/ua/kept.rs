@@ -65,14 +65,14 @@ kept!(Outgoing {
 });
 kept!(Serving { 1 dialog, 2 kind, 3 target, 4 terms, 5 waits, 6 offered });
 kept!(Subscription { 1 role, 2 user, 3 dialog, 4 package, 5 id, 6 lasts, 7 until, 8 alarm });
-kept!(Asked { 1 call_id, 2 tag, 3 work, 4 cseq, 5 notified, 6 timer_n, 7 leaving, 8 refer });
+kept!(Asked { 1 call_id, 2 tag, 3 work, 4 cseq, 5 notified, 6 timer_n, 7 leaving, 8 refer, 9 forks });
 kept!(Upkeep {
     1 what, 2 user, 3 uri, 4 target, 5 timers, 6 call_id, 7 tag, 8 cseq, 9 lasts, 10 until, 11 answers, 12 work,
     13 leaving, 14 alarm,
 });
 kept_enum!(What { 1 Registration(registration), 2 Publication(publication) });
 kept!(Registration { 1 aor, 2 contact_params, 3 contacts, 4 route, 5 service_route });
-kept!(Publication { 1 event, 2 etag });
+kept!(Publication { 1 event, 2 etag, 3 unsaid });
 
 impl NotByte for (Status, OwnContent) {}
 
@@ -314,6 +314,7 @@ impl UserAgent {
                 timer_n: None,
                 leaving: false,
                 refer,
+                forks: 0,
             });
         }
         let once = refer || subscription.lasts.is_zero() || !subscriber;
@@ -390,7 +391,8 @@ impl UserAgent {
     fn take_up(&mut self, mut upkeep: Upkeep) -> Key {
         let clock = self.layer.clock();
         (upkeep.work, upkeep.alarm) = (None, None);
-        let left = upkeep.until.map_or(Duration::ZERO, |until| until.since(clock));
+        let left =
+            upkeep.until.filter(|_| !upkeep.leaving).map_or(Duration::ZERO, |until| until.since(clock));
         let key = self.upkeeps.insert(upkeep);
         let alarm = self.alarms.set(clock, refresh_after(left), Due::Upkeep(key));
         if let Some(upkeep) = self.upkeeps.get_mut(key) {

@@ -32,7 +32,7 @@ pub(super) enum Meaning {
     RegistrationRefused { registration: RegistrationId, user: u64 },
     Published { publication: PublicationId, user: u64, expires: Duration },
     PublicationRefused { publication: PublicationId, user: u64 },
-    Response { id: RequestId, user: u64, dialog: Option<DialogId>, wants_answer: bool },
+    Response { id: RequestId, user: u64, dialog: Option<DialogId>, wants_prack: bool, wants_answer: bool },
     Declined(Status),
     Served(Status),
     Rejected(Error, Option<Status>),
@@ -95,8 +95,8 @@ impl<'b> Event<'b> {
             (Err(response), Meaning::PublicationRefused { publication, user }) => {
                 Self::PublicationRefused { publication, user, response }
             }
-            (Err(response), Meaning::Response { id, user, dialog, wants_answer }) => {
-                Self::Response { id, user, dialog, wants_answer, response }
+            (Err(response), Meaning::Response { id, user, dialog, wants_prack, wants_answer }) => {
+                Self::Response { id, user, dialog, wants_prack, wants_answer, response }
             }
             (Err(response), _) => Self::Stray(Stray::Response(response)),
         }
@@ -326,7 +326,9 @@ impl Machine for UserAgent {
                 let _ = self.respond(now, txn, busy.0, &busy.1);
                 None
             }
-            Event::Response { response, .. } if response.status().is_provisional() => None,
+            Event::Response { response, wants_prack: false, .. } if response.status().is_provisional() => {
+                None
+            }
             Event::Progress { wants_prack: false, .. }
             | Event::Rejected(_)
             | Event::Declined { .. }

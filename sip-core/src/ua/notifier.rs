@@ -119,6 +119,10 @@ impl UserAgent {
         request: &Message<'_>,
     ) -> Option<Key> {
         let dialog = match dialog {
+            Some(dialog) if self.has_all_subscriptions(dialog) => {
+                self.decline_overload(txn);
+                return None;
+            }
             Some(dialog) => dialog,
             None if self.is_full() => {
                 self.decline_overload(txn);

@@ -231,7 +231,13 @@ impl UserAgent {
                 }
                 key
             }
-            None => self.fork(invitation, response, Phase::Up)?.0,
+            None => match self.fork(invitation, response, Phase::Up) {
+                Some(DialogId(key)) => key,
+                None => {
+                    self.turn_away(invitation, response);
+                    return None;
+                }
+            },
         };
         self.answered(invitation, key, cseq, response)
     }

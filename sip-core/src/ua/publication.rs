@@ -1,5 +1,6 @@
 //! Publications of this side (RFC 3903 §4). No dialog has a part in them.
 
+use super::record::OwnContent;
 use super::requests::Outside;
 use super::upkeep::{NewUpkeep, What};
 use super::{NewPublication, UserAgent};
@@ -17,6 +18,8 @@ pub(super) struct Publication {
     pub(super) event: String,
     /// What the compositor knows it by; empty before its first 200.
     pub(super) etag: String,
+    /// The state that the compositor does not have yet.
+    pub(super) unsaid: Option<OwnContent>,
 }
 
 impl UserAgent {
@@ -30,15 +33,16 @@ impl UserAgent {
             return Err(Misuse::BadContent);
         }
         self.enter(now);
-        let publication = Publication { event: new.event.into(), etag: String::new() };
+        let unsaid = Some(OwnContent::of(&new.content));
+        let publication = Publication { event: new.event.into(), etag: String::new(), unsaid };
         let NewPublication { uri, expires, target, timers, user, .. } = *new;
         let upkeep = NewUpkeep { uri, expires, target, timers, user };
-        let done = self.keep_up(What::Publication(publication), &upkeep, &new.content);
+        let done = self.keep_up(What::Publication(publication), &upkeep);
         self.leave();
         done.map(PublicationId)
     }
 
-    /// Publishes another state in place of the one before (§4.4).
+    /// Publishes another state in place of the one before (§4.4). If that fails, the next refresh says it.
     ///
     /// # Errors
     /// [`Misuse::Gone`]; [`Misuse::WrongState`] while a PUBLISH is under way; [`Misuse::BadContent`], also for one without a body;
@@ -53,8 +57,12 @@ impl UserAgent {
             return Err(Misuse::BadContent);
         }
         self.enter(now);
-        self.publication(publication)?;
-        let done = self.keep_up_now(publication.0, content);
+        let found = self.publication_mut(publication)?;
+        let before = found.unsaid.replace(OwnContent::of(content));
+        let done = self.keep_up_now(publication.0);
+        if done.is_err() {
+            self.publication_mut(publication)?.unsaid = before;
+        }
         self.leave();
         done
     }
@@ -65,14 +73,14 @@ impl UserAgent {
     /// [`Misuse::Gone`]; [`Misuse::WrongState`] if it is being taken back. With a PUBLISH under way it waits for that.
     pub fn unpublish(&mut self, now: Instant, publication: PublicationId) -> Result<(), Misuse> {
         self.enter(now);
-        self.publication(publication)?;
+        self.publication_mut(publication)?;
         let done = self.let_go(publication.0);
         self.leave();
         done
     }
 
-    fn publication(&self, publication: PublicationId) -> Result<&Publication, Misuse> {
-        match self.upkeeps.get(publication.0).map(|upkeep| &upkeep.what) {
+    fn publication_mut(&mut self, publication: PublicationId) -> Result<&mut Publication, Misuse> {
+        match self.upkeeps.get_mut(publication.0).map(|upkeep| &mut upkeep.what) {
             Some(What::Publication(found)) => Ok(found),
             _ => Err(Misuse::Gone),
         }
@@ -80,24 +88,20 @@ impl UserAgent {
 }
 
 impl Publication {
-    /// Its PUBLISH.
-    pub(super) fn with<T>(
-        &self,
-        uri: &str,
-        expires: &str,
-        content: &Content<'_>,
-        send: impl FnOnce(Outside<'_>) -> T,
-    ) -> T {
+    /// Its PUBLISH. A refresh, and one that takes the state back, has no body (§4.1).
+    pub(super) fn with<T>(&self, uri: &str, expires: &str, send: impl FnOnce(Outside<'_>) -> T) -> T {
         let mut extra = Vec::from([("Event", &*self.event), ("Expires", expires)]);
         if !self.etag.is_empty() {
             extra.push(("SIP-If-Match", &*self.etag));
         }
-        send(Outside { extra: &extra, ..Outside::new(Method::Publish, uri, content) })
+        let nothing = OwnContent::of(&Content::NONE);
+        let content = self.unsaid.as_ref().filter(|_| expires != "0").unwrap_or(&nothing);
+        content.with(|content| send(Outside { extra: &extra, ..Outside::new(Method::Publish, uri, content) }))
     }
 
     pub(super) fn learn(&mut self, response: &Message<'_>) {
         if let Ok(Some(etag)) = response.get::<SipETag<'_>>() {
-            self.etag = String::from_utf8_lossy(etag.0).into_owned();
+            (self.etag, self.unsaid) = (String::from_utf8_lossy(etag.0).into_owned(), None);
         }
     }
 }

@@ -126,6 +126,7 @@ pub(super) struct Open {
 }
 
 /// A [`Content`] that waits.
+#[derive(Clone)]
 pub(super) struct OwnContent {
     pub(super) headers: Vec<(String, String)>,
     pub(super) content_type: String,
@@ -284,7 +285,7 @@ impl UserAgent {
         }
     }
 
-    /// One less: the last one takes the dialog with it, if its session is over.
+    /// One less: the last one takes the dialog with it, if its session is over. What still waits in it is answered with 481.
     pub(super) fn release(&mut self, key: Key) {
         if let Some(record) = self.dialogs.get_mut(key) {
             record.holds = record.holds.saturating_sub(1);
@@ -304,6 +305,9 @@ impl UserAgent {
         }
         for (_, ack) in record.session.acks {
             self.layer.buffers.unpin(ack);
+        }
+        for txn in record.waiting {
+            self.withdraw(txn, Status::NO_SUCH_TRANSACTION);
         }
     }
 

@@ -90,11 +90,21 @@ impl UserAgent {
         }
     }
 
+    /// The peer does not take the UPDATE, though it said so: the user may try it with a re-INVITE.
+    pub(super) fn on_refresh_refused(&mut self, key: Key) {
+        let Some(record) = self.dialogs.get_mut(key).filter(|record| record.session.phase == Phase::Up)
+        else {
+            return;
+        };
+        record.session.takes_update = false;
+        let user = record.user;
+        self.push(Event::RefreshDue { dialog: DialogId(key), user });
+    }
+
     /// §10: the one who sees it first hangs up.
     pub(super) fn on_unrefreshed(&mut self, key: Key) {
         if self.dialogs.get(key).is_some_and(|record| record.session.phase == Phase::Up) {
-            self.give_up(key);
-            self.end_session(key, Reason::NotRefreshed);
+            self.abandon(key, Reason::NotRefreshed);
         }
     }
 }

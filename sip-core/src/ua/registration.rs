@@ -51,7 +51,7 @@ impl UserAgent {
         };
         let NewRegistration { registrar: uri, expires, target, timers, user, .. } = *new;
         let upkeep = NewUpkeep { uri, expires, target, timers, user };
-        let done = self.keep_up(What::Registration(registration), &upkeep, &Content::NONE);
+        let done = self.keep_up(What::Registration(registration), &upkeep);
         self.leave();
         done.map(RegistrationId)
     }
@@ -63,7 +63,7 @@ impl UserAgent {
     pub fn register_again(&mut self, now: Instant, registration: RegistrationId) -> Result<(), Misuse> {
         self.enter(now);
         self.registration(registration)?;
-        let done = self.keep_up_now(registration.0, &Content::NONE);
+        let done = self.keep_up_now(registration.0);
         self.leave();
         done
     }

@@ -27,7 +27,8 @@ impl UserAgent {
         let random = self.layer.random.u64();
         let session = self.session_mut(key).ok_or(Misuse::Gone)?;
         let invite = session.invite.ok_or(Misuse::WrongState)?;
-        let last = session.reliable.as_ref().map(|reliable| reliable.rseq);
+        // The numbers of each INVITE begin anew.
+        let last = session.reliable.as_ref().filter(|last| last.cseq == invite.cseq).map(|last| last.rseq);
         let rseq = last.map_or(reliable::first(random), |last| last.wrapping_add(1) & 0x7fff_ffff);
         self.respond_inside(key, invite.txn, status, content, Some(rseq))?;
         let (timers, clock) = (self.config.core.timers, self.layer.clock());
@@ -87,8 +88,7 @@ impl UserAgent {
             });
             if done.is_err() && status.is_final() {
                 // What the user said cannot be sent any more: a second offer. The call must not hang.
-                self.withdraw(invite.txn, Status::SERVER_INTERNAL_ERROR);
-                self.end_session(key, Reason::Rejected);
+                self.fail_invite(key, Status::SERVER_INTERNAL_ERROR, Reason::Rejected);
             }
         }
     }
@@ -114,9 +114,17 @@ impl UserAgent {
 
     /// RFC 3262 §3: "a 5xx"; a PRACK that does not come is a time-out.
     pub(super) fn on_no_prack(&mut self, key: Key) {
-        if let Some(invite) = self.session_mut(key).and_then(|session| session.invite) {
-            self.withdraw(invite.txn, Status::SERVER_TIMEOUT);
-            self.end_session(key, Reason::NoPrack);
+        self.fail_invite(key, Status::SERVER_TIMEOUT, Reason::NoPrack);
+    }
+
+    /// Refuses the INVITE of the peer in the user's place. A call that it was to begin is over; one that it was to change goes on.
+    fn fail_invite(&mut self, key: Key, status: Status, reason: Reason) {
+        let Some(session) = self.session_mut(key) else { return };
+        let Some(invite) = session.invite else { return };
+        let begins = session.phase == Phase::Ringing;
+        self.withdraw(invite.txn, status);
+        if begins {
+            self.end_session(key, reason);
         }
     }
 }
@@ -124,7 +132,8 @@ impl UserAgent {
 // The caller.
 
 impl UserAgent {
-    /// Acknowledges a reliable provisional response whose [`Progress`](super::Event::Progress) waits for it, with the answer to its offer, or with an offer
+    /// Acknowledges a reliable provisional response whose [`Progress`](super::Event::Progress) (or, to a re-INVITE,
+    /// [`Response`](super::Event::Response)) waits for it, with the answer to its offer, or with an offer
     /// if none is open (RFC 3262 §5).
     ///
     /// # Errors

@@ -443,6 +443,7 @@ impl UserAgent {
             id: RequestId(work),
             user,
             dialog: dialog.map(DialogId),
+            wants_prack: false,
             wants_answer: false,
         };
         let told = Some(told).filter(|_| purpose.is_told());
@@ -474,6 +475,9 @@ impl UserAgent {
         if let (Some(key), Some(status)) = (dialog, Status::new(code)) {
             self.on_failure(key, ends(response.cseq().method, status));
         }
+        if let (Purpose::Refresh, Some(key), 300..) = (purpose, dialog, code) {
+            self.on_refresh_refused(key);
+        }
         told
     }
 
@@ -498,9 +502,10 @@ impl UserAgent {
     ) -> Option<Meaning> {
         let (id, code, cseq) = (RequestId(work), response.status_code(), response.cseq().number);
         let dialog = Some(DialogId(key));
-        let plain = Meaning::Response { id, user, dialog, wants_answer: false };
+        let plain = Meaning::Response { id, user, dialog, wants_prack: false, wants_answer: false };
         if code < 200 {
-            return self.on_reliable(key, response).map(|_| plain);
+            let wants_prack = self.on_reliable(key, response)?;
+            return Some(Meaning::Response { id, user, dialog, wants_prack, wants_answer: false });
         }
         let session = self.session_mut(key)?;
         if session.own_invite == Some(id) {
@@ -545,7 +550,7 @@ impl UserAgent {
         if !wants_answer {
             self.send_ack(key, cseq, &Content::NONE);
         }
-        Some(Meaning::Response { id, user, dialog, wants_answer })
+        Some(Meaning::Response { id, user, dialog, wants_prack: false, wants_answer })
     }
 
     fn on_update_response(&mut self, work: WorkId, key: Key, response: &Message<'_>) {

@@ -56,7 +56,7 @@ impl UserAgent {
                 self.on_short_interval(work, response)
             }
             (423, Purpose::Subscribe(_) | Purpose::Upkeep(_)) => self.on_brief_interval(work, response),
-            (491, Purpose::Reinvite | Purpose::Update) => self.on_collision(work),
+            (491, Purpose::Reinvite | Purpose::Update | Purpose::Refresh) => self.on_collision(work),
             // A 6xx is for all addresses.
             (300..=599, Purpose::Call(invitation)) => {
                 self.note_redirects(invitation, response);
@@ -236,22 +236,33 @@ impl UserAgent {
             Some(record) => record.dialog.next_cseq(),
             None => old.cseq().number.wrapping_add(1) & 0x7fff_ffff,
         };
-        let uri = change.uri.unwrap_or(old.request_uri());
-        let first_route = old.value(Name::Route);
-        let request = ClientRequest {
-            method,
-            uri,
-            towards: towards(uri, first_route),
-            target,
-            timers,
-            user: token_of(work),
-        };
         let random = self.layer.random.u64();
         let mut answers = self.take_answers(work, dialog);
+        // Inside a dialog, its target, its routes and this side's Contact may be others by now.
+        let record = dialog.and_then(|key| self.dialogs.get(key));
+        let (uri, towards) = match record {
+            Some(record) => record.dialog.uris(),
+            None => {
+                let uri = change.uri.unwrap_or(old.request_uri());
+                (uri, towards(uri, old.value(Name::Route)))
+            }
+        };
+        let request = ClientRequest { method, uri, towards, target, timers, user: token_of(work) };
         let config = &self.config;
         let sent = self.layer.request(&request, |writer| {
-            copy(writer, &old, change);
-            writer.cseq(cseq, method);
+            match record {
+                Some(record) => {
+                    record.dialog.write(writer, method, cseq);
+                    if old.value(Name::Contact).is_some() {
+                        writer.field(Name::Contact, &[&record.contact]);
+                    }
+                    copy(writer, &old, change, |name| !is_of_dialog(name));
+                }
+                None => {
+                    copy(writer, &old, change, |_| true);
+                    writer.cseq(cseq, method);
+                }
+            }
             answers.write(writer, method, uri, old.body(), &config.credentials, random);
             writer.finish(&Content { headers: &[], content_type: "", body: old.body() });
         });
@@ -276,15 +287,20 @@ impl UserAgent {
     }
 }
 
+/// What its dialog says of a request.
+const fn is_of_dialog(name: Name) -> bool {
+    matches!(name, Name::Route | Name::From | Name::To | Name::CallId | Name::MaxForwards | Name::Contact)
+}
+
 /// What of a request stands in its repetition as it did.
-fn copy(writer: &mut Writer<'_>, old: &Message<'_>, change: &Change<'_>) {
+fn copy(writer: &mut Writer<'_>, old: &Message<'_>, change: &Change<'_>, stays: impl Fn(Name) -> bool) {
     for (name, line, _) in old.raw_fields() {
         let anew = change.numbers.iter().any(|(changed, _)| *changed == name);
         let own = matches!(
             name,
             Name::Via | Name::CSeq | Name::ContentLength | Name::Authorization | Name::ProxyAuthorization
         );
-        if !own && !anew {
+        if !own && !anew && stays(name) {
             writer.line(line);
         }
     }

@@ -256,12 +256,13 @@ impl UserAgent {
         let subscription = self.subscriptions.get(key)?;
         let Role::Subscriber(first) = &subscription.role else { return None };
         // Another fork of what is being given up: 481 ends it at the notifier.
-        if first.leaving && subscription.dialog.is_some() {
+        let fork = subscription.dialog.is_some();
+        if fork && (first.leaving || first.forks + 1 >= self.config.core.limits.forks) {
             return None;
         }
         let cseq = first.work.and_then(|work| self.outgoing(work)).map_or(first.cseq, |sent| sent.cseq);
         let answers = first.work.and_then(|work| self.outgoing(work)).map(|sent| sent.answers.clone());
-        let forked = subscription.dialog.is_some().then(|| Subscription {
+        let forked = fork.then(|| Subscription {
             role: Role::Subscriber(Asked {
                 call_id: Vec::new(),
                 tag: Vec::new(),
@@ -271,6 +272,7 @@ impl UserAgent {
                 timer_n: None,
                 leaving: false,
                 refer: false,
+                forks: 0,
             }),
             user: subscription.user,
             dialog: None,
@@ -287,7 +289,13 @@ impl UserAgent {
         }
         let key = match forked {
             // RFC 6665 §4.1.4: each fork that notifies is a subscription of its own.
-            Some(fork) => self.open_subscription(fork),
+            Some(fork) => {
+                if let Some(Role::Subscriber(first)) = self.subscriptions.get_mut(key).map(|it| &mut it.role)
+                {
+                    first.forks += 1;
+                }
+                self.open_subscription(fork)
+            }
             None => key,
         };
         self.attach(key, dialog);
@@ -446,6 +454,7 @@ fn asked(new: &NewSubscription<'_>, dialog: Option<Key>, call_id: Vec<u8>, tag: 
             timer_n: None,
             leaving: false,
             refer: false,
+            forks: 0,
         }),
         user: new.user,
         dialog,

@@ -52,6 +52,8 @@ pub(super) struct Asked {
     pub(super) leaving: bool,
     /// It is what a REFER makes: never refreshed.
     pub(super) refer: bool,
+    /// How many forks have notified besides.
+    pub(super) forks: usize,
 }
 
 impl Subscription {
@@ -71,6 +73,12 @@ impl UserAgent {
             self.attach(key, dialog);
         }
         key
+    }
+
+    /// Whether a dialog has as many subscriptions as it may.
+    pub(super) fn has_all_subscriptions(&self, dialog: Key) -> bool {
+        let most = self.config.core.limits.subscriptions;
+        self.dialogs.get(dialog).is_some_and(|record| record.subscriptions.len() >= most)
     }
 
     /// The subscription is a usage of this dialog from now on.

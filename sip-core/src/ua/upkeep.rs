@@ -16,7 +16,7 @@ use crate::dialog::token;
 use crate::endpoint::{Cause, Misuse};
 use crate::handle::{Key, PublicationId, RegistrationId};
 use crate::headers::Expires;
-use crate::message::{Content, Message};
+use crate::message::Message;
 use crate::time::Instant;
 use crate::transaction::Timers;
 use crate::transport::Target;
@@ -68,12 +68,7 @@ const SOONEST: Duration = Duration::from_secs(1);
 
 impl UserAgent {
     /// Begins to keep something up.
-    pub(super) fn keep_up(
-        &mut self,
-        what: What,
-        new: &NewUpkeep<'_>,
-        content: &Content<'_>,
-    ) -> Result<Key, Misuse> {
+    pub(super) fn keep_up(&mut self, what: What, new: &NewUpkeep<'_>) -> Result<Key, Misuse> {
         self.layer.may_begin()?;
         let upkeep = Upkeep {
             what,
@@ -92,7 +87,7 @@ impl UserAgent {
             alarm: None,
         };
         let key = self.upkeeps.insert(upkeep);
-        let sent = self.send_upkeep(key, new.expires, content);
+        let sent = self.send_upkeep(key, new.expires);
         if sent.is_err() {
             self.upkeeps.remove(key);
         }
@@ -100,13 +95,13 @@ impl UserAgent {
     }
 
     /// Sends it once more at once, if nothing is under way.
-    pub(super) fn keep_up_now(&mut self, key: Key, content: &Content<'_>) -> Result<(), Misuse> {
+    pub(super) fn keep_up_now(&mut self, key: Key) -> Result<(), Misuse> {
         let found = self.upkeeps.get(key).ok_or(Misuse::Gone)?;
         if found.work.is_some() || found.leaving {
             return Err(Misuse::WrongState);
         }
         let lasts = found.lasts;
-        self.send_upkeep(key, lasts, content)
+        self.send_upkeep(key, lasts)
     }
 
     /// Takes it back; behind what is under way.
@@ -117,7 +112,11 @@ impl UserAgent {
         }
         // What could not be sent can be tried again.
         if found.work.is_none() {
-            self.send_upkeep(key, Duration::ZERO, &Content::NONE)?;
+            if found.what.is_unknown() {
+                self.end_upkeep(key, Cause::Completed);
+                return Ok(());
+            }
+            self.send_upkeep(key, Duration::ZERO)?;
         }
         let found = self.upkeeps.get_mut(key).ok_or(Misuse::Gone)?;
         found.leaving = true;
@@ -125,7 +124,7 @@ impl UserAgent {
         Ok(())
     }
 
-    fn send_upkeep(&mut self, key: Key, expires: Duration, content: &Content<'_>) -> Result<(), Misuse> {
+    fn send_upkeep(&mut self, key: Key, expires: Duration) -> Result<(), Misuse> {
         let found = self.upkeeps.get_mut(key).ok_or(Misuse::Gone)?;
         found.cseq = found.cseq.wrapping_add(1) & 0x7fff_ffff;
         let outgoing = Outgoing {
@@ -146,7 +145,7 @@ impl UserAgent {
             }
             What::Publication(publication) => {
                 let publication = publication.clone();
-                publication.with(&uri, &expires, content, |outside| {
+                publication.with(&uri, &expires, |outside| {
                     self.send_outside(outgoing, &Outside { tag: &tag, call_id: &call_id, cseq, ..outside })
                 })
             }
@@ -179,9 +178,9 @@ impl UserAgent {
         }
         let leaving = found.leaving;
         let refused = found.refused(key);
-        if leaving && !asked.is_zero() {
+        if leaving && !asked.is_zero() && !found.what.is_unknown() {
             // It was given up while this was under way.
-            if self.send_upkeep(key, Duration::ZERO, &Content::NONE).is_err() {
+            if self.send_upkeep(key, Duration::ZERO).is_err() {
                 self.end_upkeep(key, Cause::TransportError);
             }
             return None;
@@ -233,8 +232,14 @@ impl UserAgent {
     }
 
     pub(super) fn on_upkeep_due(&mut self, key: Key) {
-        // RFC 3903 §4.1: a refresh has no body.
-        if self.keep_up_now(key, &Content::NONE).is_err() {
+        // It was given up before it was restored.
+        if self.upkeeps.get(key).is_some_and(|found| found.leaving) {
+            if self.send_upkeep(key, Duration::ZERO).is_err() {
+                self.end_upkeep(key, Cause::TransportError);
+            }
+            return;
+        }
+        if self.keep_up_now(key).is_err() {
             self.upkeep_failed(key, Cause::TransportError);
         }
     }
@@ -253,6 +258,11 @@ impl UserAgent {
 }
 
 impl What {
+    /// The server has nothing that could be taken back: a PUBLISH without its entity tag would be a new one.
+    fn is_unknown(&self) -> bool {
+        matches!(self, Self::Publication(Publication { etag, .. }) if etag.is_empty())
+    }
+
     /// Takes what a 200 says of it.
     fn learn(&mut self, response: &Message<'_>) {
         match self {
