@@ -1,9 +1,9 @@
 //! `scenario [--trace] FILE…`: runs scenario files in virtual time, to the microsecond. A file whose name ends with `.log` is the
-//! log of a machine's inputs: it is given to a fresh machine, and what that does is printed.
+//! log of a machine's inputs: it is given to a fresh machine, and what that does is printed. One whose name ends with `.flow` has flows of user agents.
 //!
-//! The language is described in [`sip_core::sim::scenario`].
+//! The languages are described in [`sip_core::sim::scenario`] and [`sip_core::sim::flow`].
 
-use sip_core::sim::{replay, scenario, seed_of};
+use sip_core::sim::{flow, replay, scenario, seed_of};
 use sip_core::{Config, Endpoint};
 use std::process::ExitCode;
 
@@ -11,6 +11,7 @@ const HELP: &str = "scenario [--trace] FILE…
 
 Runs scenario files in virtual time. Prints a line for each file: its name, `ok` or `failed`, and how many sections it has or have failed.
 A file that ends with .log is a log of inputs (simulate --log writes them): it is replayed, and what the machine does is printed.
+One that ends with .flow has flows: what user agents do with each other.
 
   --trace   prints what happens, with its instant
   --help    this text";
@@ -52,7 +53,8 @@ fn run(file: &str, text: &str, trace: bool) -> bool {
             println!("{line}");
         }
     };
-    match scenario::run(text, print) {
+    let done = if file.ends_with(".flow") { flows(text, print) } else { scenario::run(text, print) };
+    match done {
         Ok(sections) => {
             println!("{file}\tok\t{sections}");
             true
@@ -66,6 +68,17 @@ fn run(file: &str, text: &str, trace: bool) -> bool {
             false
         }
     }
+}
+
+fn flows(text: &str, print: impl Fn(&str)) -> Result<usize, Vec<scenario::Failed>> {
+    let flows = flow::read(text).map_err(|failed| vec![failed])?;
+    let mut failures = Vec::new();
+    for flow in &flows {
+        print(&format!("== {}", flow.title()));
+        flow.happens().iter().for_each(|line| print(line));
+        failures.extend(flow.exact().err());
+    }
+    if failures.is_empty() { Ok(flows.len()) } else { Err(failures) }
 }
 
 /// The seed of the machine stands in the first line of its log.

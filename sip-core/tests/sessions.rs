@@ -1245,3 +1245,81 @@ fn a_refresh_that_is_refused_is_tried_again_or_the_users() {
     let out = call.rig.run_until(ms(125_000));
     assert_eq!((sends(&out, "UPDATE").len(), told(&out, "RefreshDue"), told(&out, "reason:")), (0, 1, 0));
 }
+
+/// What was hung up while it rang is over for its user: a copy of the 180 that comes late says nothing, and a 2xx brings no second BYE.
+#[test]
+fn what_was_hung_up_while_it_rang_is_not_told_of_again() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let (_, invite) = place(&mut rig, SDP);
+    let ringing = response(&invite, "180 Ringing", "b1", CONTACT);
+    let dialog = hear(&mut rig, &ringing).dialog.unwrap();
+    rig.machine.bye(rig.now, dialog, &Content::NONE).unwrap();
+    let bye = sent(&rig.drain(), "BYE");
+    assert_eq!(hear(&mut rig, &ringing).text, "");
+    hear(&mut rig, &response(&bye, "200 OK", "", ""));
+    rig.drain();
+    let reliable =
+        response(&invite, "183 Session Progress", "b1", &format!("{CONTACT}Require: 100rel\r\nRSeq: 1\r\n"));
+    for late in [&ringing, &reliable] {
+        assert_eq!(hear(&mut rig, late).text, "");
+        assert_eq!(rig.drain(), []);
+    }
+    assert_eq!(hear(&mut rig, &response(&invite, "200 OK", "b1", CONTACT)).text, "");
+    let out = rig.drain();
+    assert_eq!((sends(&out, "ACK").len(), sends(&out, "BYE").len()), (1, 0));
+}
+
+/// Sofia's check_session 4.2: a BYE is challenged while the session runs out. It is sent again, and the call ends once.
+#[test]
+fn a_bye_that_is_challenged() {
+    let mut config = with_credentials();
+    config.session_timer.expires = Some(Duration::from_secs(90));
+    let mut call = Call::placed(config, "Session-Expires: 90;refresher=uas\r\n");
+    call.rig.run_until(ms(59_900));
+    call.rig.machine.bye(call.rig.now, call.dialog, &Content::NONE).unwrap();
+    let first = sent(&call.rig.drain(), "BYE");
+    let out = call.rig.run_until(ms(60_100));
+    assert_eq!(told(&out, "reason:"), 0, "it is being ended already");
+    call.answer(
+        &first,
+        "401 Unauthorized",
+        "WWW-Authenticate: Digest realm=\"x\", nonce=\"n\", qop=\"auth\"\r\n",
+    );
+    let second = sent(&call.rig.drain(), "BYE");
+    assert!(header(&second, "Authorization").is_some());
+    call.answer(&second, "200 OK", "");
+    let out = call.rig.run_until(ms(200_000));
+    assert_eq!((sends(&out, "BYE").len(), told(&out, "LocalBye")), (0, 1));
+    assert!(call.rig.machine.is_idle());
+}
+
+/// RFC 4916, JAIN's LooseDialogValidation: tags and Call-ID name a dialog, and not the URIs of From and To.
+#[test]
+fn the_uris_of_from_and_to_name_no_dialog() {
+    let mut call = Call::placed(config(), "");
+    (call.peer, call.us) =
+        ("<sip:other@example.org>;tag=b1".into(), call.us.replace("alice@example.com", "x@y"));
+    assert!(call.ask("INFO", "").0.txn.is_some());
+}
+
+/// JAIN's MultipleContacts: RFC 3261 §8.1.1.8 wants one. An INVITE with several gets 400; of several in a 2xx the first counts.
+#[test]
+fn several_contacts() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let call = Call::of(
+        rig,
+        String::new(),
+        DialogId::from_bits(0),
+        "<sip:bob@x>;tag=b1".into(),
+        "<sip:alice@x>".into(),
+    );
+    let invite =
+        call.request("INVITE", 1, &format!("Contact: <sip:a@192.0.2.2>, <sip:b@192.0.2.2>\r\n{BODY}"));
+    rig = call.rig;
+    assert!(hear(&mut rig, &invite).text.contains("400"));
+    rig.drain();
+    let (_, invite) = place(&mut rig, SDP);
+    let two = "Contact: <sip:a@192.0.2.2:5097>, <sip:b@192.0.2.2:5098>\r\n";
+    hear(&mut rig, &response(&invite, "200 OK", "b1", &format!("{two}{BODY}")));
+    assert!(sent(&rig.drain(), "ACK").starts_with("ACK sip:a@192.0.2.2:5097 "));
+}

@@ -68,6 +68,7 @@
 //!
 //! * **Your own transaction user**: implement [`Actor`], put it into a [`Host`], and add that to a world.
 //! * **Two user agents** that call each other, with all that goes on inside calls: [`Talks`]; a user of your own with any machine: [`Party`].
+//! * **What user agents do together**, line by line, and the same over bad networks: [`flow`].
 //! * **Your own wrapper of a machine**: implement [`Node`] for it; a world needs nothing else.
 //! * **Your own invariant**: implement [`Monitor`].
 //! * **A bug**: [`shrink`] makes the list of choices short, [`ladder`], [`mermaid`] and [`svg`] draw the run, [`replay`] gives the log
@@ -81,9 +82,11 @@ mod dialogs;
 mod draw;
 mod explore;
 mod faults;
+pub mod flow;
 mod histories;
 mod history;
 mod hostile;
+mod ledger;
 mod log;
 mod monitor;
 mod net;

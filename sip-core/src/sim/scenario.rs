@@ -33,10 +33,10 @@
 //! | `quiet 5s`, `quiet` | nothing happens for so long; or ever more, and the machine is idle. A section ends with one of them |
 
 mod peer;
-mod words;
+pub(super) mod words;
 
 use self::peer::Fields;
-use self::words::{is_method, key, named, need, number, only, time};
+use self::words::{instant, is_method, key, named, need, number, only, time};
 use crate::config::{Config, Limits};
 use crate::endpoint::{Command, Destination, Endpoint, Event, Misuse, NewRequest, Output, Ticket, Txn};
 use crate::framing::StreamBuf;
@@ -80,23 +80,7 @@ impl core::error::Error for Failed {}
 /// # Errors
 /// Every section that fails, with its first line that does not hold.
 pub fn run(text: &str, mut trace: impl FnMut(&str)) -> Result<usize, Vec<Failed>> {
-    let mut head = Vec::new();
-    let mut sections: Vec<(String, Vec<(usize, &str)>)> = Vec::new();
-    for (at, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if let Some(title) = line.strip_prefix("==") {
-            sections.push((title.trim().into(), head.clone()));
-        } else if !line.is_empty() && !line.starts_with('#') {
-            match sections.last_mut() {
-                Some((_, lines)) => lines.push((at + 1, line)),
-                None => head.push((at + 1, line)),
-            }
-        }
-    }
-    if sections.is_empty() {
-        let what = "there is no section: begin one with a line `== title`".into();
-        return Err(Vec::from([Failed { line: 1, section: String::new(), what }]));
-    }
+    let sections = sections(text).map_err(|failed| Vec::from([failed]))?;
     let mut failures = Vec::new();
     let count = sections.len();
     'sections: for (title, lines) in sections {
@@ -120,6 +104,31 @@ pub fn run(text: &str, mut trace: impl FnMut(&str)) -> Result<usize, Vec<Failed>
         }
     }
     if failures.is_empty() { Ok(count) } else { Err(failures) }
+}
+
+/// A title with its lines, each with its number.
+type Section<'t> = (String, Vec<(usize, &'t str)>);
+
+/// The sections of a file; what stands before the first one belongs to all.
+pub(super) fn sections(text: &str) -> Result<Vec<Section<'_>>, Failed> {
+    let mut head = Vec::new();
+    let mut sections: Vec<Section<'_>> = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if let Some(title) = line.strip_prefix("==") {
+            sections.push((title.trim().into(), head.clone()));
+        } else if !line.is_empty() && !line.starts_with('#') {
+            match sections.last_mut() {
+                Some((_, lines)) => lines.push((at + 1, line)),
+                None => head.push((at + 1, line)),
+            }
+        }
+    }
+    if sections.is_empty() {
+        let what = "there is no section: begin one with a line `== title`".into();
+        return Err(Failed { line: 1, section: String::new(), what });
+    }
+    Ok(sections)
 }
 
 /// Something that the machine did.
@@ -230,11 +239,11 @@ impl<'t> Stage<'t> {
             ["quiet"] => return self.quiet(None),
             ["quiet", length] => return self.quiet(Some(time(length)?)),
             [time, side, "<", rest @ ..] => {
-                let at = self.time(time)?;
+                let at = instant(time, self.now)?;
                 return self.must_happen(at, side, rest);
             }
             [time, side, ">", rest @ ..] => {
-                let at = self.time(time)?;
+                let at = instant(time, self.now)?;
                 self.pass_to(at)?;
                 (self.trace)(&format!("{:>12} {side:<4} > {}", super::trace::seconds(at), rest.join(" ")));
                 match *side {
@@ -247,18 +256,6 @@ impl<'t> Stage<'t> {
             _ => return Err(format!("{line:?} is no line of a scenario")),
         }
         Ok(())
-    }
-
-    fn time(&self, text: &str) -> Result<Instant, String> {
-        if text == "." {
-            return Ok(self.now);
-        }
-        let (from, text) = match text.strip_prefix('+') {
-            Some(text) => (self.now, text),
-            None => (Instant::ZERO, text),
-        };
-        let at = from + time(text)?;
-        if at < self.now { Err("time runs backwards".into()) } else { Ok(at) }
     }
 
     fn machine(&mut self) -> &mut Endpoint {

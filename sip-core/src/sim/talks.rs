@@ -3,7 +3,8 @@
 use super::calls::address;
 use super::dialogs::dialog_monitors;
 use super::faults::Faults;
-use super::monitor::{Monitor, Violation, wire_monitors};
+use super::ledger::{Ledger, Ledgers, left};
+use super::monitor::{Violation, wire_monitors};
 use super::node::Node;
 use super::party::Party;
 use super::tape::{Choice, Kind, Site, Tape};
@@ -18,7 +19,7 @@ use crate::transport::{Target, Transport};
 use crate::ua::{Config, Event, NewInvite, UserAgent};
 use crate::{Invitation, transaction::Timers};
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -95,20 +96,9 @@ impl Talks {
         for monitor in wire_monitors().into_iter().chain(dialog_monitors(&self.timers)) {
             world.watch(monitor);
         }
-        world.watch(Box::new(Ledgers(ledger.clone())));
+        world.watch(Ledgers::over(&ledger));
         world.run();
-        let mut violations = world.violations().to_vec();
-        for (node, machine) in world.nodes().enumerate() {
-            let Some(machine) = machine.filter(|_| violations.is_empty()) else { continue };
-            if !machine.is_idle() || machine.stats().dialogs != 0 {
-                violations.push(Violation::new(
-                    "I15",
-                    format!("left: {:?}", machine.stats()),
-                    world.now(),
-                    node,
-                ));
-            }
-        }
+        let violations = left(&world);
         let told = core::mem::take(&mut ledger.borrow_mut().told);
         Talked {
             violations,
@@ -158,58 +148,6 @@ impl Talks {
         match &self.wrap {
             Some(wrap) => wrap.around(node, party),
             None => party,
-        }
-    }
-}
-
-/// What both users were told, and which calls they have.
-#[derive(Debug, Default)]
-struct Ledger {
-    told: Vec<(usize, String)>,
-    open: BTreeSet<(usize, DialogId)>,
-    over: BTreeSet<(usize, DialogId)>,
-    wrong: Option<(usize, String)>,
-}
-
-impl Ledger {
-    /// A machine begins with nothing.
-    fn forget(&mut self, node: usize) {
-        self.open.retain(|(at, _)| *at != node);
-        self.over.retain(|(at, _)| *at != node);
-    }
-
-    /// The user hears of a dialog.
-    fn heard(&mut self, node: usize, dialog: DialogId) {
-        if self.over.contains(&(node, dialog)) {
-            self.wrong = Some((node, format!("{dialog:?} is over, and told of")));
-        }
-        self.open.insert((node, dialog));
-    }
-
-    fn ended(&mut self, node: usize, dialog: DialogId) {
-        self.heard(node, dialog);
-        self.open.remove(&(node, dialog));
-        self.over.insert((node, dialog));
-    }
-}
-
-/// I5 and I14: each dialog ends once for its user, nothing is told of it after that, and at rest neither side has one.
-struct Ledgers(Rc<RefCell<Ledger>>);
-
-impl Monitor for Ledgers {
-    fn see(&mut self, entry: &super::Entry, _: &Trace) -> Result<(), Violation> {
-        match self.0.borrow_mut().wrong.take() {
-            Some((node, what)) => Err(Violation::new("I5", what, entry.at, node)),
-            None => Ok(()),
-        }
-    }
-
-    fn at_rest(&mut self, _: &Trace) -> Result<(), Violation> {
-        match self.0.borrow().open.first() {
-            Some((node, dialog)) => {
-                Err(Violation::new("I14", format!("{dialog:?} never ended"), Instant::ZERO, *node))
-            }
-            None => Ok(()),
         }
     }
 }

@@ -200,6 +200,7 @@ impl UserAgent {
     pub(super) fn send_bye(&mut self, key: Key, content: &Content<'_>) -> Result<(), Misuse> {
         self.send_inside(key, Purpose::Bye, Method::Bye, 0, content, &[])?;
         let Some(session) = self.session_mut(key) else { return Ok(()) };
+        session.bye_sent = true;
         if session.phase != Phase::Over {
             session.phase = Phase::Terminating;
         }

@@ -50,6 +50,7 @@ kept!(Session {
     1 phase, 2 announced, 3 exchange, 4 takes_update, 5 knows_100rel, 6 invitation, 7 rseq, 8 heard, 9 invite, 10 unacked,
     11 reliable, 12 bye_queued, 13 own_invite, 14 own_update, 15 peer_update, 16 owed_prack, 17 owed_ack,
     18 accepted_cseq, 19 credentials, 20 acks, 21 timer, 22 timer_alarm, 23 replaces,
+    24 bye_sent,
 });
 kept!(Invite { 1 txn, 2 cseq, 3 requires_100rel, 4 spoke, 5 expires, 6 still });
 kept!(Unacked { 1 txn, 2 cseq, 3 interval, 4 repeat, 5 end });
@@ -65,7 +66,7 @@ kept!(Outgoing {
 });
 kept!(Serving { 1 dialog, 2 kind, 3 target, 4 terms, 5 waits, 6 offered });
 kept!(Subscription { 1 role, 2 user, 3 dialog, 4 package, 5 id, 6 lasts, 7 until, 8 alarm });
-kept!(Asked { 1 call_id, 2 tag, 3 work, 4 cseq, 5 notified, 6 timer_n, 7 leaving, 8 refer, 9 forks });
+kept!(Asked { 1 call_id, 2 tag, 3 work, 4 cseq, 5 notified, 6 timer_n, 7 leaving, 8 refer, 9 forks, 10 parted });
 kept!(Upkeep {
     1 what, 2 user, 3 uri, 4 target, 5 timers, 6 call_id, 7 tag, 8 cseq, 9 lasts, 10 until, 11 answers, 12 work,
     13 leaving, 14 alarm,
@@ -313,6 +314,7 @@ impl UserAgent {
                 notified: true,
                 timer_n: None,
                 leaving: false,
+                parted: false,
                 refer,
                 forks: 0,
             });

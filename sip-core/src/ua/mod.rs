@@ -327,6 +327,18 @@ impl UserAgent {
         places.map(DialogId).collect::<Vec<_>>().into_iter()
     }
 
+    /// The name of a dialog for others: a value of Replaces for [`NewInvite::replaces`] and for the URI of a Refer-To (RFC 3891 §3).
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]
+    pub fn replaces(&self, dialog: DialogId) -> Result<String, Misuse> {
+        let Id { call_id, local_tag, remote_tag } = self.alive(dialog)?.dialog.id();
+        let text = |bytes| String::from_utf8_lossy(bytes);
+        // A peer of RFC 2543 has no tag.
+        let remote_tag = if remote_tag.is_empty() { b"0" } else { remote_tag };
+        Ok(alloc::format!("{};to-tag={};from-tag={}", text(call_id), text(remote_tag), text(local_tag)))
+    }
+
     /// Where the offer and answer exchange of a dialog stands.
     ///
     /// # Errors

@@ -168,6 +168,10 @@ impl UserAgent {
         }
         let user = call.user;
         let dialog = self.on_provisional(invitation, response)?;
+        // What this side has hung up rings no more, and nothing is sent in it.
+        if dialog.is_some_and(|dialog| self.dialogs.get(dialog.0).is_some_and(|it| !it.session.is_alive())) {
+            return None;
+        }
         let wants_prack = match dialog {
             Some(DialogId(key)) => self.on_reliable(key, response)?,
             None => false,
@@ -215,11 +219,12 @@ impl UserAgent {
                     // Over before it was answered: acknowledged all the same, and hung up if that was not done.
                     Phase::Over | Phase::Terminating if record.session.accepted_cseq.is_none() => {
                         let over = record.session.phase == Phase::Over;
+                        let hung_up = record.session.bye_sent;
                         record.dialog.confirm(response);
                         record.session.announced &= !over;
                         record.session.accepted_cseq = Some(cseq);
                         self.send_ack(key, cseq, &crate::message::Content::NONE);
-                        if over {
+                        if over && !hung_up {
                             self.give_up(key);
                         }
                         return None;

@@ -56,6 +56,8 @@ pub(super) struct Session {
     pub(super) unacked: Option<Unacked>,
     /// Callee: provisional responses that must be acknowledged in their order.
     pub(super) reliable: Option<Box<Reliable>>,
+    /// This side has sent its BYE: there is no other.
+    pub(super) bye_sent: bool,
     /// The user hung up when no BYE could be sent yet: what it is to hold.
     pub(super) bye_queued: Option<Box<OwnContent>>,
     /// The re-INVITE and the UPDATE of this side that are not answered, or are to be sent again.
@@ -178,6 +180,7 @@ impl Session {
             invite: None,
             unacked: None,
             reliable: None,
+            bye_sent: false,
             bye_queued: None,
             own_invite: None,
             own_update: None,

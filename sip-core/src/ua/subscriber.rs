@@ -70,14 +70,15 @@ impl UserAgent {
             return Err(Misuse::WrongState);
         }
         // Without a dialog there is nowhere to send it yet: the first NOTIFY brings one.
-        let done = match found.dialog {
-            Some(_) => self.ask(subscription.0, Duration::ZERO, &Content::NONE),
-            None => Ok(()),
+        let parts = found.dialog.is_some();
+        let done = match parts {
+            true => self.ask(subscription.0, Duration::ZERO, &Content::NONE),
+            false => Ok(()),
         };
         // What could not be sent can be tried again.
         if let (Ok(()), Some(found)) = (done, self.subscriptions.get_mut(subscription.0)) {
             if let Role::Subscriber(asked) = &mut found.role {
-                asked.leaving = true;
+                (asked.leaving, asked.parted) = (true, parts);
             }
             self.alarms.stop(found.alarm.take());
         }
@@ -271,6 +272,7 @@ impl UserAgent {
                 notified: true,
                 timer_n: None,
                 leaving: false,
+                parted: false,
                 refer: false,
                 forks: 0,
             }),
@@ -317,16 +319,20 @@ impl UserAgent {
         let subscription = self.subscriptions.get_mut(key)?;
         let (user, lasts) = (subscription.user, subscription.lasts);
         let Role::Subscriber(asked) = &mut subscription.role else { return None };
-        let first = !core::mem::replace(&mut asked.notified, true);
-        let (leaving, refer) = (asked.leaving, asked.refer);
+        asked.notified = true;
+        let (leaving, parted, refer) = (asked.leaving, asked.parted, asked.refer);
         match notice {
             Notice::Terminated { reason, retry_after } => {
                 let reason = if leaving && !refer { Ended::Unsubscribed } else { reason };
                 self.end_subscription(key, reason, retry_after);
             }
-            // The NOTIFY of a subscription that was given up before there was a dialog.
-            _ if leaving && first && asked.work.is_some() => {
-                let _ = self.ask(key, Duration::ZERO, &Content::NONE);
+            // It was given up before there was a dialog to say so in.
+            _ if leaving && !parted => {
+                let parted = self.ask(key, Duration::ZERO, &Content::NONE).is_ok();
+                if let Some(Role::Subscriber(asked)) = self.subscriptions.get_mut(key).map(|it| &mut it.role)
+                {
+                    asked.parted = parted;
+                }
             }
             _ if leaving => {}
             // A refresh that is on its way will tell.
@@ -453,6 +459,7 @@ fn asked(new: &NewSubscription<'_>, dialog: Option<Key>, call_id: Vec<u8>, tag: 
             notified: false,
             timer_n: None,
             leaving: false,
+            parted: false,
             refer: false,
             forks: 0,
         }),

@@ -50,6 +50,8 @@ pub(super) struct Asked {
     pub(super) timer_n: Option<Alarm>,
     /// It is not wanted any more.
     pub(super) leaving: bool,
+    /// And the peer was told so.
+    pub(super) parted: bool,
     /// It is what a REFER makes: never refreshed.
     pub(super) refer: bool,
     /// How many forks have notified besides.

@@ -1,21 +1,22 @@
 //! The words of a line.
 
 use super::Held;
+use crate::time::Instant;
 use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
 
-pub(super) fn need<T>(value: Option<T>, what: &str) -> Result<T, String> {
+pub(in crate::sim) fn need<T>(value: Option<T>, what: &str) -> Result<T, String> {
     value.ok_or_else(|| format!("{what} is missing or unknown"))
 }
 
 /// A transaction by its name.
-pub(super) fn named<T>(value: Option<T>, name: &str) -> Result<T, String> {
+pub(in crate::sim) fn named<T>(value: Option<T>, name: &str) -> Result<T, String> {
     value.ok_or_else(|| format!("no transaction is named {name}"))
 }
 
 /// All words are `key=value`, and the keys are known.
-pub(super) fn only(words: &[&str], keys: &[&str]) -> Held {
+pub(in crate::sim) fn only(words: &[&str], keys: &[&str]) -> Held {
     for word in words {
         let known = word.split_once('=').is_some_and(|(key, value)| keys.contains(&key) && !value.is_empty());
         if !known {
@@ -26,7 +27,7 @@ pub(super) fn only(words: &[&str], keys: &[&str]) -> Held {
 }
 
 /// The value of a key, if it is there, as a number.
-pub(super) fn number<T: core::str::FromStr>(words: &[&str], name: &str) -> Result<Option<T>, String> {
+pub(in crate::sim) fn number<T: core::str::FromStr>(words: &[&str], name: &str) -> Result<Option<T>, String> {
     match key(words, name) {
         Some(value) => value.parse().map(Some).map_err(|_| format!("{name}={value} is no such number")),
         None => Ok(None),
@@ -34,15 +35,15 @@ pub(super) fn number<T: core::str::FromStr>(words: &[&str], name: &str) -> Resul
 }
 
 /// A method: in capitals, so that a word that is misspelt is not taken for one.
-pub(super) fn is_method(word: &str) -> bool {
+pub(in crate::sim) fn is_method(word: &str) -> bool {
     word.len() > 1 && word.bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
-pub(super) fn key<'w>(words: &[&'w str], name: &str) -> Option<&'w str> {
+pub(in crate::sim) fn key<'w>(words: &[&'w str], name: &str) -> Option<&'w str> {
     words.iter().find_map(|word| word.split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value))
 }
 
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(in crate::sim) fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = match text.find(|c: char| c.is_ascii_alphabetic()) {
         Some(at) => text.split_at(at),
         None => (text, "s"),
@@ -69,11 +70,24 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
 }
 
 /// A time as it is written: a number of `us`, `ms`, `s`, `min` or `h`, seconds if none is named; at most a week.
-pub(super) fn time(text: &str) -> Result<Duration, String> {
+pub(in crate::sim) fn time(text: &str) -> Result<Duration, String> {
     let time = duration(text).ok_or_else(|| format!("{text} is no time; write 500ms or 3.5s"))?;
     if time > Duration::from_secs(7 * 24 * 3_600) {
         Err(format!("{text} is more than a week"))
     } else {
         Ok(time)
     }
+}
+
+/// When a line is: at a time, after the line before, or with it.
+pub(in crate::sim) fn instant(text: &str, now: Instant) -> Result<Instant, String> {
+    if text == "." {
+        return Ok(now);
+    }
+    let (from, text) = match text.strip_prefix('+') {
+        Some(text) => (now, text),
+        None => (Instant::ZERO, text),
+    };
+    let at = from + time(text)?;
+    if at < now { Err("time runs backwards".into()) } else { Ok(at) }
 }

@@ -1,0 +1,297 @@
+//! Flows: user agents that do together what a script says, over a network that is as it should be, or is not.
+//!
+//! ```text
+//! == a BYE that crosses another
+//! 0       a > invite call
+//! .       a -> INVITE
+//! .       b < incoming call
+//! .       b > accept call
+//! .       b -> 200 INVITE
+//! .       a < answered call
+//! .       a -> ACK
+//! .       b < established call
+//! hold a BYE 50ms
+//! 1s      a > bye call
+//! .       a -> BYE
+//! +10ms   b > bye call
+//! .       b -> BYE
+//! .       a -> 200 BYE
+//! 1.01s   a < ended call LocalBye
+//! ```
+//!
+//! `==` begins a section with fresh machines at time 0; `#` begins a comment. A time is absolute (`0`, `500ms`, `3.5s`), relative to the line before
+//! (`+200ms`), or the same (`.`). [`Flow::exact`] is strict: what the machines send, and what their users are told, is what stands there, in this order, at
+//! this microsecond. [`Flow::under`] takes the commands alone, each so long after what its user was told before it, over a bad network.
+//!
+//! | line | means |
+//! |---|---|
+//! | `over tcp` | how they talk; else UDP |
+//! | `agent a timer=90s methods=REFER,MESSAGE packages=presence noprack noforks` | how an agent is configured: a session timer, what it takes besides, `noprack`: the user sends each PRACK |
+//! | `hold a BYE 50ms`, `lose a ACK`, `copy b 200 INVITE` | the next message of `a` like this one comes late, is lost, or comes twice |
+//! | `a > invite NAME [to=c] [bare] [replaces=OTHER] [expires=3s]` | a call to `b`, or `c`; `bare`: without an offer |
+//! | `a > ring NAME 183 [reliably] [offer]`, `accept NAME [bare]`, `reject NAME 486 [challenge] [to=c]`, `cancel NAME`, `bye NAME`, `ack NAME`, `prack NAME [bare]` | what users do with calls |
+//! | `a > send NAME METHOD [bare]`, `stop` | a request inside a dialog, INVITE and UPDATE with an offer unless `bare`; the last one is given up |
+//! | `a > answer 200 [bare] [challenge]` | the oldest request that waits for its user is answered |
+//! | `a > request METHOD to=b`, `register to=c`, `unregister`, `subscribe to=b`, `unsubscribe`, `notify active`, `refer NAME to=c` | what happens besides calls; packages are `presence` |
+//! | `… ! WrongState` | a command that is refused so |
+//! | `a < WORDS` | what a user is told: `incoming NAME`, `progress NAME 180 [prack]`, `answered NAME [offer]`, `established NAME`, `refused NAME 486`, `ended NAME REASON`, `request METHOD`, `acknowledged NAME`, `response 200 METHOD [offer]`, `withdrawn`, `declined 481 METHOD`, `notified active`, `subscribe`, `subscribed 202`, `over REASON`, `refer`, `registered`, `unregistered`, `refresh due`, `failed CAUSE` |
+//! | `a -> METHOD [auth] [again]`, `a -> 200 METHOD [again]` | what an agent sends |
+
+mod player;
+mod wire;
+
+use self::player::{After, Names, Player, Step};
+use self::wire::{Trick, Wire};
+use super::calls::address;
+use super::dialogs::dialog_monitors;
+use super::faults::Faults;
+use super::ledger::{Ledger, Ledgers, left};
+use super::monitor::{Violation, wire_monitors};
+use super::node::Node;
+use super::party::Party;
+use super::scenario::{Failed, sections, words};
+use super::tape::Tape;
+use super::world::World;
+use crate::config::Config as CoreConfig;
+use crate::message::Method;
+use crate::time::Instant;
+use crate::transaction::Timers;
+use crate::transport::Transport;
+use crate::ua::{Config, SessionTimer, UserAgent};
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::cell::RefCell;
+
+/// What agents may take besides.
+const TAKEN: [Method<'static>; 4] = [Method::Refer, Method::Register, Method::Publish, Method::Options];
+
+/// The nodes, by their letters.
+const NODES: [&str; 3] = ["a", "b", "c"];
+
+/// One section of a file of flows.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    title: String,
+    transport: Transport,
+    agents: [Agent; NODES.len()],
+    tricks: Vec<Trick>,
+    steps: Vec<Step>,
+    expected: Vec<Expected>,
+}
+
+/// How an agent is configured.
+#[derive(Clone, Debug, Default)]
+struct Agent {
+    timer: Option<core::time::Duration>,
+    methods: Vec<Method<'static>>,
+    packages: Vec<String>,
+    noprack: bool,
+}
+
+/// A line that says what happens.
+#[derive(Clone, Debug)]
+struct Expected {
+    line: usize,
+    happens: Happened,
+}
+
+/// Something that an agent sent or its user was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Happened {
+    at: Instant,
+    node: usize,
+    /// `>`, `<` or `->`
+    what: &'static str,
+    words: String,
+}
+
+impl core::fmt::Display for Happened {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let node = NODES.get(self.node).copied().unwrap_or_default();
+        write!(f, "{} {node} {} {}", super::trace::seconds(self.at), self.what, self.words)
+    }
+}
+
+/// All that happened, in order.
+type Diary = Rc<RefCell<Vec<Happened>>>;
+
+/// Reads a file of flows.
+///
+/// # Errors
+/// The first line that can't be read.
+pub fn read(text: &str) -> Result<Vec<Flow>, Failed> {
+    let mut flows = Vec::new();
+    for (title, lines) in sections(text)? {
+        let mut flow = Flow {
+            title: title.clone(),
+            transport: Transport::Udp,
+            agents: Default::default(),
+            tricks: Vec::new(),
+            steps: Vec::new(),
+            expected: Vec::new(),
+        };
+        let mut now = Instant::ZERO;
+        for (line, text) in lines {
+            flow.line(line, text, &mut now).map_err(|what| Failed { line, section: title.clone(), what })?;
+        }
+        flows.push(flow);
+    }
+    Ok(flows)
+}
+
+fn node(name: &str) -> Result<usize, String> {
+    NODES
+        .iter()
+        .position(|known| *known == name)
+        .ok_or_else(|| format!("{name} is none of {}", NODES.join(", ")))
+}
+
+impl Flow {
+    /// What its first line says.
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
+    fn line(&mut self, number: usize, line: &str, now: &mut Instant) -> Result<(), String> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match &*words {
+            ["over", over] => {
+                self.transport = words::need(Transport::named(over.as_bytes()), "the transport")?;
+            }
+            ["agent", name, rest @ ..] => {
+                let agent = words::need(self.agents.get_mut(node(name)?), "the agent")?;
+                for word in rest {
+                    agent.set(word)?;
+                }
+            }
+            [trick @ ("hold" | "lose" | "copy"), name, rest @ ..] => {
+                self.tricks.push(Trick::read(trick, node(name)?, rest)?);
+            }
+            [time, name, sign @ (">" | "<" | "->"), rest @ ..] => {
+                let node = node(name)?;
+                let at = words::instant(time, *now)?;
+                *now = at;
+                let words = rest.join(" ");
+                if *sign == ">" {
+                    // It depends on what its user was told last.
+                    let told = |line: &&Expected| line.happens.node == node && line.happens.what == "<";
+                    let after = self.expected.iter().rfind(told).map(|last| {
+                        let alike = |line: &&Expected| told(line) && line.happens.words == last.happens.words;
+                        let nth = self.expected.iter().filter(alike).count();
+                        After { words: last.happens.words.clone(), nth, at: last.happens.at }
+                    });
+                    self.steps.push(Step::read(at, node, after, rest)?);
+                } else {
+                    let what = if *sign == "<" { "<" } else { "->" };
+                    let happens = Happened { at, node, what, words };
+                    self.expected.push(Expected { line: number, happens });
+                }
+            }
+            _ => return Err(format!("{line:?} is no line of a flow")),
+        }
+        Ok(())
+    }
+
+    /// Over a network that delivers all at once: what happens is what stands there.
+    ///
+    /// # Errors
+    /// The first line that does not hold.
+    pub fn exact(&self) -> Result<(), Failed> {
+        let (violations, diary) = self.play(Faults::NONE, Tape::list(&[]), None);
+        let failed = |line, what| Err(Failed { line, section: self.title.clone(), what });
+        let mut happened = diary.into_iter().filter(|happened| happened.what != ">");
+        for Expected { line, happens } in &self.expected {
+            match happened.next() {
+                Some(found) if found == *happens => {}
+                Some(found) => return failed(*line, format!("expected {happens}, but {found}")),
+                None => return failed(*line, format!("expected {happens}, but nothing happens any more")),
+            }
+        }
+        let last = self.expected.last().map_or(0, |expected| expected.line);
+        match (happened.next(), violations.first()) {
+            (Some(found), _) => failed(last, format!("not expected: {found}")),
+            (None, Some(violation)) => failed(last, violation.to_string()),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// All that happens over a network that delivers all at once, as the lines of a flow: what [`exact`](Self::exact) wants to be written.
+    pub fn happens(&self) -> Vec<String> {
+        let (_, diary) = self.play(Faults::NONE, Tape::list(&[]), None);
+        diary.iter().map(ToString::to_string).collect()
+    }
+
+    /// Over a network with these faults, as a tape has it: what the monitors find. Who is still in a call at the end hangs up.
+    pub fn under(&self, faults: Faults, tape: Tape) -> Vec<Violation> {
+        self.play(faults, tape, Some(player::FAREWELL)).0
+    }
+
+    fn play(&self, faults: Faults, tape: Tape, farewell: Option<Instant>) -> (Vec<Violation>, Vec<Happened>) {
+        let mut world = World::new(tape, faults);
+        let (diary, ledger, names) =
+            (Diary::default(), Rc::new(RefCell::new(Ledger::default())), Names::default());
+        for (at, agent) in self.agents.iter().enumerate() {
+            let steps: Vec<Step> = self.steps.iter().filter(|step| step.node == at).cloned().collect();
+            let tricks: Vec<Trick> = self.tricks.iter().filter(|trick| trick.node == at).cloned().collect();
+            let config = agent.config(at);
+            let (transport, diary, ledger, names) =
+                (self.transport, diary.clone(), ledger.clone(), names.clone());
+            world.add(address(at), move |_| -> Box<dyn Node> {
+                ledger.borrow_mut().forget(at);
+                let (steps, ledger, names) = (steps.clone(), ledger.clone(), names.clone());
+                let player = Player::new(at, transport, steps, diary.clone(), ledger, names, farewell);
+                let party = Party::new(UserAgent::new(config.clone()), address(at), player);
+                Box::new(Wire::around(at, Box::new(party), tricks.clone(), diary.clone()))
+            });
+        }
+        for monitor in wire_monitors().into_iter().chain(dialog_monitors(&Timers::DEFAULT)) {
+            world.watch(monitor);
+        }
+        world.watch(Ledgers::over(&ledger));
+        world.run();
+        let violations = left(&world);
+        drop(world);
+        let diary = core::mem::take(&mut *diary.borrow_mut());
+        (violations, diary)
+    }
+}
+
+impl Agent {
+    fn set(&mut self, word: &str) -> Result<(), String> {
+        let list = |values: &str| values.split(',').map(str::to_string).collect();
+        match word.split_once('=') {
+            Some(("timer", time)) => self.timer = Some(words::time(time)?),
+            Some(("methods", values)) => {
+                let method =
+                    |name: &str| TAKEN.into_iter().find(|method| method.as_bytes() == name.as_bytes());
+                self.methods = words::need(values.split(',').map(method).collect(), "the method")?;
+            }
+            Some(("packages", values)) => self.packages = list(values),
+            None if word == "noprack" => self.noprack = true,
+            _ => return Err(format!("{word} is none of timer=, methods=, packages=, noprack")),
+        }
+        Ok(())
+    }
+
+    fn config(&self, node: usize) -> Config {
+        let mut seed = [7; 32];
+        if let Some(first) = seed.first_mut() {
+            *first = node as u8;
+        }
+        Config {
+            methods: [Method::Info, Method::Message]
+                .into_iter()
+                .chain(self.methods.iter().copied())
+                .collect(),
+            packages: self.packages.clone(),
+            credentials: [crate::auth::Credentials::new("user", "secret")].into(),
+            redirects: 3,
+            session_timer: SessionTimer { expires: self.timer, ..SessionTimer::DEFAULT },
+            auto_prack: !self.noprack,
+            ..Config::new(CoreConfig::new(seed), NODES.get(node).copied().unwrap_or_default())
+        }
+    }
+}
