@@ -3,6 +3,7 @@
 //! `cargo fuzz run datagram -s none` runs one on a stable compiler; `cargo test` replays the corpus and the project's own
 //! bad input.
 
+mod dialog;
 mod editing;
 mod framing;
 mod headers;
@@ -12,6 +13,7 @@ mod table;
 mod uri;
 mod world;
 
+pub use dialog::dialog;
 pub use editing::editing;
 pub use framing::{datagram, stream};
 pub use headers::headers;
@@ -27,13 +29,14 @@ use sip_core::{Config, Endpoint, Instant, Local, Machine, Source, Transport};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("datagram", datagram),
     ("stream", stream),
     ("uri", uri),
     ("headers", headers),
     ("editing", editing),
     ("machine", machine),
+    ("dialog", dialog),
     ("restore", restore),
     ("table", table),
     ("world", world),
