@@ -1323,3 +1323,43 @@ fn several_contacts() {
     hear(&mut rig, &response(&invite, "200 OK", "b1", &format!("{two}{BODY}")));
     assert!(sent(&rig.drain(), "ACK").starts_with("ACK sip:a@192.0.2.2:5097 "));
 }
+
+/// The digest is over the URI as it is sent, escapes and case and all (RFC 3261 §22.4, item 5).
+#[test]
+fn the_uri_is_hashed_as_sent() {
+    let mut rig = Rig::new(UserAgent::new(with_credentials()));
+    let uri = format!("sip:%62OB@{PEER};X=y");
+    rig.machine.request(rig.now, &NewRequest::new(Method::Options, &uri)).unwrap();
+    let first = sent(&rig.drain(), "OPTIONS");
+    hear(&mut rig, &response(&first, "407 Proxy Authentication Required", "b1", CHALLENGE));
+    let second = sent(&rig.drain(), "OPTIONS");
+    assert!(second.starts_with(&format!("OPTIONS {uri} ")));
+    assert!(header(&second, "Proxy-Authorization").unwrap().contains(&format!("uri=\"{uri}\"")), "{second}");
+}
+
+/// `lr` with a value is `lr` (RFC 3261 §16.4): some routers write `lr=on`.
+#[test]
+fn lr_with_a_value_is_loose() {
+    let mut call = Call::placed(config(), "Record-Route: <sip:192.0.2.7;lr=on>\r\n");
+    let info = call.sent(Method::Info, Content::NONE);
+    assert!(info.starts_with("INFO sip:bob@192.0.2.2:5099 "));
+    assert_eq!(header(&info, "Route"), Some("<sip:192.0.2.7;lr=on>"));
+}
+
+/// The ACK and what follows it go by the connection that is there (RFC 3261 §18.1.1, RFC 5923).
+#[test]
+fn an_ack_opens_no_second_connection() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let uri = format!("sip:bob@{PEER};transport=tcp");
+    rig.machine.invite(rig.now, &NewInvite { content: SDP, ..NewInvite::new(&uri) }).unwrap();
+    rig.drain();
+    let flow = sip_core::FlowId::from_bits(0);
+    rig.machine.flow_opened(rig.now, flow, US.parse().unwrap());
+    let invite = sent(&rig.drain(), "INVITE");
+    let mut buf = sip_core::framing::StreamBuf::new();
+    let contact = format!("Contact: <sip:bob@{PEER};transport=tcp>\r\n");
+    buf.extend(response(&invite, "200 OK", "b1", &format!("{contact}{BODY}")).as_bytes());
+    assert!(rig.machine.stream(rig.now, flow, &mut buf).is_some());
+    let [Out::Sent { to, bytes, .. }] = &rig.drain()[..] else { panic!("only the ACK goes out") };
+    assert!(bytes.starts_with("ACK ") && *to == format!("{flow:?}"));
+}
