@@ -223,7 +223,7 @@ impl Scene {
             19 => Command::CancelRequest(RequestId::from_bits(bits)),
             20 => Command::Subscribe(NewSubscription::new(&uri, "presence")),
             21 => Command::SubscribeIn(dialog, NewSubscription::new(&uri, "presence")),
-            22 => Command::Refer(dialog, NewRefer::new("<sip:x@h>")),
+            22 => Command::ReferIn(dialog, NewRefer::new("<sip:x@h>")),
             23 => Command::Unsubscribe(subscription),
             24 | 25 => Command::Notify(subscription, Notice::Active, Content::NONE),
             _ => Command::Notify(subscription, over, Content::NONE),
@@ -267,8 +267,9 @@ impl Scene {
             value(sent, "CSeq").split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0);
         let last = self.numbers.insert(name.clone(), number);
         assert!(last.is_none_or(|last| last < number), "{number} after {last:?}: {sent}");
-        // Subscriptions outlive their session, and a BYE that was challenged comes again.
-        let other = matches!(method, "NOTIFY" | "SUBSCRIBE") || !value(sent, "Authorization").is_empty();
+        // Subscriptions outlive their session, who has one may refer, and a BYE that was challenged comes again.
+        let other =
+            matches!(method, "NOTIFY" | "SUBSCRIBE" | "REFER") || !value(sent, "Authorization").is_empty();
         assert!(other || !self.hung_up.contains(&name), "after the BYE: {sent}");
         if method == "BYE" {
             self.hung_up.insert(name);

@@ -113,7 +113,7 @@ impl Driven {
                     23 => Command::Prack(dialog, 1, content),
                     24 => Command::Notify(subscription, Notice::Active, OFFER),
                     25 => Command::Notify(subscription, over, Content::NONE),
-                    26 => Command::Refer(dialog, NewRefer::new("<sip:other@x>")),
+                    26 => Command::ReferIn(dialog, NewRefer::new("<sip:other@x>")),
                     27 => Command::Unsubscribe(subscription),
                     28 => Command::Unregister(RegistrationId::from_bits(*handle)),
                     29 => Command::Unpublish(PublicationId::from_bits(*handle)),

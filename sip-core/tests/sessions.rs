@@ -338,7 +338,7 @@ fn after_a_bye_nothing_new_is_sent() {
         let asked = call.rig.machine.request_in(now, dialog, method, 0, &Content::NONE);
         assert_eq!(asked.unwrap_err(), Misuse::WrongState);
     }
-    let refer = call.rig.machine.refer(now, dialog, &NewRefer::new("<sip:c@x>"));
+    let refer = call.rig.machine.refer_in(now, dialog, &NewRefer::new("<sip:c@x>"));
     assert_eq!(refer.unwrap_err(), Misuse::WrongState);
     assert!(call.rig.drain().is_empty());
 }

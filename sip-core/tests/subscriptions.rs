@@ -439,7 +439,7 @@ fn call(rig: &mut Rig<UserAgent>) -> (DialogId, String) {
 fn a_transfer_outlives_its_call() {
     let mut rig = rig();
     let (dialog, invite) = call(&mut rig);
-    let id = rig.machine.refer(rig.now, dialog, &NewRefer::new("<sip:carol@x>")).unwrap();
+    let id = rig.machine.refer_in(rig.now, dialog, &NewRefer::new("<sip:carol@x>")).unwrap();
     let refer = sent(&rig.drain(), "REFER");
     assert_eq!(header(&refer, "Refer-To"), Some("<sip:carol@x>"));
     assert!(header(&refer, "Contact").is_some());
@@ -469,7 +469,7 @@ fn a_transfer_that_is_challenged() {
     config.credentials = vec![Credentials::new("alice", "wonderland")];
     let mut rig = Rig::new(UserAgent::new(config));
     let (dialog, invite) = call(&mut rig);
-    let id = rig.machine.refer(rig.now, dialog, &NewRefer::new("<sip:carol@x>")).unwrap();
+    let id = rig.machine.refer_in(rig.now, dialog, &NewRefer::new("<sip:carol@x>")).unwrap();
     let refer = sent(&rig.drain(), "REFER");
     let challenge = "Proxy-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth\"\r\n";
     rig.hear(&response(&refer, "407 Proxy Authentication Required", "", challenge));
@@ -487,16 +487,19 @@ fn a_transfer_that_is_not_followed_or_refused() {
     let mut rig = rig();
     let (dialog, _) = call(&mut rig);
     let quiet = NewRefer { follow: false, ..NewRefer::new("<sip:carol@x>") };
-    rig.machine.refer(rig.now, dialog, &quiet).unwrap();
+    rig.machine.refer_in(rig.now, dialog, &quiet).unwrap();
     let refer = sent(&rig.drain(), "REFER");
     assert_eq!(header(&refer, "Refer-Sub"), Some("false"));
     hear(&mut rig, &response(&refer, "200 OK", "", "Refer-Sub: false\r\n"));
     assert_eq!(ended(&rig.drain()), ["Unsubscribed"]);
-    rig.machine.refer(rig.now, dialog, &NewRefer::new("<sip:carol@x>")).unwrap();
+    rig.machine.refer_in(rig.now, dialog, &NewRefer::new("<sip:carol@x>")).unwrap();
     let refer = sent(&rig.drain(), "REFER");
     hear(&mut rig, &response(&refer, "603 Decline", "", ""));
     assert_eq!(ended(&rig.drain()), ["Refused"]);
-    assert_eq!(rig.machine.refer(rig.now, dialog, &NewRefer::new("<sip:carol@x")), Err(Misuse::BadContent));
+    assert_eq!(
+        rig.machine.refer_in(rig.now, dialog, &NewRefer::new("<sip:carol@x")),
+        Err(Misuse::BadContent)
+    );
     assert_eq!(rig.machine.dialogs().count(), 1);
 }
 
@@ -670,4 +673,65 @@ fn forks_and_subscriptions_of_a_dialog_have_caps() {
     // A refresh of one that is there is none more.
     let refresh = peer_subscribes(4, header(&ok, "To").unwrap(), "Event: presence;id=1\r\n");
     assert!(hear(&mut rig, &refresh).refresh);
+}
+
+/// RFC 3515 outside dialogs, RFC 4538: it says which dialog it is about, and the one who is asked finds it.
+#[test]
+fn a_transfer_from_outside_its_call() {
+    let mut rig = rig();
+    let (dialog, invite) = call(&mut rig);
+    let target = rig.machine.target_dialog(dialog).unwrap();
+    let headers = [("Target-Dialog", &*target), ("Require", "tdialog")];
+    let uri = format!("sip:bob@{PEER}");
+    let new = NewRefer { content: Content::headers(&headers), ..NewRefer::outside(&uri, "<sip:carol@x>") };
+    let id = rig.machine.refer(rig.now, &new).unwrap();
+    let refer = sent(&rig.drain(), "REFER");
+    assert_ne!(header(&refer, "Call-ID"), header(&invite, "Call-ID"));
+    assert_eq!(
+        (header(&refer, "CSeq"), header(&refer, "Refer-To")),
+        (Some("1 REFER"), Some("<sip:carol@x>"))
+    );
+    hear(&mut rig, &response(&refer, "202 Accepted", "n1", ""));
+    // The first NOTIFY makes the dialog; without an id it is for the one REFER that there is.
+    for (cseq, event) in [(1, "refer"), (2, "refer;id=1")] {
+        let told = notify(&refer, "n1", cseq, "active;expires=60").replace("presence", event);
+        assert_eq!(hear(&mut rig, &told).subscription, Some(id), "{told}");
+    }
+    let last = notify(&refer, "n1", 3, "terminated;reason=noresource").replace("presence", "refer");
+    hear(&mut rig, &last);
+    assert_eq!(ended(&rig.drain()), ["NoResource"]);
+    assert_eq!(rig.machine.refer(rig.now, &NewRefer::new("<sip:carol@x>")), Err(Misuse::BadUri));
+    // The other side: what this side calls remote is local there.
+    let tag = |name: &str| target.split(name).nth(1).unwrap().split(';').next().unwrap().to_owned();
+    let call_id = header(&invite, "Call-ID").unwrap();
+    let theirs = format!("{call_id};local-tag={};remote-tag={}", tag("remote-tag="), tag("local-tag="));
+    for (value, found) in [(theirs, Some(dialog)), (target.clone(), None)] {
+        let text = format!(
+            "REFER sip:alice@{US} SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bKr\r\nFrom: <sip:c@x>;tag=c\r\n\
+             To: <sip:alice@x>\r\nCall-ID: r\r\nCSeq: 1 REFER\r\nTarget-Dialog: {value}\r\nContent-Length: 0\r\n\r\n"
+        );
+        let request = sip_core::message::Request::parse(text.as_bytes()).unwrap();
+        assert_eq!(rig.machine.dialog_targeted(&request), found, "{value}");
+    }
+}
+
+/// RFC 6086 §4: an INFO belongs to a session; in a dialog that has subscriptions alone there is none.
+#[test]
+fn an_info_needs_a_session() {
+    let mut rig = rig();
+    let (dialog, ok) = {
+        let (id, ok) = accepted(&mut rig, "Event: presence\r\n");
+        rig.machine.notify(rig.now, id, Notice::Active, &STATE).unwrap();
+        let call_id = header(&ok, "Call-ID").unwrap();
+        let tag = header(&ok, "To").unwrap().split(";tag=").nth(1).unwrap();
+        (rig.machine.dialog(call_id.as_bytes(), tag.as_bytes(), b"b1").unwrap(), ok)
+    };
+    assert!(ok.starts_with("SIP/2.0 200"));
+    for (method, may) in [(Method::Info, false), (Method::Invite, false), (Method::Message, true)] {
+        assert_eq!(
+            rig.machine.request_in(rig.now, dialog, method, 0, &Content::NONE).is_ok(),
+            may,
+            "{method}"
+        );
+    }
 }

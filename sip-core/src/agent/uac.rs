@@ -262,7 +262,7 @@ impl Uac {
             (Within::Hold, 1) => machine.request_in(now, dialog, Method::Invite, user, &SESSION).map(|_| ()),
             (Within::Refer(uri), 0) => {
                 let refer_to = format!("<{uri}>");
-                machine.refer(now, dialog, &NewRefer { user, ..NewRefer::new(&refer_to) }).map(|_| ())
+                machine.refer_in(now, dialog, &NewRefer { user, ..NewRefer::new(&refer_to) }).map(|_| ())
             }
             _ => return self.agenda.add(now + self.options.hold, Task::HangUp(dialog)),
         };

@@ -596,10 +596,16 @@ impl<'a> NewPublication<'a> {
 /// A REFER (RFC 3515).
 #[derive(Clone, Copy, Debug)]
 pub struct NewRefer<'a> {
+    /// Who is asked: the Request-URI and To; not used inside a dialog.
+    pub uri: &'a str,
     /// The value of Refer-To: whom the peer is to contact.
     pub refer_to: &'a str,
     /// Whether this side wants to hear how it goes; if not, and the peer agrees, there is no subscription (RFC 4488).
     pub follow: bool,
+    /// Where to send it outside a dialog; `None`: by the Request-URI (RFC 3263).
+    pub target: Option<Target>,
+    /// The timers of its transaction outside a dialog; `None`: those of the user agent.
+    pub timers: Option<Timers>,
     /// A number of the caller's.
     pub user: u64,
     /// What else stands in it: Referred-By, Target-Dialog.
@@ -607,9 +613,14 @@ pub struct NewRefer<'a> {
 }
 
 impl<'a> NewRefer<'a> {
-    /// A REFER to this address that is followed.
+    /// A REFER inside a dialog: contact this address, and tell how it goes.
     pub const fn new(refer_to: &'a str) -> Self {
-        Self { refer_to, follow: true, user: 0, content: Content::NONE }
+        Self::outside("", refer_to)
+    }
+
+    /// One outside any dialog.
+    pub const fn outside(uri: &'a str, refer_to: &'a str) -> Self {
+        Self { uri, refer_to, follow: true, target: None, timers: None, user: 0, content: Content::NONE }
     }
 }
 
@@ -674,7 +685,9 @@ pub enum Command<'a> {
     /// [`unpublish`](super::UserAgent::unpublish)
     Unpublish(PublicationId),
     /// [`refer`](super::UserAgent::refer)
-    Refer(DialogId, NewRefer<'a>),
+    Refer(NewRefer<'a>),
+    /// [`refer_in`](super::UserAgent::refer_in)
+    ReferIn(DialogId, NewRefer<'a>),
     /// [`notify`](super::UserAgent::notify)
     Notify(SubscriptionId, Notice, Content<'a>),
     /// [`bye`](super::UserAgent::bye)

@@ -264,7 +264,10 @@ impl Machine for UserAgent {
             Command::SubscribeIn(dialog, new) => {
                 return self.subscribe_in(now, dialog, &new).map(Made::Subscription);
             }
-            Command::Refer(dialog, new) => return self.refer(now, dialog, &new).map(Made::Subscription),
+            Command::Refer(new) => return self.refer(now, &new).map(Made::Subscription),
+            Command::ReferIn(dialog, new) => {
+                return self.refer_in(now, dialog, &new).map(Made::Subscription);
+            }
             Command::Unsubscribe(subscription) => self.unsubscribe(now, subscription)?,
             Command::Notify(subscription, notice, content) => {
                 self.notify(now, subscription, notice, &content)?;

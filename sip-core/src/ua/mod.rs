@@ -102,8 +102,8 @@ use crate::dialog::offer::Carrier;
 use crate::dialog::session_timer::Terms;
 use crate::endpoint::{Misuse, Txn};
 use crate::handle::{DialogId, Key, ServerTxn, Slab};
-use crate::headers::Name;
-use crate::message::{Content, Method, Status, Writer};
+use crate::headers::{Name, TargetDialog};
+use crate::message::{Content, Method, Request, Status, Writer};
 use crate::time::Instant;
 use crate::transaction::{Index, Item, Layer, State};
 use crate::transport::Transport;
@@ -337,6 +337,23 @@ impl UserAgent {
         // A peer of RFC 2543 has no tag.
         let remote_tag = if remote_tag.is_empty() { b"0" } else { remote_tag };
         Ok(alloc::format!("{};to-tag={};from-tag={}", text(call_id), text(remote_tag), text(local_tag)))
+    }
+
+    /// The name of a dialog for its peer: a value of Target-Dialog, in a request outside that is about it (RFC 4538 §7).
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]
+    pub fn target_dialog(&self, dialog: DialogId) -> Result<String, Misuse> {
+        let Id { call_id, local_tag, remote_tag } = self.alive(dialog)?.dialog.id();
+        let text = |bytes| String::from_utf8_lossy(bytes);
+        Ok(alloc::format!("{};local-tag={};remote-tag={}", text(call_id), text(local_tag), text(remote_tag)))
+    }
+
+    /// The dialog that the Target-Dialog of a request names, if it is one of this side's with the sender's tag and its own (RFC 4538 §6): who knows them
+    /// has seen the dialog. What that allows is the user's to decide.
+    pub fn dialog_targeted(&self, request: &Request<'_>) -> Option<DialogId> {
+        let target = request.get::<TargetDialog<'_>>().ok().flatten()?;
+        self.dialog(target.call_id, target.remote_tag()?, target.local_tag()?)
     }
 
     /// Where the offer and answer exchange of a dialog stands.

@@ -256,8 +256,8 @@ impl UserAgent {
     ///
     /// # Errors
     /// [`Misuse::Gone`]; [`Misuse::BadMethod`] for ACK, CANCEL, BYE and PRACK; [`Misuse::BadUri`], [`Misuse::BadContent`],
-    /// [`Misuse::NoLocal`], [`Misuse::Full`]; [`Misuse::WrongState`] after the BYE of this side, while another change of the session is
-    /// under way (RFC 3261 §14.1, RFC 3311 §5.1), or for an offer while one is open.
+    /// [`Misuse::NoLocal`], [`Misuse::Full`]; [`Misuse::WrongState`] after the BYE of this side, for an INFO without a session, while
+    /// another change of the session is under way (RFC 3261 §14.1, RFC 3311 §5.1), or for an offer while one is open.
     pub fn request_in(
         &mut self,
         now: Instant,
@@ -278,6 +278,8 @@ impl UserAgent {
                     && session.owed_ack.is_none()
             }
             Method::Update => session.is_alive() && session.own_update.is_none(),
+            // RFC 6086 §4: it belongs to the session.
+            Method::Info => session.is_alive(),
             _ => true,
         };
         if !may {

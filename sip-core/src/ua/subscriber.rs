@@ -13,6 +13,8 @@ use crate::handle::{DialogId, Key, ServerTxn, SubscriptionId};
 use crate::headers::{Event as EventHeader, Expires, Header, ReferSub, ReferTo};
 use crate::message::{Content, Message, Method, Status, is_text};
 use crate::time::Instant;
+use crate::transaction::Timers;
+use crate::transport::Target;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
@@ -33,7 +35,18 @@ impl UserAgent {
         check_event(subscription)?;
         self.layer.may_begin()?;
         self.enter(now);
-        let done = self.ask_outside(subscription);
+        let expires = format!("{}", subscription.expires.as_secs());
+        let done = self.ask_outside(
+            asked(subscription, None),
+            &Ask {
+                method: Method::Subscribe,
+                uri: subscription.uri,
+                target: subscription.target,
+                timers: subscription.timers,
+                extra: &[("Event", subscription.event), ("Expires", &expires)],
+                content: &subscription.content,
+            },
+        );
         self.leave();
         done
     }
@@ -52,7 +65,7 @@ impl UserAgent {
         self.layer.may_begin()?;
         self.enter(now);
         self.open(dialog)?;
-        let key = self.open_subscription(asked(subscription, Some(dialog.0), Vec::new(), Vec::new()));
+        let key = self.open_subscription(asked(subscription, Some(dialog.0)));
         let sent = self.ask(key, subscription.expires, &subscription.content);
         self.leave_asked(key, sent)
     }
@@ -86,35 +99,46 @@ impl UserAgent {
         done
     }
 
-    /// Asks the peer to contact somebody (RFC 3515): to transfer the call, most often. How that goes is told by
-    /// [`Notified`](super::Event::Notified), with bodies of type `message/sipfrag`.
+    /// Asks somebody to contact somebody else (RFC 3515), outside any dialog; which one it is about, Target-Dialog may say (RFC 4538, see
+    /// [`target_dialog`](Self::target_dialog)). How that goes is told by [`Notified`](super::Event::Notified), with bodies of type `message/sipfrag`.
     ///
     /// # Errors
-    /// [`Misuse::Gone`], [`Misuse::WrongState`] after the BYE of this side, [`Misuse::BadContent`], [`Misuse::NoLocal`], [`Misuse::BadUri`],
-    /// [`Misuse::Full`], [`Misuse::Draining`].
-    pub fn refer(
+    /// [`Misuse::BadUri`], [`Misuse::BadContent`], [`Misuse::NoLocal`], [`Misuse::Full`], [`Misuse::Draining`].
+    pub fn refer(&mut self, now: Instant, refer: &NewRefer<'_>) -> Result<SubscriptionId, Misuse> {
+        check_refer(refer)?;
+        self.layer.may_begin()?;
+        self.enter(now);
+        let done = self.ask_outside(
+            referred(refer, None),
+            &Ask {
+                method: Method::Refer,
+                uri: refer.uri,
+                target: refer.target,
+                timers: refer.timers,
+                extra: &refer_headers(refer),
+                content: &refer.content,
+            },
+        );
+        self.leave();
+        done
+    }
+
+    /// The same inside a dialog: to transfer the call, most often. The URI is not used.
+    ///
+    /// # Errors
+    /// As [`refer`](Self::refer), [`Misuse::Gone`], and [`Misuse::WrongState`] after the BYE of this side.
+    pub fn refer_in(
         &mut self,
         now: Instant,
         dialog: DialogId,
         refer: &NewRefer<'_>,
     ) -> Result<SubscriptionId, Misuse> {
-        refer.content.check().map_err(|_| Misuse::BadContent)?;
-        if !is_text(refer.refer_to) || ReferTo::whole(refer.refer_to.as_bytes()).is_err() {
-            return Err(Misuse::BadContent);
-        }
+        check_refer(refer)?;
         self.layer.may_begin()?;
         self.enter(now);
         self.open(dialog)?;
-        let new = NewSubscription { user: refer.user, ..NewSubscription::new("", "refer") };
-        let mut subscription = asked(&new, Some(dialog.0), Vec::new(), Vec::new());
-        if let Role::Subscriber(asked) = &mut subscription.role {
-            asked.refer = true;
-        }
-        let key = self.open_subscription(subscription);
-        let mut extra = Vec::from([("Refer-To", refer.refer_to)]);
-        if !refer.follow {
-            extra.extend([("Refer-Sub", "false"), ("Supported", "norefersub")]);
-        }
+        let key = self.open_subscription(referred(refer, Some(dialog.0)));
+        let extra = refer_headers(refer);
         let sent =
             self.send_inside(dialog.0, Purpose::Subscribe(key), Method::Refer, 0, &refer.content, &extra);
         let sent = sent.map(|id| {
@@ -133,22 +157,28 @@ impl UserAgent {
         sent.map(|()| SubscriptionId(key))
     }
 
-    fn ask_outside(&mut self, new: &NewSubscription<'_>) -> Result<SubscriptionId, Misuse> {
+    fn ask_outside(
+        &mut self,
+        mut subscription: Subscription,
+        ask: &Ask<'_>,
+    ) -> Result<SubscriptionId, Misuse> {
         let (tag, call_id) = (token(self.layer.random.u64()), token(self.layer.random.u64()));
-        let contact = self.contact_towards(new.uri.as_bytes(), new.target)?;
-        let key = self.open_subscription(asked(new, None, call_id.clone(), tag.clone()));
-        let expires = format!("{}", new.expires.as_secs());
+        let contact = self.contact_towards(ask.uri.as_bytes(), ask.target)?;
+        if let Role::Subscriber(asked) = &mut subscription.role {
+            (asked.call_id, asked.tag) = (call_id.clone(), tag.clone());
+        }
+        let key = self.open_subscription(subscription);
         let outgoing = Outgoing {
-            target: new.target,
-            timers: new.timers,
+            target: ask.target,
+            timers: ask.timers,
             ..Outgoing::new(Purpose::Subscribe(key), 0, None)
         };
         let outside = Outside {
             tag: &tag,
             call_id: &call_id,
             contact: &contact,
-            extra: &[("Event", new.event), ("Expires", &expires)],
-            ..Outside::new(Method::Subscribe, new.uri, &new.content)
+            extra: ask.extra,
+            ..Outside::new(ask.method, ask.uri, ask.content)
         };
         match self.send_outside(outgoing, &outside) {
             Err(misuse) => {
@@ -159,6 +189,7 @@ impl UserAgent {
                 let set = Id { call_id: &call_id, local_tag: &tag, remote_tag: b"" };
                 self.asked.insert(set.set_hash(&self.layer.hash), key.index);
                 self.has_asked(key, work, 1);
+                self.numbered(key, 1);
                 Ok(SubscriptionId(key))
             }
         }
@@ -448,12 +479,47 @@ fn check_event(new: &NewSubscription<'_>) -> Result<(), Misuse> {
     new.content.check().map_err(|_| Misuse::BadContent)
 }
 
-fn asked(new: &NewSubscription<'_>, dialog: Option<Key>, call_id: Vec<u8>, tag: Vec<u8>) -> Subscription {
+/// A SUBSCRIBE or REFER outside any dialog, as it is asked.
+struct Ask<'a> {
+    method: Method<'a>,
+    uri: &'a str,
+    target: Option<Target>,
+    timers: Option<Timers>,
+    extra: &'a [(&'a str, &'a str)],
+    content: &'a Content<'a>,
+}
+
+fn check_refer(new: &NewRefer<'_>) -> Result<(), Misuse> {
+    if !is_text(new.refer_to) || ReferTo::whole(new.refer_to.as_bytes()).is_err() {
+        return Err(Misuse::BadContent);
+    }
+    new.content.check().map_err(|_| Misuse::BadContent)
+}
+
+fn refer_headers<'a>(new: &NewRefer<'a>) -> Vec<(&'a str, &'a str)> {
+    let mut headers = Vec::from([("Refer-To", new.refer_to)]);
+    if !new.follow {
+        headers.extend([("Refer-Sub", "false"), ("Supported", "norefersub")]);
+    }
+    headers
+}
+
+/// The subscription that a REFER makes.
+fn referred(new: &NewRefer<'_>, dialog: Option<Key>) -> Subscription {
+    let mut subscription =
+        asked(&NewSubscription { user: new.user, ..NewSubscription::new("", "refer") }, dialog);
+    if let Role::Subscriber(asked) = &mut subscription.role {
+        asked.refer = true;
+    }
+    subscription
+}
+
+fn asked(new: &NewSubscription<'_>, dialog: Option<Key>) -> Subscription {
     let event = EventHeader::whole(new.event.as_bytes()).ok();
     Subscription {
         role: Role::Subscriber(Asked {
-            call_id,
-            tag,
+            call_id: Vec::new(),
+            tag: Vec::new(),
             work: None,
             cseq: 1,
             notified: false,

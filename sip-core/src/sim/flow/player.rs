@@ -273,7 +273,7 @@ impl Player {
             ["refer", name, ..] => {
                 let refer_to = format!("<{uri}>");
                 self.dialog(name)
-                    .and_then(|dialog| machine.refer(now, dialog, &NewRefer::new(&refer_to)))
+                    .and_then(|dialog| machine.refer_in(now, dialog, &NewRefer::new(&refer_to)))
                     .map(|subscription| self.subscriptions.push(subscription))
             }
             _ => Ok(()),
