@@ -3,7 +3,7 @@
 use crate::{PEER, US, source};
 use core::time::Duration;
 use sip_core::message::{Content, Method, Status};
-use sip_core::ua::{Command, Config, Ended, NewInvite, NewRefer, NewSubscription, Notice, UserAgent};
+use sip_core::ua::{Command, Config, Ended, NewInvite, NewRefer, NewSubscription, Notice, Offer, UserAgent};
 use sip_core::{
     DialogId, Instant, Invitation, Local, Machine, Output, RequestId, ServerTxn, SubscriptionId, Transport,
 };
@@ -268,16 +268,26 @@ impl Scene {
         let last = self.numbers.insert(name.clone(), number);
         assert!(last.is_none_or(|last| last < number), "{number} after {last:?}: {sent}");
         // Subscriptions outlive their session, who has one may refer, and a BYE that was challenged comes again.
-        let other =
-            matches!(method, "NOTIFY" | "SUBSCRIBE" | "REFER") || !value(sent, "Authorization").is_empty();
+        let other = matches!(method, "NOTIFY" | "SUBSCRIBE" | "REFER")
+            || (method == "BYE" && !value(sent, "Authorization").is_empty());
         assert!(other || !self.hung_up.contains(&name), "after the BYE: {sent}");
         if method == "BYE" {
             self.hung_up.insert(name);
         }
     }
 
-    /// Everybody hangs up, and the peer is silent.
+    /// The peer and the user are silent until no offer of this side can be answered any more; then everybody hangs up.
     fn end(mut self) {
+        let silent = self.now + Duration::from_secs(400);
+        for _ in 0..TIMERS {
+            let Some(deadline) = self.agent.deadline().filter(|deadline| *deadline <= silent) else { break };
+            self.now = self.now.max(deadline);
+            self.agent.advance(self.now);
+            self.drain();
+        }
+        for dialog in self.agent.dialogs() {
+            assert_ne!(self.agent.offer(dialog), Ok(Offer::Local), "nobody will answer it");
+        }
         for _ in 0..TIMERS {
             for dialog in self.agent.dialogs().collect::<Vec<_>>() {
                 let _ = self.agent.bye(self.now, dialog, &Content::NONE);

@@ -139,3 +139,68 @@ fn a_reliable_response_to_a_reinvite_may_wait_for_its_prack() {
     assert!(!call.answer(&reinvite, "200 OK", CONTACT).wants);
     sent(&call.rig.drain(), "ACK");
 }
+
+/// RFC 6141 §4.3: a re-INVITE that fails leaves nothing open, though a reliable response to it made an offer.
+#[test]
+fn an_offer_within_a_reinvite_ends_with_it() {
+    let mut call = Call::placed(config(), "");
+    let reinvite = call.sent(Method::Invite, Content::NONE);
+    let progress = format!("{CONTACT}Require: 100rel\r\nRSeq: 9\r\n{BODY}");
+    call.answer(&reinvite, "183 Session Progress", &progress);
+    assert_eq!(call.offer(), Offer::Remote);
+    call.answer(&reinvite, "488 Not Acceptable Here", "");
+    assert_eq!(call.offer(), Offer::Stable);
+    let late = call.rig.machine.prack(call.rig.now, call.dialog, 0, &SDP);
+    assert_eq!(late, Err(Misuse::WrongState));
+    call.sent(Method::Update, SDP);
+
+    let mut call = Call::taken(config(), "");
+    for withdrawn in [false, true] {
+        let (reinvite, _) = call.ask("INVITE", "Require: 100rel\r\n");
+        call.respond(reinvite.txn.unwrap(), 183, SDP);
+        assert_eq!(call.offer(), Offer::Local);
+        if withdrawn {
+            call.rig.run_until(ms(40_000));
+        } else {
+            call.respond(reinvite.txn.unwrap(), 488, Content::NONE);
+        }
+        assert_eq!(call.offer(), Offer::Stable);
+    }
+}
+
+/// RFC 3262 §5: a PRACK answers the offer of the response that it acknowledges; one in the 2xx is the ACK's to answer.
+#[test]
+fn a_prack_leaves_the_offer_of_the_2xx_open() {
+    let mut call = Call::ringing(config(), "Supported: 100rel\r\n");
+    call.rig.machine.ring_reliably(call.rig.now, call.dialog, Status::RINGING, &Content::NONE).unwrap();
+    let first = sent(&call.rig.drain(), "SIP/2.0 180");
+    call.us = header(&first, "To").unwrap().into();
+    call.rig.machine.accept(call.rig.now, call.dialog, &SDP).unwrap();
+    call.ask("PRACK", &format!("RAck: {} 1 INVITE\r\n", header(&first, "RSeq").unwrap()));
+    assert_eq!(call.offer(), Offer::Local);
+    let ack = call.request("ACK", 1, BODY);
+    hear(&mut call.rig, &ack);
+    assert_eq!(call.offer(), Offer::Stable);
+}
+
+/// RFC 3311 §5.2: where an UPDATE makes no offer its 2xx has nothing to answer.
+#[test]
+fn a_2xx_to_an_update_only_answers() {
+    let mut call = Call::taken(config(), "");
+    let text = "Content-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi";
+    let (update, _) = call.ask("UPDATE", text);
+    let txn = update.txn.unwrap();
+    assert_eq!(call.rig.machine.respond(call.rig.now, txn, Status::OK, &SDP), Err(Misuse::WrongState));
+    call.respond(txn, 200, Content::NONE);
+    assert_eq!(call.offer(), Offer::Stable);
+}
+
+/// RFC 3262 §3: a 100 is not repeated in the place of a response that waits for its PRACK.
+#[test]
+fn a_100_does_not_take_the_place_of_a_reliable_response() {
+    let mut call = Call::ringing(config(), &format!("Supported: 100rel\r\n{BODY}"));
+    call.rig.machine.ring_reliably(call.rig.now, call.dialog, Status::SESSION_PROGRESS, &SDP).unwrap();
+    call.rig.machine.ring(call.rig.now, call.dialog, Status::TRYING, &Content::NONE).unwrap();
+    let out = call.rig.run_until(ms(600));
+    assert_eq!((sends(&out, "SIP/2.0 183"), sends(&out, "SIP/2.0 100")), (vec![0, 500], vec![]));
+}

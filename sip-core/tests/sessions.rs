@@ -1363,3 +1363,133 @@ fn an_ack_opens_no_second_connection() {
     let [Out::Sent { to, bytes, .. }] = &rig.drain()[..] else { panic!("only the ACK goes out") };
     assert!(bytes.starts_with("ACK ") && *to == format!("{flow:?}"));
 }
+
+/// RFC 3261 §15.1.1, RFC 5407 §3.2: with the BYE the session is over; what the peer still wants to change in it is refused at once.
+#[test]
+fn a_bye_refuses_the_reinvite_that_waits() {
+    let mut call = Call::placed(config(), "");
+    let (reinvite, _) = call.ask("INVITE", BODY);
+    call.rig.machine.bye(call.rig.now, call.dialog, &Content::NONE).unwrap();
+    let out = call.rig.drain();
+    sent(&out, "SIP/2.0 487");
+    assert_eq!(told(&out, "Withdrawn"), 1);
+    assert!(call.rig.machine.respond(call.rig.now, reinvite.txn.unwrap(), Status::OK, &SDP).is_err());
+    let bye = sent(&out, "BYE");
+    call.answer(&bye, "200 OK", "");
+    let out = call.rig.run_until(ms(60_000));
+    assert_eq!((sends(&out, "BYE").len(), told(&out, "LocalBye")), (0, 1));
+    assert!(call.rig.machine.is_idle());
+}
+
+/// After the BYE nothing of the session is sent again, though it is challenged.
+#[test]
+fn what_is_challenged_after_a_bye_is_not_sent_again() {
+    for (method, status, extra) in [
+        (Method::Invite, "401 Unauthorized", "WWW-Authenticate: Digest realm=\"x\", nonce=\"n\"\r\n"),
+        (Method::Info, "401 Unauthorized", "WWW-Authenticate: Digest realm=\"x\", nonce=\"n\"\r\n"),
+        (Method::Update, "422 Session Interval Too Small", "Min-SE: 900\r\n"),
+    ] {
+        let mut config = with_credentials();
+        config.session_timer.expires = Some(Duration::from_secs(90));
+        let mut call = Call::placed(config, "Session-Expires: 90;refresher=uac\r\n");
+        let request = call.sent(method, Content::NONE);
+        call.rig.machine.bye(call.rig.now, call.dialog, &Content::NONE).unwrap();
+        call.rig.drain();
+        assert!(call.answer(&request, status, extra).text.starts_with("Response"), "{method}");
+        let out = call.rig.run_until(ms(1_000));
+        assert_eq!(sends(&out, &method.to_string()), [] as [u64; 0], "{method}");
+    }
+}
+
+/// A 2xx that comes when the session is over sets no timer: nothing is left.
+#[test]
+fn a_refresh_that_comes_too_late_sets_no_timer() {
+    let mut call = Call::placed(timed(90, None), "Allow: UPDATE\r\nSession-Expires: 90;refresher=uac\r\n");
+    let update = sent(&call.rig.run_until(ms(45_000)), "UPDATE");
+    call.ask("BYE", "");
+    call.answer(&update, "200 OK", "Session-Expires: 4294967295;refresher=uac\r\n");
+    call.rig.run_until(ms(90_000));
+    assert!(call.rig.machine.is_idle());
+    assert_eq!(call.rig.machine.deadline(), None);
+}
+
+/// RFC 4028 §10: a change that was under way when the refresh was due, and failed, is none: the refresh comes after it.
+#[test]
+fn a_refresh_follows_a_change_that_failed() {
+    let mut call = Call::placed(timed(90, None), "Allow: UPDATE\r\nSession-Expires: 90;refresher=uac\r\n");
+    call.rig.run_until(ms(44_900));
+    let reinvite = call.sent(Method::Invite, SDP);
+    call.answer(&reinvite, "100 Trying", "");
+    let out = call.rig.run_until(ms(46_000));
+    assert_eq!(sends(&out, "UPDATE"), [] as [u64; 0]);
+    call.answer(&reinvite, "488 Not Acceptable Here", "");
+    let out = call.rig.run_until(ms(50_000));
+    assert_eq!(sends(&out, "UPDATE")[0], 47_000);
+}
+
+/// RFC 4028 §7.4: the largest Min-SE that was told in the dialog stands in what refreshes it.
+#[test]
+fn the_least_interval_is_remembered() {
+    let mut call = Call::placed(timed(600, None), "Allow: UPDATE\r\nSession-Expires: 600;refresher=uac\r\n");
+    call.ask("UPDATE", "Supported: timer\r\nSession-Expires: 600;refresher=uas\r\nMin-SE: 300\r\n");
+    let refresh = sent(&call.rig.run_until(ms(300_000)), "UPDATE");
+    assert_eq!(header(&refresh, "Min-SE"), Some("300"));
+}
+
+/// RFC 3261 §12.2.2: in a dialog that is over nothing is taken, though copies of its 2xx may still come.
+#[test]
+fn a_dialog_that_is_over_takes_nothing() {
+    let mut config = config();
+    config.methods.push(Method::Message);
+    config.packages = vec!["presence".into()];
+    let mut call = Call::placed(config, "");
+    call.ask("BYE", "");
+    for (method, extra) in [("SUBSCRIBE", "Event: presence\r\n"), ("MESSAGE", ""), ("OPTIONS", "")] {
+        assert_eq!(
+            call.ask(method, extra).1[0].line(),
+            "SIP/2.0 481 Call/Transaction Does Not Exist",
+            "{method}"
+        );
+    }
+}
+
+/// RFC 3261 §22.3: a callee that keeps its tag when it is called again with credentials is a dialog of its own all the same.
+#[test]
+fn a_tag_may_come_back_after_a_challenge() {
+    let mut rig = Rig::new(UserAgent::new(with_credentials()));
+    let (_, invite) = place(&mut rig, SDP);
+    hear(&mut rig, &response(&invite, "180 Ringing", "b1", CONTACT));
+    hear(&mut rig, &response(&invite, "407 Proxy Authentication Required", "b1", CHALLENGE));
+    let again = sent(&rig.drain(), "INVITE");
+    assert!(hear(&mut rig, &response(&again, "180 Ringing", "b1", CONTACT)).dialog.is_some());
+    let ok = response(&again, "200 OK", "b1", &format!("{CONTACT}{BODY}"));
+    let heard = hear(&mut rig, &ok);
+    assert!(heard.text.starts_with("Answered"), "{}", heard.text);
+    let out = rig.drain();
+    assert_eq!((sends(&out, "ACK").len(), sends(&out, "BYE").len()), (1, 0));
+    assert_eq!(rig.machine.dialogs().count(), 1);
+}
+
+/// What the machine writes itself is refused in content: a message would have it twice.
+#[test]
+fn content_has_no_contact_of_its_own() {
+    let own = [("contact", "<sip:x@y>")];
+    let content = Content::headers(&own);
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let uri = format!("sip:bob@{PEER}");
+    let invite = NewInvite { content, ..NewInvite::new(&uri) };
+    assert_eq!(rig.machine.invite(rig.now, &invite), Err(Misuse::BadContent));
+    let mut call = Call::taken(config(), "");
+    assert_eq!(call.send(Method::Update, content), Err(Misuse::BadContent));
+    let (reinvite, _) = call.ask("INVITE", BODY);
+    let answered = call.rig.machine.respond(call.rig.now, reinvite.txn.unwrap(), Status::OK, &content);
+    assert_eq!(answered, Err(Misuse::BadContent));
+    // A redirection has the Contact that its user gives.
+    let mut call = Call::ringing(config(), BODY);
+    call.rig.machine.reject(call.rig.now, call.dialog, Status::new(302).unwrap(), &content).unwrap();
+    assert_eq!(header(&sent(&call.rig.drain(), "SIP/2.0 302"), "contact"), Some("<sip:x@y>"));
+    for method in [Method::Refer, Method::Subscribe, Method::Notify] {
+        let mut call = Call::taken(config(), "");
+        assert_eq!(call.send(method, Content::NONE), Err(Misuse::BadMethod), "{method}");
+    }
+}

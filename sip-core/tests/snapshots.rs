@@ -153,10 +153,10 @@ fn versions_mix() {
     let mut machine = rig(1);
     let (dialog, _) = call(&mut machine);
     let bytes = machine.machine.snapshot_dialog(dialog).unwrap();
-    // A map of nine fields; a tenth, of number 99, holds a list of a map and a text.
-    assert_eq!(bytes[6], 0xa9);
+    // A map of eleven fields; a twelfth, of number 99, holds a list of a map and a text.
+    assert_eq!(bytes[6], 0xab);
     let mut newer = bytes.clone();
-    newer[6] = 0xaa;
+    newer[6] = 0xac;
     newer.extend([0x18, 99, 0x82, 0xa1, 1, 2, 0x63, b'n', b'e', b'w']);
     assert!(rig(2).machine.restore_dialog(ms(0), &newer).is_ok());
     // Only the dialog itself: field 1 ends where the contact begins.

@@ -735,3 +735,31 @@ fn an_info_needs_a_session() {
         );
     }
 }
+
+/// RFC 6665 §4.1.2.1: what was granted holds until somebody says otherwise; a NOTIFY that names no time changes nothing.
+#[test]
+fn a_notify_without_a_time_prolongs_nothing() {
+    let mut rig = rig();
+    let (_, first) = subscribe(&mut rig, 3_600);
+    hear(&mut rig, &response(&first, "200 OK", "n1", "Expires: 60\r\n"));
+    hear(&mut rig, &notify(&first, "n1", 1, "active"));
+    rig.run_until(ms(10_000));
+    hear(&mut rig, &notify(&first, "n1", 2, "active"));
+    let out = rig.run_until(ms(60_000));
+    assert_eq!(sends(&out, "SUBSCRIBE").first(), Some(&30_000));
+}
+
+/// RFC 4488 §4, RFC 3515: who is asked for no subscription says that there is none, and who it is.
+#[test]
+fn a_refer_outside_that_is_not_followed() {
+    let mut rig = rig();
+    let rest = "Refer-To: <sip:carol@x>\r\nRefer-Sub: false\r\n";
+    let refer = peer_subscribes(1, "<sip:alice@x>", rest).replace("SUBSCRIBE", "REFER");
+    let heard = hear(&mut rig, &refer);
+    let txn = heard.txn.unwrap_or_else(|| panic!("{refer}: {}", heard.text));
+    assert_eq!(heard.subscription, None);
+    rig.machine.respond(rig.now, txn, Status::ACCEPTED, &Content::NONE).unwrap();
+    let ok = sent(&rig.drain(), "SIP/2.0 202");
+    assert_eq!(header(&ok, "Refer-Sub"), Some("false"));
+    assert_eq!(header(&ok, "Contact"), Some("<sip:alice@192.0.2.1:5060>"));
+}

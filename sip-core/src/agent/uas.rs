@@ -4,7 +4,7 @@ use super::registrar::Registrar;
 use super::{Agenda, Enrolment, HELD, SESSION, Task, is_held};
 use crate::headers::Supported;
 use crate::message::{Content, Method, Request, Status};
-use crate::ua::{Config, Ended, Event, Notice, Reason, UserAgent};
+use crate::ua::{Config, Ended, Event, Notice, Offer, Reason, UserAgent};
 use crate::{DialogId, Instant, Machine, ServerTxn, Stats, SubscriptionId, TransactionUser};
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -125,15 +125,25 @@ impl Uas {
         }
     }
 
-    fn request(&mut self, now: Instant, machine: &mut UserAgent, txn: ServerTxn, request: &Request<'_>) {
+    fn request(
+        &mut self,
+        now: Instant,
+        machine: &mut UserAgent,
+        txn: ServerTxn,
+        dialog: Option<DialogId>,
+        request: &Request<'_>,
+    ) {
         let (status, headers) = match request.method() {
             Method::Register => self.registrar.answer(now, request),
             _ => (Status::OK, Vec::new()),
         };
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
+        // An UPDATE or a PRACK may bring something else than an offer; an INVITE without one is answered by one.
+        let asked = dialog.is_some_and(|dialog| machine.offer(dialog) == Ok(Offer::Remote));
         let session = match request.method() {
             Method::Invite | Method::Update if is_held(request.body()) => HELD,
-            Method::Invite | Method::Update | Method::Prack => SESSION,
+            Method::Invite => SESSION,
+            Method::Update | Method::Prack if asked => SESSION,
             _ => Content::NONE,
         };
         // It may be withdrawn by now.
@@ -165,7 +175,7 @@ impl TransactionUser<UserAgent> for Uas {
             }
             Event::Request { txn, dialog, request, .. } => {
                 self.requests += 1;
-                self.request(now, machine, txn, &request);
+                self.request(now, machine, txn, dialog, &request);
                 // One with an offer of its own: it acknowledges as well.
                 if let (Method::Prack, Some(dialog)) = (request.method(), dialog) {
                     self.acknowledged(now, machine, dialog);

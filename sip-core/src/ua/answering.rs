@@ -3,6 +3,7 @@
 use super::alarms::Due;
 use super::incoming::STILL_RINGING;
 use super::record::{Invite, OwnContent, Phase, Reliable, Unacked};
+use super::requests::check_own;
 use super::{Kind, Reason, UserAgent, Work, WorkId, work_of};
 use crate::dialog::offer::{self, Offer};
 use crate::endpoint::{Misuse, Txn};
@@ -20,7 +21,7 @@ impl UserAgent {
     ///
     /// # Errors
     /// [`Misuse::Gone`]; [`Misuse::WrongState`] after a final response, or for a second offer; [`Misuse::BadStatus`] for anything but 100 to
-    /// 199; [`Misuse::BadContent`]; [`Misuse::Full`].
+    /// 199; [`Misuse::BadContent`], also for a Contact, which this machine writes; [`Misuse::Full`].
     pub fn ring(
         &mut self,
         now: Instant,
@@ -58,7 +59,7 @@ impl UserAgent {
         if !status.is_provisional() || (reliably && status == Status::TRYING) {
             return Err(Misuse::BadStatus);
         }
-        content.check().map_err(|_| Misuse::BadContent)?;
+        check_own(content)?;
         self.enter(now);
         let invite = self.ringing(dialog)?;
         if reliably && !self.alive(dialog)?.session.knows_100rel && !invite.requires_100rel {
@@ -75,7 +76,7 @@ impl UserAgent {
     /// # Errors
     /// As [`ring`](Self::ring).
     pub fn accept(&mut self, now: Instant, dialog: DialogId, content: &Content<'_>) -> Result<(), Misuse> {
-        content.check().map_err(|_| Misuse::BadContent)?;
+        check_own(content)?;
         self.enter(now);
         let invite = self.ringing(dialog)?;
         let done = self.respond_invite(dialog.0, invite, Status::OK, content, false);
@@ -102,7 +103,7 @@ impl UserAgent {
         let invite = self.ringing(dialog)?;
         self.layer.respond(invite.txn, status, content, |_| {})?;
         if let Some(work) = self.layer.user(Txn::Server(invite.txn)).and_then(work_of) {
-            self.settle(invite.txn, work);
+            self.settle(invite.txn, work, false);
         }
         self.end_session(dialog.0, Reason::Rejected);
         self.leave();
@@ -126,22 +127,28 @@ impl UserAgent {
         self.enter(now);
         let token = self.layer.user(Txn::Server(txn)).ok_or(Misuse::Gone)?;
         let (work, serving) = self.serving(token).ok_or(Misuse::Gone)?;
-        if serving.kind == Kind::Call || !serving.waits {
+        let (kind, dialog) = (serving.kind, serving.dialog);
+        if kind == Kind::Call || !serving.waits {
             return Err(Misuse::WrongState);
         }
-        let done = match serving.dialog {
-            Some(key) if serving.kind == Kind::Reinvite => match self.unanswered(key) {
+        let done = match dialog {
+            Some(key) if kind == Kind::Reinvite => match self.unanswered(key) {
                 Some(invite) if invite.txn == txn => self.respond_invite(key, invite, status, content, false),
                 _ => Err(Misuse::WrongState),
             },
             Some(key) => self.respond_inside(key, txn, status, content, None),
             None => {
                 let abilities = &self.abilities;
+                let Some(Work::Serving(serving)) = self.work.get(work) else { return Err(Misuse::Gone) };
                 let done = self.layer.respond(txn, status, content, |writer| {
+                    // RFC 3515 §2.4.2, RFC 4488 §4
+                    if kind == Kind::Refer(None) && status.is_success() {
+                        writer.field(Name::Contact, &[&serving.contact]).field(Name::ReferSub, &[b"false"]);
+                    }
                     abilities.write_product(writer, Name::Server);
                 });
                 if done.is_ok() && status.is_final() {
-                    self.settle(txn, work);
+                    self.settle(txn, work, true);
                 }
                 done
             }
@@ -160,7 +167,7 @@ impl UserAgent {
 
     /// The INVITE of the peer that has no final response. A 2xx that waits for a PRACK is as good as sent.
     fn unanswered(&self, key: Key) -> Option<Invite> {
-        let session = &self.dialogs.get(key)?.session;
+        let session = &self.dialogs.get(key).map(|record| &record.session).filter(|it| it.is_alive())?;
         let accepted = |reliable: &Reliable| reliable.queue.iter().any(|(status, _)| status.is_final());
         session.invite.filter(|_| !session.reliable.as_deref().is_some_and(accepted))
     }
@@ -181,6 +188,8 @@ impl UserAgent {
         let provisional = status.is_provisional() && status != Status::TRYING;
         let waits = match open {
             Some(_) if provisional => true,
+            // It would be repeated in the place of that one.
+            Some(_) if status == Status::TRYING => return Ok(()),
             Some(open) => status.is_success() && (open.session || queued),
             None => false,
         };
@@ -214,10 +223,17 @@ impl UserAgent {
             && (success || rseq.is_some())
             && !session.invite.is_some_and(|open| invite && open.spoke);
         let exchange = match kind.carrier().filter(|_| speaks) {
+            // RFC 3311 §5.2: only what answers an offer, where the request made one.
+            Some(carrier) if !invite && !session.exchange.is(Offer::Remote, carrier) => {
+                return Err(Misuse::WrongState);
+            }
             Some(carrier) => session.exchange.sent(carrier).ok_or(Misuse::WrongState)?,
             None => session.exchange,
         };
         let refreshes = !matches!(kind, Kind::Prack | Kind::Other);
+        if refreshes && status.code() < 300 {
+            check_own(content)?;
+        }
         let lasts = match kind {
             Kind::Subscribe(key) if success => self.subscriptions.get(key).map(|found| found.lasts),
             _ => None,
@@ -257,7 +273,7 @@ impl UserAgent {
         let terms = terms.map(|(terms, _)| terms);
         if status.is_final() {
             let cseq = self.dialogs.get(key).and_then(|record| record.session.invite).map(|open| open.cseq);
-            self.settle(txn, work);
+            self.settle(txn, work, success);
             if success && (invite || kind == Kind::Update) {
                 self.start_timer(key, terms);
             }
@@ -310,18 +326,23 @@ impl UserAgent {
         }
     }
 
-    /// Notes that a request has its final response; false if it had one before.
-    pub(super) fn settle(&mut self, txn: ServerTxn, work: WorkId) -> bool {
+    /// Notes that a request has its final response; false if it had one before. With a refusal the offers of both sides in it are gone.
+    pub(super) fn settle(&mut self, txn: ServerTxn, work: WorkId, accepted: bool) -> bool {
         let Some(Work::Serving(serving)) = self.work.get_mut(work) else { return false };
         if !core::mem::replace(&mut serving.waits, false) {
             return false;
         }
-        let (dialog, offered) = (serving.dialog, serving.kind.carrier().filter(|_| serving.offered));
+        let (dialog, carrier, offered) = (serving.dialog, serving.kind.carrier(), serving.offered);
         let Some(record) = dialog.and_then(|key| self.dialogs.get_mut(key)) else { return true };
         record.waiting.retain(|waiting| *waiting != txn);
         let session = &mut record.session;
-        if let Some(carrier) = offered {
-            session.exchange.close(Offer::Remote, carrier);
+        if let Some(carrier) = carrier {
+            if offered {
+                session.exchange.close(Offer::Remote, carrier);
+            }
+            if !accepted {
+                session.exchange.close(Offer::Local, carrier);
+            }
         }
         if session.peer_update == Some(txn) {
             session.peer_update = None;
@@ -345,7 +366,7 @@ impl UserAgent {
         let found = self.layer.user(Txn::Server(txn)).and_then(|token| self.serving(token));
         let Some((work, kind)) = found.map(|(work, serving)| (work, serving.kind)) else { return };
         self.answer(txn, status, |_| {});
-        if self.settle(txn, work) && kind != Kind::Call {
+        if self.settle(txn, work, false) && kind != Kind::Call {
             self.unserved(txn, kind);
         }
     }

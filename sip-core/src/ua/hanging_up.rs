@@ -9,7 +9,7 @@ use crate::dialog::{Dialog, Ends};
 use crate::endpoint::Misuse;
 use crate::handle::{DialogId, Invitation, Key};
 use crate::headers::Name;
-use crate::message::{Content, Message, Method};
+use crate::message::{Content, Message, Method, Status};
 use crate::time::Instant;
 use crate::transaction::{BufferId, ClientRequest};
 use alloc::boxed::Box;
@@ -102,9 +102,20 @@ impl UserAgent {
         }
     }
 
-    /// RFC 3261 §13.2.2.4: a 2xx for which there is no room is acknowledged and hung up, and nothing is kept of it.
+    /// RFC 3261 §13.2.2.4: a 2xx for which there is no room is acknowledged and hung up, and nothing is kept of it but its tag; beyond as many
+    /// again it is left alone.
     pub(super) fn turn_away(&mut self, invitation: Invitation, response: &Message<'_>) {
-        let work = self.calls.get(invitation.0).map(|call| call.work);
+        let most = self.config.core.limits.forks;
+        let Some(call) = self.calls.get_mut(invitation.0) else { return };
+        let tag = response.to_tag().unwrap_or_default();
+        let known = call.turned_away.iter().any(|known| **known == *tag);
+        if !known && call.turned_away.len() >= most {
+            return;
+        }
+        if !known {
+            call.turned_away.push(tag.into());
+        }
+        let work = Some(call.work);
         let Some(outgoing) = work.and_then(|work| self.outgoing(work)) else { return };
         let bytes = Vec::from(self.layer.buffers.message(outgoing.request));
         let Ok(invite) = Message::parse(&bytes, &Limits::NONE) else { return };
@@ -118,6 +129,9 @@ impl UserAgent {
         });
         if let Ok(sent) = sent {
             self.layer.buffers.unpin(sent);
+        }
+        if known {
+            return;
         }
         let request =
             ClientRequest { method: Method::Bye, uri, towards, target: None, timers: None, user: NOBODY };
@@ -135,7 +149,7 @@ impl UserAgent {
     ///
     /// # Errors
     /// [`Misuse::Gone`]; [`Misuse::WrongState`] for a call that comes in and is not accepted (reject it), and after another
-    /// BYE; [`Misuse::BadContent`].
+    /// BYE; [`Misuse::BadContent`]; [`Misuse::Full`].
     pub fn bye(&mut self, now: Instant, dialog: DialogId, content: &Content<'_>) -> Result<(), Misuse> {
         content.check().map_err(|_| Misuse::BadContent)?;
         self.enter(now);
@@ -206,8 +220,13 @@ impl UserAgent {
         }
         let alarms = [session.timer_alarm.take(), session.unacked.map(|unacked| unacked.repeat)];
         let end = session.unacked.take().map(|unacked| unacked.end);
+        // RFC 5407 §3.2: nothing of the session is changed any more.
+        let waiting = [session.invite.map(|invite| invite.txn), session.peer_update];
         for alarm in alarms.into_iter().chain([end]) {
             self.alarms.stop(alarm);
+        }
+        for txn in waiting.into_iter().flatten() {
+            self.withdraw(txn, Status::REQUEST_TERMINATED);
         }
         Ok(())
     }

@@ -112,7 +112,9 @@ impl UserAgent {
         target: &[u8],
         terms: Option<(session_timer::Terms, bool)>,
     ) -> Option<Meaning> {
-        let serving = Serving { dialog, kind, target: target.into(), terms, waits: true, offered: false };
+        let contact = Box::default();
+        let serving =
+            Serving { dialog, kind, target: target.into(), contact, terms, waits: true, offered: false };
         let work = self.enlist(Work::Serving(serving));
         self.layer.set_user(Txn::Server(txn), token_of(work));
         let record = dialog.and_then(|key| self.dialogs.get_mut(key));
@@ -216,7 +218,7 @@ impl UserAgent {
     pub(super) fn on_unanswered(&mut self, txn: ServerTxn, token: u64) {
         let Some((work, serving)) = self.serving(token) else { return };
         let (kind, dialog) = (serving.kind, serving.dialog);
-        if self.settle(txn, work) {
+        if self.settle(txn, work, false) {
             match (kind, dialog) {
                 (Kind::Call, Some(key)) => self.end_session(key, Reason::Unanswered),
                 _ => self.unserved(txn, kind),

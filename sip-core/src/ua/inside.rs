@@ -7,7 +7,7 @@ use super::{Kind, Reason, UserAgent, Work};
 use crate::dialog::offer::{self, Offer};
 use crate::dialog::{self, session_timer};
 use crate::endpoint::{Source, Txn};
-use crate::handle::{Key, ServerTxn};
+use crate::handle::{DialogId, Key, ServerTxn};
 use crate::message::{Content, Message, Method, Status};
 
 impl UserAgent {
@@ -24,6 +24,10 @@ impl UserAgent {
             return self.decline(txn, Refusal::status(status));
         }
         self.note_change(key);
+        // §12.2.2: what is over is no dialog any more. A BYE that has crossed another is answered all the same (RFC 5407 §3.2.1).
+        if self.alive(DialogId(key)).is_err() && request.method() != Method::Bye {
+            return self.decline(txn, Refusal::status(Status::NO_SUCH_TRANSACTION));
+        }
         if let Err(refusal) = validate::extensions(request, &self.config) {
             return self.decline(txn, refusal);
         }

@@ -50,7 +50,7 @@ kept!(Session {
     1 phase, 2 announced, 3 exchange, 4 takes_update, 5 knows_100rel, 6 invitation, 7 rseq, 8 heard, 9 invite, 10 unacked,
     11 reliable, 12 bye_queued, 13 own_invite, 14 own_update, 15 peer_update, 16 owed_prack, 17 owed_ack,
     18 accepted_cseq, 19 credentials, 20 acks, 21 timer, 22 timer_alarm, 23 replaces,
-    24 bye_sent,
+    24 bye_sent, 25 min_se, 26 timer_ends,
 });
 kept!(Invite { 1 txn, 2 cseq, 3 requires_100rel, 4 spoke, 5 expires, 6 still });
 kept!(Unacked { 1 txn, 2 cseq, 3 interval, 4 repeat, 5 end });
@@ -59,12 +59,12 @@ kept!(Open { 1 interval, 2 repeat, 3 end, 4 session });
 kept!(OwnContent { 1 headers, 2 content_type, 3 body });
 kept!(Call {
     1 work, 2 user, 3 contact, 4 offered, 5 answered, 6 refused, 7 cancelled, 8 dialogs, 9 targets, 10 tried,
-    11 expires, 12 forks,
+    11 expires, 12 forks, 13 turned_away,
 });
 kept!(Outgoing {
     1 purpose, 2 txn, 3 user, 4 dialog, 5 request, 6 answers, 7 cseq, 8 tries, 9 target, 10 timers, 11 offered,
 });
-kept!(Serving { 1 dialog, 2 kind, 3 target, 4 terms, 5 waits, 6 offered });
+kept!(Serving { 1 dialog, 2 kind, 3 target, 4 terms, 5 waits, 6 offered, 7 contact });
 kept!(Subscription { 1 role, 2 user, 3 dialog, 4 package, 5 id, 6 lasts, 7 until, 8 alarm });
 kept!(Asked { 1 call_id, 2 tag, 3 work, 4 cseq, 5 notified, 6 timer_n, 7 leaving, 8 refer, 9 forks, 10 parted });
 kept!(Upkeep {
@@ -182,7 +182,7 @@ impl UserAgent {
     fn keep_dialog(&self, record: &Record, out: &mut Out<'_>) {
         let session = &record.session;
         let due = session.timer_alarm.and_then(|alarm| self.alarms.due(alarm));
-        out.map(9);
+        out.map(11);
         out.field(1, &record.dialog);
         out.field(2, &record.contact);
         out.field(3, &record.user);
@@ -192,6 +192,8 @@ impl UserAgent {
         out.field(7, &session.accepted_cseq);
         out.field(8, &session.timer);
         out.field(9, &due);
+        out.field(10, &session.timer_ends);
+        out.field(11, &session.min_se);
     }
 
     /// A dialog that a [`snapshot_dialog`](Self::snapshot_dialog) was made of, in this machine under a new handle.
@@ -218,6 +220,8 @@ impl UserAgent {
             takes_update: kept.takes_update,
             knows_100rel: kept.knows_100rel,
             accepted_cseq: kept.accepted_cseq,
+            timer_ends: kept.timer_ends,
+            min_se: kept.min_se,
             ..Session::new(phase, phase == Phase::Up)
         };
         let key = self.open_dialog(dialog, kept.contact, session);
@@ -428,6 +432,8 @@ struct KeptDialog {
     accepted_cseq: Option<u32>,
     timer: Option<Terms>,
     due: Option<Instant>,
+    timer_ends: Option<Instant>,
+    min_se: u32,
 }
 
 impl KeptDialog {
@@ -444,6 +450,8 @@ impl KeptDialog {
                 7 => kept.accepted_cseq = Keep::back(from)?,
                 8 => kept.timer = Keep::back(from)?,
                 9 => kept.due = Keep::back(from)?,
+                10 => kept.timer_ends = Keep::back(from)?,
+                11 => kept.min_se = Keep::back(from)?,
                 _ => from.skip()?,
             }
             Ok(())

@@ -302,6 +302,7 @@ impl Machine for UserAgent {
             && self.work.len() == 0
             && self.subscriptions.len() == 0
             && self.upkeeps.len() == 0
+            && self.alarms.next().is_none()
     }
 
     fn stats(&self) -> Stats {

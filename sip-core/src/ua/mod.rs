@@ -224,6 +224,8 @@ struct Serving {
     kind: Kind,
     /// Where the peer wants to be reached once it is accepted; empty: where it was.
     target: Box<[u8]>,
+    /// Outside dialogs: the value of Contact in a 2xx that must have one.
+    contact: Box<[u8]>,
     /// The session timer that a 2xx agrees to, and whether that requires the extension.
     terms: Option<(Terms, bool)>,
     /// It has no final response yet.

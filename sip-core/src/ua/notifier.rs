@@ -3,13 +3,13 @@
 use super::alarms::Due;
 use super::machine::Meaning;
 use super::record::Session;
-use super::requests::Purpose;
+use super::requests::{Purpose, check_own};
 use super::subscriptions::{Role, Subscription};
 use super::validate::Refusal;
-use super::{Kind, UserAgent};
+use super::{Kind, UserAgent, Work};
 use crate::dialog::subscription::{self, Ended, Notice};
 use crate::dialog::{self, Dialog};
-use crate::endpoint::{Misuse, Source};
+use crate::endpoint::{Misuse, Source, Txn};
 use crate::handle::{DialogId, Key, ServerTxn, SubscriptionId};
 use crate::headers::{Expires, Name, ReferSub};
 use crate::message::{Content, Message, Method, Status};
@@ -31,7 +31,7 @@ impl UserAgent {
         notice: Notice,
         content: &Content<'_>,
     ) -> Result<(), Misuse> {
-        content.check().map_err(|_| Misuse::BadContent)?;
+        check_own(content)?;
         self.enter(now);
         let found = self.subscriptions.get(subscription.0).ok_or(Misuse::Gone)?;
         if !matches!(found.role, Role::Notifier { accepted: true }) {
@@ -170,6 +170,13 @@ impl UserAgent {
         let within =
             key.and_then(|key| self.subscriptions.get(key)).and_then(|found| found.dialog).or(dialog);
         self.hand_over(txn, within, Kind::Refer(key), target, None);
+        if within.is_none() {
+            let contact = self.contact_at(source)?;
+            let work = self.layer.user(Txn::Server(txn)).and_then(super::work_of);
+            if let Some(Work::Serving(serving)) = work.and_then(|work| self.work.get_mut(work)) {
+                serving.contact = contact;
+            }
+        }
         let subscription = key.map(SubscriptionId);
         Some(Meaning::Refer { txn, dialog: dialog.map(DialogId), user, subscription })
     }

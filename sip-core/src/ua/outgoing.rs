@@ -3,7 +3,7 @@
 use super::alarms::{Alarm, Due};
 use super::machine::Meaning;
 use super::record::{Phase, Session};
-use super::requests::{Outgoing, Outside, Purpose};
+use super::requests::{Outgoing, Outside, Purpose, check_own};
 use super::{Event, NewInvite, Reason, UserAgent, Work, WorkId};
 use crate::config::Limits;
 use crate::dialog::offer::{self, Carrier, Exchange, Offer};
@@ -32,6 +32,8 @@ pub(super) struct Call {
     /// The user does not want the call any more.
     pub(super) cancelled: bool,
     pub(super) dialogs: Vec<Key>,
+    /// The tags of forks that answered when there was no room for more.
+    pub(super) turned_away: Vec<Vec<u8>>,
     /// The addresses that it was and will be sent to, and how many of them it was sent to.
     pub(super) targets: Vec<Vec<u8>>,
     pub(super) tried: usize,
@@ -52,7 +54,7 @@ impl UserAgent {
     }
 
     fn place(&mut self, invite: &NewInvite<'_>) -> Result<Invitation, Misuse> {
-        invite.content.check().map_err(|_| Misuse::BadContent)?;
+        check_own(&invite.content)?;
         let replaces_is_sound = invite.replaces.is_empty()
             || (is_text(invite.replaces) && Replaces::whole(invite.replaces.as_bytes()).is_ok());
         if !replaces_is_sound {
@@ -75,6 +77,7 @@ impl UserAgent {
             refused: false,
             cancelled: false,
             dialogs: Vec::new(),
+            turned_away: Vec::new(),
             targets: [invite.uri.into()].into(),
             tried: 1,
             expires: None,
@@ -340,7 +343,8 @@ impl UserAgent {
         let dialogs = self.calls.get(invitation.0).map(|call| call.dialogs.clone()).unwrap_or_default();
         for key in dialogs {
             if self.is_early(key) {
-                self.end_session(key, Reason::NotChosen);
+                let cancelled = self.is_cancelled(invitation);
+                self.end_session(key, if cancelled { Reason::Cancelled } else { Reason::NotChosen });
             }
         }
     }
@@ -352,12 +356,25 @@ impl UserAgent {
         self.alarms.stop(call.forks);
         self.alarms.stop(call.expires);
         for key in call.dialogs {
-            let Some(session) = self.session_mut(key) else { continue };
+            self.leave_fork(key, cseq);
+        }
+        self.push(Event::InvitationEnded { invitation, user: call.user, cause });
+    }
+
+    /// The INVITE begins anew, and its forks with it: one that keeps its tag is another dialog.
+    pub(super) fn forget_forks(&mut self, invitation: Invitation) {
+        let forks = self.calls.get_mut(invitation.0).map(|call| core::mem::take(&mut call.dialogs));
+        for key in forks.unwrap_or_default() {
+            self.leave_fork(key, 0);
+        }
+    }
+
+    fn leave_fork(&mut self, key: Key, cseq: u32) {
+        if let Some(session) = self.session_mut(key) {
             session.invitation = None;
             self.drop_ack(key, cseq);
             self.release(key);
         }
-        self.push(Event::InvitationEnded { invitation, user: call.user, cause });
     }
 
     /// A response that no transaction wants: a 2xx that comes late still gets its ACK if the dialog lives.

@@ -9,6 +9,7 @@ use crate::dialog::{Dialog, Id};
 use crate::endpoint::Misuse;
 use crate::handle::{DialogId, Invitation, Key, RequestId, ServerTxn};
 use crate::message::{Content, Message, Status};
+use crate::time::Instant;
 use crate::transaction::BufferId;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -77,6 +78,10 @@ pub(super) struct Session {
     pub(super) acks: Vec<(u32, BufferId)>,
     pub(super) timer: Option<Terms>,
     pub(super) timer_alarm: Option<Alarm>,
+    /// When it is over unless it is refreshed.
+    pub(super) timer_ends: Option<Instant>,
+    /// The largest Min-SE that the peer has told in it, in seconds (RFC 4028 §7.4).
+    pub(super) min_se: u32,
     /// The dialog that is hung up when this one is accepted (RFC 3891).
     pub(super) replaces: Option<DialogId>,
 }
@@ -192,6 +197,8 @@ impl Session {
             acks: Vec::new(),
             timer: None,
             timer_alarm: None,
+            timer_ends: None,
+            min_se: 0,
             replaces: None,
         }
     }
@@ -208,7 +215,7 @@ impl Session {
 
     /// Takes what a message of the peer says of its abilities.
     pub(super) fn learn(&mut self, message: &Message<'_>) {
-        use crate::headers::{Allow, Supported};
+        use crate::headers::{Allow, MinSe, Supported};
         use crate::message::Method;
         let mut methods = message.all::<Allow<'_>>().map_while(Result::ok).peekable();
         if methods.peek().is_some() {
@@ -216,6 +223,9 @@ impl Session {
         }
         let mut tags = message.all::<Supported<'_>>().map_while(Result::ok);
         self.knows_100rel |= tags.any(|tag| tag.is("100rel"));
+        if let (true, Ok(Some(min))) = (message.is_request(), message.get::<MinSe<'_>>()) {
+            self.min_se = self.min_se.max(min.seconds);
+        }
     }
 }
 
@@ -306,6 +316,7 @@ impl UserAgent {
             self.by_id.remove(id, key.index);
             self.by_set.remove(set, key.index);
         }
+        self.alarms.stop(record.session.timer_alarm);
         for (_, ack) in record.session.acks {
             self.layer.buffers.unpin(ack);
         }

@@ -11,6 +11,9 @@ use crate::message::{Content, Message, Method, Writer, push_number};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+/// When it is looked again whether a change has come through.
+const AGAIN: Duration = Duration::from_secs(2);
+
 /// Session-Expires of a 2xx; Require if the one who asked is to refresh (§9).
 pub(super) fn write_answer(writer: &mut Writer<'_>, terms: Terms, required: bool) {
     let refresher = if terms.ours { Refresher::Uas } else { Refresher::Uac };
@@ -32,11 +35,16 @@ fn write_expires(writer: &mut Writer<'_>, interval: u32, refresher: Option<Refre
 }
 
 /// What an INVITE or UPDATE of this side says of session timers: `terms` are those of the session, if it has some (§7.1, §7.4).
-pub(super) fn write_request(writer: &mut Writer<'_>, wanted: &super::SessionTimer, terms: Option<Terms>) {
+pub(super) fn write_request(
+    writer: &mut Writer<'_>,
+    wanted: &super::SessionTimer,
+    terms: Option<Terms>,
+    min_se: u32,
+) {
     match terms {
         Some(terms) => {
             let refresher = if terms.ours { Refresher::Uac } else { Refresher::Uas };
-            write_expires(writer, terms.interval, Some(refresher));
+            write_expires(writer, terms.interval.max(min_se), Some(refresher));
         }
         None => {
             let Some(expires) = wanted.expires else { return };
@@ -44,8 +52,9 @@ pub(super) fn write_request(writer: &mut Writer<'_>, wanted: &super::SessionTime
             write_expires(writer, expires, wanted.refresher);
         }
     }
-    if wanted.min() > 90 {
-        writer.number(Name::MinSe, wanted.min().into());
+    let min = wanted.min().max(min_se);
+    if min > 90 {
+        writer.number(Name::MinSe, min.into());
     }
 }
 
@@ -54,9 +63,12 @@ impl UserAgent {
     pub(super) fn start_timer(&mut self, key: Key, terms: Option<Terms>) {
         self.note_change(key);
         let clock = self.layer.clock();
-        let Some(record) = self.dialogs.get_mut(key) else { return };
+        let Some(record) = self.dialogs.get_mut(key).filter(|record| record.session.is_alive()) else {
+            return;
+        };
         self.alarms.stop(record.session.timer_alarm.take());
         record.session.timer = terms;
+        record.session.timer_ends = terms.map(|terms| clock + terms.over_after());
         if let Some(terms) = terms {
             let (after, due) = match terms.ours {
                 true => (terms.refresh_after(), Due::Refresh(key)),
@@ -76,29 +88,37 @@ impl UserAgent {
         let Some(record) = self.dialogs.get_mut(key) else { return };
         let session = &mut record.session;
         let Some(terms) = session.timer.filter(|_| session.phase == Phase::Up) else { return };
-        // If that fails the session ends in time (§7.4).
-        let left = terms.over_after().saturating_sub(terms.refresh_after()).max(Duration::from_secs(1));
-        session.timer_alarm = Some(self.alarms.set(clock, left, Due::Unrefreshed(key)));
+        let last = |terms: Terms| terms.over_after().saturating_sub(terms.refresh_after());
+        let left = session.timer_ends.map_or(last(terms), |ends| ends.since(clock));
+        // A change that is under way is a refresh too, if it comes through.
         let changing = session.own_invite.is_some() || session.own_update.is_some();
-        let (user, update) = (record.user, session.takes_update);
+        let again = changing && left > AGAIN;
+        let (after, due) = if again { (AGAIN, Due::Refresh(key)) } else { (left, Due::Unrefreshed(key)) };
+        session.timer_alarm = Some(self.alarms.set(clock, after, due));
+        let update = session.takes_update;
         if changing {
-            // Its 2xx is a refresh too.
-        } else if update {
-            let _ = self.send_inside(key, Purpose::Refresh, Method::Update, 0, &Content::NONE, &[]);
-        } else {
-            self.push(Event::RefreshDue { dialog: DialogId(key), user });
+            return;
+        }
+        // If that fails the session ends in time (§7.4).
+        if !update || self.send_inside(key, Purpose::Refresh, Method::Update, 0, &Content::NONE, &[]).is_err()
+        {
+            self.ask_to_refresh(key);
         }
     }
 
     /// The peer does not take the UPDATE, though it said so: the user may try it with a re-INVITE.
     pub(super) fn on_refresh_refused(&mut self, key: Key) {
-        let Some(record) = self.dialogs.get_mut(key).filter(|record| record.session.phase == Phase::Up)
-        else {
-            return;
-        };
-        record.session.takes_update = false;
-        let user = record.user;
-        self.push(Event::RefreshDue { dialog: DialogId(key), user });
+        if let Some(session) = self.session_mut(key) {
+            session.takes_update = false;
+        }
+        self.ask_to_refresh(key);
+    }
+
+    pub(super) fn ask_to_refresh(&mut self, key: Key) {
+        let up = |record: &&super::record::Record| record.session.phase == Phase::Up;
+        if let Some(user) = self.dialogs.get(key).filter(up).map(|record| record.user) {
+            self.push(Event::RefreshDue { dialog: DialogId(key), user });
+        }
     }
 
     /// §10: the one who sees it first hangs up.

@@ -58,9 +58,11 @@ impl UserAgent {
         let open = reliable.open.take();
         self.alarms.stop(open.as_ref().map(|open| open.repeat));
         self.alarms.stop(open.as_ref().map(|open| open.end));
-        let session_in = offer::is_in(prack);
-        let offers = session_in && session.exchange.state() == Offer::Stable;
-        session.exchange.close(Offer::Local, Carrier::PeerInvite);
+        let offers = offer::is_in(prack) && session.exchange.state() == Offer::Stable;
+        // The offer that it answers, or leaves unanswered for good; one in the 2xx is the ACK's to answer.
+        if open.as_ref().is_some_and(|open| open.session) {
+            session.exchange.close(Offer::Local, Carrier::PeerInvite);
+        }
         let meaning = if offers {
             let meaning = self.hand_over(txn, Some(key), Kind::Prack, b"", None);
             self.take_offer(key, txn, true);

@@ -156,8 +156,8 @@ impl UserAgent {
     /// Sends a request outside any dialog: OPTIONS, MESSAGE …
     ///
     /// # Errors
-    /// [`Misuse::BadMethod`] for INVITE, ACK, CANCEL, BYE and PRACK; [`Misuse::BadUri`], [`Misuse::BadContent`],
-    /// [`Misuse::NoLocal`], [`Misuse::Full`], [`Misuse::Draining`].
+    /// [`Misuse::BadMethod`] for what has a command of its own: INVITE, ACK, CANCEL, BYE, PRACK, SUBSCRIBE, NOTIFY, REFER; [`Misuse::BadUri`];
+    /// [`Misuse::BadContent`], also for a Contact; [`Misuse::NoLocal`], [`Misuse::Full`], [`Misuse::Draining`].
     pub fn request(&mut self, now: Instant, request: &NewRequest<'_>) -> Result<RequestId, Misuse> {
         if request.method == Method::Invite {
             return Err(Misuse::BadMethod);
@@ -217,7 +217,7 @@ impl UserAgent {
             }
             if opens_session(method) {
                 abilities.write(writer);
-                refresh::write_request(writer, &config.session_timer, None);
+                refresh::write_request(writer, &config.session_timer, None, 0);
             }
             for (name, value) in outside.extra {
                 writer.named(name, &[value.as_bytes()]);
@@ -250,12 +250,13 @@ impl UserAgent {
         Ok(contact(&self.config.user, transport, sent_by))
     }
 
-    /// Sends a request inside a dialog (RFC 3261 §12.2.1): a re-INVITE or UPDATE, which changes the session; INFO, MESSAGE, OPTIONS, REFER or any other.
+    /// Sends a request inside a dialog (RFC 3261 §12.2.1): a re-INVITE or UPDATE, which changes the session; INFO, MESSAGE, OPTIONS or any other
+    /// that has no command of its own.
     ///
     /// A re-INVITE or UPDATE that meets one of the peer is sent again by itself after the delays of RFC 3261 §14.1, four times at most.
     ///
     /// # Errors
-    /// [`Misuse::Gone`]; [`Misuse::BadMethod`] for ACK, CANCEL, BYE and PRACK; [`Misuse::BadUri`], [`Misuse::BadContent`],
+    /// [`Misuse::Gone`]; [`Misuse::BadMethod`] for ACK, CANCEL, BYE, PRACK, SUBSCRIBE, NOTIFY and REFER; [`Misuse::BadUri`], [`Misuse::BadContent`],
     /// [`Misuse::NoLocal`], [`Misuse::Full`]; [`Misuse::WrongState`] after the BYE of this side, for an INFO without a session, while
     /// another change of the session is under way (RFC 3261 §14.1, RFC 3311 §5.1), or for an offer while one is open.
     pub fn request_in(
@@ -362,7 +363,7 @@ impl UserAgent {
             }
             if opens_session(method) {
                 abilities.write(writer);
-                refresh::write_request(writer, &config.session_timer, session.timer);
+                refresh::write_request(writer, &config.session_timer, session.timer, session.min_se);
             }
             abilities.write_product(writer, Name::UserAgent);
             for (name, value) in extra {
@@ -439,6 +440,9 @@ impl UserAgent {
             self.drop_early(invitation);
         }
         if code >= 300 && self.send_again(work, response) == Again::Yes {
+            if let Purpose::Call(invitation) = purpose {
+                self.forget_forks(invitation);
+            }
             return None;
         }
         let told = Meaning::Response {
@@ -483,14 +487,18 @@ impl UserAgent {
         told
     }
 
-    /// The offer that a request made is gone with it.
+    /// The offer that a request made is gone with it; so is the peer's in a provisional response to a re-INVITE, if no 2xx came.
     pub(super) fn take_back(&mut self, work: WorkId) {
         let Some(outgoing) = self.outgoing_mut(work) else { return };
         let offered = core::mem::replace(&mut outgoing.offered, false);
-        let (dialog, carrier) = (outgoing.dialog, outgoing.purpose.carrier().filter(|_| offered));
-        let session = dialog.and_then(|key| self.session_mut(key));
-        if let (Some(session), Some(carrier)) = (session, carrier) {
+        let (dialog, purpose) = (outgoing.dialog, outgoing.purpose);
+        let Some(session) = dialog.and_then(|key| self.session_mut(key)) else { return };
+        if let Some(carrier) = purpose.carrier().filter(|_| offered) {
             session.exchange.close(Offer::Local, carrier);
+        }
+        if purpose == Purpose::Reinvite && session.owed_ack.is_none() {
+            session.exchange.close(Offer::Remote, Carrier::OwnInvite);
+            session.owed_prack = None;
         }
     }
 
@@ -598,6 +606,8 @@ impl UserAgent {
             (Purpose::Update | Purpose::Refresh | Purpose::Prack { .. }, Some(key)) if timed_out => {
                 self.on_failure(key, Ends::Usage);
             }
+            // RFC 3261 §8.1.3.1: as a 503.
+            (Purpose::Refresh, Some(key)) if cause == Cause::TransportError => self.ask_to_refresh(key),
             (Purpose::Subscribe(subscription), _) => self.on_asking_ended(subscription, cause),
             (Purpose::Upkeep(key), _) => self.on_upkeep_ended(key, work, cause),
             // RFC 6665 §4.2.2
@@ -619,11 +629,33 @@ fn opens_session(method: Method<'_>) -> bool {
     matches!(method, Method::Invite | Method::Update)
 }
 
+/// What has a command of its own is not sent this way: nobody would wait for what it brings.
 fn check(method: Method<'_>, content: &Content<'_>) -> Result<(), Misuse> {
-    if matches!(method, Method::Ack | Method::Cancel | Method::Bye | Method::Prack)
-        || !lex::is_token(method.as_bytes())
-    {
+    let own = matches!(
+        method,
+        Method::Ack
+            | Method::Cancel
+            | Method::Bye
+            | Method::Prack
+            | Method::Subscribe
+            | Method::Notify
+            | Method::Refer
+    );
+    if own || !lex::is_token(method.as_bytes()) {
         return Err(Misuse::BadMethod);
+    }
+    check_own(content)
+}
+
+/// Content of a message whose Contact and session headers this machine writes: with others there would be two.
+pub(super) fn check_own(content: &Content<'_>) -> Result<(), Misuse> {
+    let own = |name: &str| OWN_HEADERS.iter().any(|own| own.eq_ignore_ascii_case(name));
+    if content.headers.iter().any(|(name, _)| own(name)) {
+        return Err(Misuse::BadContent);
     }
     content.check().map_err(|_| Misuse::BadContent)
 }
+
+/// Headers that stand in a message once, and are this machine's.
+const OWN_HEADERS: [&str; 8] =
+    ["Contact", "m", "Session-Expires", "x", "RSeq", "RAck", "Subscription-State", "SIP-If-Match"];

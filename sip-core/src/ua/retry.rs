@@ -2,6 +2,7 @@
 //! (RFC 3261 §8.1.3.4), or after a collision (RFC 3261 §14.1).
 
 use super::alarms::Due;
+use super::record::Session;
 use super::requests::Purpose;
 use super::{UserAgent, WorkId, token_of};
 use crate::config::Limits;
@@ -40,14 +41,14 @@ impl UserAgent {
     /// A request was refused with 300 to 699: whether it is sent again, now or later.
     pub(super) fn send_again(&mut self, work: WorkId, response: &Message<'_>) -> Again {
         let Some(outgoing) = self.outgoing(work) else { return Again::No };
-        let (purpose, tries) = (outgoing.purpose, outgoing.tries);
+        let (purpose, tries, outgoing_dialog) = (outgoing.purpose, outgoing.tries, outgoing.dialog);
         let cancelled = matches!(purpose, Purpose::Call(invitation) if self.is_cancelled(invitation));
         let most = if let Purpose::Call(_) = purpose {
             MAX_TRIES.saturating_add(self.config.redirects)
         } else {
             MAX_TRIES
         };
-        if cancelled || tries >= most {
+        if cancelled || tries >= most || !self.may_repeat(purpose, outgoing_dialog) {
             return Again::No;
         }
         let done = match (response.status_code(), purpose) {
@@ -68,6 +69,19 @@ impl UserAgent {
             outgoing.tries += 1;
         }
         done
+    }
+
+    /// Whether there is still what a request is about: after a BYE nothing of the session is sent but that.
+    fn may_repeat(&self, purpose: Purpose, dialog: Option<Key>) -> bool {
+        let Some(key) = dialog else { return true };
+        let session = self.dialogs.get(key).map(|record| &record.session);
+        match purpose {
+            Purpose::Reinvite | Purpose::Update | Purpose::Refresh | Purpose::Prack { .. } => {
+                session.is_some_and(Session::is_alive)
+            }
+            Purpose::Other(_) => self.open(crate::handle::DialogId(key)).is_ok(),
+            _ => true,
+        }
     }
 
     fn on_challenge(&mut self, work: WorkId, response: &Message<'_>) -> Again {
@@ -113,8 +127,11 @@ impl UserAgent {
         if before.is_none_or(|before| before >= min.seconds) {
             return Again::No;
         }
-        if let Some(terms) = key.and_then(|key| self.session_mut(key)).and_then(|it| it.timer.as_mut()) {
-            terms.interval = min.seconds;
+        if let Some(session) = key.and_then(|key| self.session_mut(key)) {
+            session.min_se = session.min_se.max(min.seconds);
+            if let Some(terms) = session.timer.as_mut() {
+                terms.interval = min.seconds;
+            }
         }
         let numbers = [(Name::SessionExpires, min.seconds), (Name::MinSe, min.seconds)];
         self.repeat(work, &Change { numbers: &numbers, ..Change::default() })

@@ -2,7 +2,7 @@
 
 use super::alarms::Due;
 use super::machine::Meaning;
-use super::requests::{Outgoing, Outside, Purpose};
+use super::requests::{Outgoing, Outside, Purpose, check_own};
 use super::subscriptions::{Asked, Role, Subscription};
 use super::validate::Refusal;
 use super::{NewRefer, NewSubscription, UserAgent, validate};
@@ -347,8 +347,10 @@ impl UserAgent {
         if let Some(record) = self.dialogs.get_mut(dialog) {
             record.dialog.refresh(notify);
         }
+        let clock = self.layer.clock();
         let subscription = self.subscriptions.get_mut(key)?;
-        let (user, lasts) = (subscription.user, subscription.lasts);
+        let (user, lasts, held) = (subscription.user, subscription.lasts, subscription.alarm.is_some());
+        let granted = (subscription.until != Instant::LAST).then(|| subscription.until.since(clock));
         let Role::Subscriber(asked) = &mut subscription.role else { return None };
         asked.notified = true;
         let (leaving, parted, refer) = (asked.leaving, asked.parted, asked.refer);
@@ -367,10 +369,12 @@ impl UserAgent {
             }
             _ if leaving => {}
             // A refresh that is on its way will tell.
-            _ => {
-                let lasts = expires.map_or(lasts, |seconds| Duration::from_secs(seconds.into()));
-                self.lasts_for(key, lasts);
-            }
+            _ => match expires {
+                Some(seconds) => self.lasts_for(key, Duration::from_secs(seconds.into())),
+                // What was granted holds; who granted nothing means what was asked for.
+                None if !held => self.lasts_for(key, granted.unwrap_or(lasts)),
+                None => {}
+            },
         }
         Some(Meaning::Notified { subscription: SubscriptionId(key), user, notice })
     }
@@ -435,8 +439,10 @@ impl UserAgent {
         let expires = response.get::<Expires>().ok().flatten().map(|expires| expires.0);
         if let (Some(seconds), false) = (expires, leaving) {
             let lasts = Duration::from_secs(seconds.into());
-            if self.subscriptions.get(key).is_some_and(|found| found.dialog.is_some()) {
-                self.lasts_for(key, lasts);
+            let until = self.layer.clock() + lasts;
+            match self.subscriptions.get_mut(key) {
+                Some(found) if found.dialog.is_none() => found.until = until,
+                _ => self.lasts_for(key, lasts),
             }
         }
         Some(told)
@@ -476,7 +482,7 @@ fn check_event(new: &NewSubscription<'_>) -> Result<(), Misuse> {
     if !sound {
         return Err(Misuse::BadContent);
     }
-    new.content.check().map_err(|_| Misuse::BadContent)
+    check_own(&new.content)
 }
 
 /// A SUBSCRIBE or REFER outside any dialog, as it is asked.
@@ -493,7 +499,7 @@ fn check_refer(new: &NewRefer<'_>) -> Result<(), Misuse> {
     if !is_text(new.refer_to) || ReferTo::whole(new.refer_to.as_bytes()).is_err() {
         return Err(Misuse::BadContent);
     }
-    new.content.check().map_err(|_| Misuse::BadContent)
+    check_own(&new.content)
 }
 
 fn refer_headers<'a>(new: &NewRefer<'a>) -> Vec<(&'a str, &'a str)> {

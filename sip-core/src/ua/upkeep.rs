@@ -233,8 +233,10 @@ impl UserAgent {
 
     pub(super) fn on_upkeep_due(&mut self, key: Key) {
         // It was given up before it was restored.
-        if self.upkeeps.get(key).is_some_and(|found| found.leaving) {
-            if self.send_upkeep(key, Duration::ZERO).is_err() {
+        if let Some(found) = self.upkeeps.get(key).filter(|found| found.leaving) {
+            if found.what.is_unknown() {
+                self.end_upkeep(key, Cause::Completed);
+            } else if self.send_upkeep(key, Duration::ZERO).is_err() {
                 self.end_upkeep(key, Cause::TransportError);
             }
             return;
