@@ -16,8 +16,8 @@ fn main() -> std::io::Result<()> {
     let epoch = std::time::Instant::now();
     let clock = || Instant::from_micros(epoch.elapsed().as_micros() as u64);
 
-    // A real program takes the seed from the system's entropy.
-    let seed = [std::process::id() as u8; 32];
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).expect("the system has entropy");
     let mut agent = UserAgent::new(Config::new(sip_core::Config::new(seed), "blocking"));
     agent.listen(clock(), Local { transport: Transport::Udp, addr: local, advertised: None });
     println!("listening on {local}");

@@ -7,7 +7,8 @@ use core::time::Duration;
 /// The configuration of a machine.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where all randomness comes from. Two machines that talk to each other need different seeds.
+    /// Where all randomness comes from: branches, tags, Call-IDs, delays. Two machines that talk to each other need different seeds, and so does a
+    /// machine that is started again: with the same one it mints the same names, and its peers answer 482 or take its calls for copies.
     pub seed: Seed,
     /// The timers of transactions that are not given their own.
     pub timers: Timers,

@@ -69,7 +69,11 @@ fn what_does_not_hold_is_told_with_its_line() {
             "not expected: 0.002000 a < response 200 OPTIONS",
         ),
         (format!("{call}3ms a < more\n"), 6, "expected 0.003000 a < more, but nothing happens any more"),
-        (call.replace("request OPTIONS", "reqest OPTIONS"), 2, "\"reqest OPTIONS to=b\" is no command"),
+        (
+            call.replace("request OPTIONS", "reqest OPTIONS"),
+            2,
+            "\"reqest\" is no command; there are invite, ",
+        ),
         (call.replace("a > request", "d > request"), 2, "d is none of a, b, c"),
         (call.replace("0 a", "agent a foo=3\n0 a"), 2, "foo=3 is none of timer="),
         (call.replace("0 a", "hold a BYE\n0 a"), 2, "BYE is no time"),
@@ -82,4 +86,14 @@ fn what_does_not_hold_is_told_with_its_line() {
         let (at, found) = told(&text).unwrap_err();
         assert!(at == line && found.starts_with(what), "line {at}: {found}");
     }
+}
+
+/// The flow in the documentation is one.
+#[test]
+fn the_flow_of_the_documentation_holds() {
+    let source = include_str!("../src/sim/flow/mod.rs");
+    let block = source.split("//! ```text").nth(1).unwrap().split("//! ```").next().unwrap();
+    let text: String = block.lines().map(|line| line.trim_start_matches("//!").to_owned() + "\n").collect();
+    let flows = flow::read(&text).unwrap();
+    assert_eq!((flows.len(), flows[0].exact()), (1, Ok(())));
 }

@@ -763,3 +763,32 @@ fn a_refer_outside_that_is_not_followed() {
     assert_eq!(header(&ok, "Refer-Sub"), Some("false"));
     assert_eq!(header(&ok, "Contact"), Some("<sip:alice@192.0.2.1:5060>"));
 }
+
+/// RFC 5589 §7.1: who has talked to both gives the second call to the first, which takes its place.
+#[test]
+fn an_attended_transfer() {
+    let mut rig = rig();
+    let (first, _) = call(&mut rig);
+    let (second, consulted) = call(&mut rig);
+    let refer_to = rig.machine.refer_to(second).unwrap();
+    rig.machine.refer_in(rig.now, first, &NewRefer::new(&refer_to)).unwrap();
+    let refer = sent(&rig.drain(), "REFER");
+    assert_eq!(header(&refer, "Refer-To"), Some(&*refer_to));
+    // The one who is transferred reads it, and calls.
+    let request = sip_core::message::Request::parse(refer.as_bytes()).unwrap();
+    let found = request.get::<sip_core::headers::ReferTo<'_>>().unwrap().unwrap();
+    let (uri, replaces) = found.invitation().unwrap();
+    assert_eq!(uri, "sip:bob@192.0.2.2:5099");
+    let tag = header(&consulted, "From").unwrap().split(";tag=").nth(1).unwrap();
+    let call_id = header(&consulted, "Call-ID").unwrap();
+    assert_eq!(replaces, format!("{call_id};to-tag=b1;from-tag={tag}"));
+    let invite = NewInvite { replaces: &replaces, ..NewInvite::new(&uri) };
+    rig.machine.invite(rig.now, &invite).unwrap();
+    assert_eq!(header(&sent(&rig.drain(), "INVITE"), "Replaces"), Some(&*replaces));
+    let whole = refer_to.trim_matches(['<', '>']);
+    assert_eq!(
+        rig.machine.invite(rig.now, &NewInvite::new(whole)),
+        Err(Misuse::BadUri),
+        "headers are no part of a Request-URI"
+    );
+}

@@ -19,11 +19,12 @@ pub enum Misuse {
     Draining,
     /// No address of this transport was stated with [`listen`](crate::Machine::listen).
     NoLocal(Transport),
-    /// The URI is malformed, or of a scheme or transport to which nothing can be sent.
+    /// The URI is malformed, has headers (`?…`), or is of a scheme or transport to which nothing can be sent without a target.
     BadUri,
-    /// A header or the body can't be written: see [`Content::check`](crate::message::Content::check).
+    /// A header or the body can't be written (see [`Content::check`](crate::message::Content::check)), or an address, a package or another value that was
+    /// given for a header is none.
     BadContent,
-    /// The method is not for this command: ACK and CANCEL have their own.
+    /// The method is not for this command: it has one of its own.
     BadMethod,
     /// The status is not for this command.
     BadStatus,
@@ -40,9 +41,9 @@ impl fmt::Display for Misuse {
             Self::NoLocal(transport) => {
                 write!(f, "no local address speaks {transport:?}: state one with `listen` first")
             }
-            Self::BadUri => f.write_str("the URI is malformed, or nothing can be sent to it"),
-            Self::BadContent => f.write_str("a header or the body can't stand in a message"),
-            Self::BadMethod => f.write_str("the method is not for this command"),
+            Self::BadUri => f.write_str("the URI is malformed or has headers, or nothing can be sent to it: state a target for a scheme without an address"),
+            Self::BadContent => f.write_str("a header, an address or the body can't stand in a message, or is written by the machine itself: addresses stand in angle brackets"),
+            Self::BadMethod => f.write_str("the method has a command of its own: bye, cancel, ack, prack, subscribe, notify, refer"),
             Self::BadStatus => f.write_str("the status is not for this command"),
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::handle::{ClientTxn, FlowId, Key, ResolveId, ServerTxn};
 use crate::transport::{Target, Transport};
+use core::fmt;
 use core::net::SocketAddr;
 
 /// Where a message came from.
@@ -42,7 +43,7 @@ impl Ticket {
 }
 
 /// A message to send.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Transmit<'m> {
     /// Whose it is.
     pub ticket: Ticket,
@@ -52,6 +53,19 @@ pub struct Transmit<'m> {
     pub bytes: &'m [u8],
     /// Whether the same bytes were sent before.
     pub retransmission: bool,
+}
+
+impl fmt::Debug for Transmit<'_> {
+    /// The start line and the length of the message, not all of its bytes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = self.bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
+        let text = alloc::string::String::from_utf8_lossy(line);
+        f.debug_struct("Transmit")
+            .field("to", &self.to)
+            .field("bytes", &format_args!("{text} ({} B)", self.bytes.len()))
+            .field("retransmission", &self.retransmission)
+            .finish_non_exhaustive()
+    }
 }
 
 /// One output of a machine.

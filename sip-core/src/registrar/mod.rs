@@ -28,7 +28,7 @@ pub use bindings::Bindings;
 use crate::headers::{Address, Contact, Expires, Header, Path, Supported};
 use crate::message::{Request, Status};
 use crate::time::Instant;
-use crate::uri::Uri;
+use crate::uri::{Uri, unescaped};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -107,19 +107,6 @@ pub fn address_of_record(uri: &Uri<'_>) -> Option<String> {
     let user = sip.user.map(|user| format!("{}@", unescaped(user))).unwrap_or_default();
     let port = sip.port.map(|port| format!(":{port}")).unwrap_or_default();
     Some(format!("{scheme}:{user}{host}{port}"))
-}
-
-fn unescaped(text: &[u8]) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((first, after)) = rest.split_first() {
-        let digits =
-            after.get(..2).filter(|digits| *first == b'%' && digits.iter().all(u8::is_ascii_hexdigit));
-        let byte = digits.and_then(|digits| u8::from_str_radix(core::str::from_utf8(digits).ok()?, 16).ok());
-        out.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { after.get(2..).unwrap_or_default() } else { after };
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// What a REGISTER makes of the bindings of its address-of-record (§10.3, steps 6 to 8): the bindings that there are afterwards, and

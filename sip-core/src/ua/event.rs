@@ -225,13 +225,14 @@ pub enum Event<'b> {
         /// The response.
         response: Response<'b>,
     },
-    /// The terminal event of a registration.
+    /// The terminal event of a registration: it was taken away, or [`RegistrationRefused`](Self::RegistrationRefused) came before, or it was not
+    /// answered.
     RegistrationEnded {
         /// The registration.
         registration: RegistrationId,
         /// Its number.
         user: u64,
-        /// How the last REGISTER ended.
+        /// How the last REGISTER ended: `Completed` with a response, of whatever kind.
         cause: Cause,
     },
     /// The compositor has the state of a publication.
@@ -299,7 +300,8 @@ pub enum Event<'b> {
         /// With what it was answered.
         status: Status,
     },
-    /// A request that this side answered by itself, and that changes nothing: OPTIONS.
+    /// A request that this side answered by itself: OPTIONS; a BYE, whose headers may say why ([`Ended`](Self::Ended) follows); an UPDATE that only
+    /// refreshes the session.
     Served {
         /// The request.
         request: Request<'b>,
@@ -345,7 +347,7 @@ pub enum Reason {
     NotRefreshed,
     /// Another call took its place (RFC 3891).
     Replaced,
-    /// The INVITE that this early dialog belongs to failed, or another fork was answered.
+    /// The INVITE that this early dialog belongs to failed, or another fork was answered. If this side gave it up: [`Cancelled`](Self::Cancelled).
     NotChosen,
     /// No request can be sent to where the peer wants them: a Contact or Route of a transport that this side does not speak.
     Unreachable,
@@ -478,7 +480,7 @@ impl<'a> NewInvite<'a> {
 /// A request outside any dialog.
 #[derive(Clone, Copy, Debug)]
 pub struct NewRequest<'a> {
-    /// The method; INVITE, ACK, CANCEL and BYE are not sent this way.
+    /// The method; what has a command of its own is not sent this way: INVITE, ACK, CANCEL, BYE, PRACK, SUBSCRIBE, NOTIFY, REFER.
     pub method: Method<'a>,
     /// The URI; it becomes Request-URI and To.
     pub uri: &'a str,

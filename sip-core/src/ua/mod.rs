@@ -16,7 +16,9 @@
 //!     let socket = std::net::UdpSocket::bind("127.0.0.1:5060")?;
 //!     let (local, start, mut buf) = (socket.local_addr()?, std::time::Instant::now(), [0; 65_536]);
 //!     let clock = || Instant::from_micros(start.elapsed().as_micros() as u64);
-//!     let mut agent = UserAgent::new(Config::new(sip_core::Config::new([7; 32]), "bob")); // a real seed is random
+//!     let mut seed = [0; 32]; // another one at each start: it mints the tags and Call-IDs
+//!     getrandom::fill(&mut seed).expect("the system has entropy");
+//!     let mut agent = UserAgent::new(Config::new(sip_core::Config::new(seed), "bob"));
 //!     agent.listen(clock(), Local { transport: Transport::Udp, addr: local, advertised: None });
 //!     let sdp = Content::body("application/sdp", b"v=0\r\n");
 //!     loop {
@@ -37,6 +39,24 @@
 //!     }
 //! }
 //! ```
+//!
+//! # What a softphone does
+//!
+//! | to | command | and then |
+//! |---|---|---|
+//! | call | [`invite`](UserAgent::invite) with an offer, or without | [`Progress`](Event::Progress), [`Answered`](Event::Answered); with `wants_answer` [`ack`](UserAgent::ack). The ACK goes by itself otherwise |
+//! | give up, refuse | [`cancel`](UserAgent::cancel), [`reject`](UserAgent::reject) | [`Refused`](Event::Refused), [`Ended`](Event::Ended) |
+//! | be called | [`ring`](UserAgent::ring), [`accept`](UserAgent::accept) after [`Incoming`](Event::Incoming) | [`Established`](Event::Established) with the ACK, and with that of each re-INVITE |
+//! | hold, take back | [`request_in`](UserAgent::request_in)`(dialog, Method::Invite, …)` with the session that says so: bodies are opaque here | [`Response`](Event::Response); the peer's come as [`Request`](Event::Request), to [`respond`](UserAgent::respond) |
+//! | say something, send digits | `request_in` with [`Info`](Method::Info) or [`Message`](Method::Message); to get them, name them in [`Config::methods`] | `Response` |
+//! | hang up | [`bye`](UserAgent::bye) | `Ended` |
+//! | transfer | [`refer_in`](UserAgent::refer_in); with [`refer_to`](UserAgent::refer_to) to the other party of a second call, which takes the place of both | [`Notified`](Event::Notified) with a body `message/sipfrag` (`SIP/2.0 200 OK`), then [`SubscriptionEnded`](Event::SubscriptionEnded); who transfers hangs up |
+//! | be transferred | [`Event::Refer`] (REFER in `Config::methods`): [`respond`](UserAgent::respond) with 202, `invite` what [`ReferTo::invitation`](crate::headers::ReferTo::invitation) says | [`notify`](UserAgent::notify) with the sipfrag, at last with [`Notice::Terminated`] |
+//! | register | [`register`](UserAgent::register), credentials in [`Config::credentials`] (feature `auth`) | [`Registered`](Event::Registered) each time, [`RegistrationRefused`](Event::RegistrationRefused) |
+//! | see who is there | [`subscribe`](UserAgent::subscribe) | `Notified` until `SubscriptionEnded` |
+//!
+//! Two things are called alike elsewhere: [`Event::Ended`] is of calls, with a [`Reason`], and [`Ended`] says why a *subscription* is over. The `user`
+//! of a command is a number of yours that its events carry; [`Config::user`] is the user part of Contact.
 //!
 //! # Handles
 //!
@@ -131,7 +151,7 @@ pub struct Config {
     pub user: String,
     /// The value of User-Agent and Server; empty: none.
     pub product: String,
-    /// What challenges are answered with (feature `auth`).
+    /// What challenges are answered with. **Without the feature `auth` none is**: a 401 or 407 is then the last word.
     pub credentials: Vec<Credentials>,
     /// The methods that the user answers besides INVITE and UPDATE: they come as [`Event::Request`], REFER as [`Event::Refer`], inside dialogs and
     /// outside. Others are refused with 405 or 501.
@@ -329,7 +349,7 @@ impl UserAgent {
         places.map(DialogId).collect::<Vec<_>>().into_iter()
     }
 
-    /// The name of a dialog for others: a value of Replaces for [`NewInvite::replaces`] and for the URI of a Refer-To (RFC 3891 §3).
+    /// The name of a dialog for others: a value of Replaces for [`NewInvite::replaces`] (RFC 3891 §3).
     ///
     /// # Errors
     /// [`Misuse::Gone`]
@@ -339,6 +359,18 @@ impl UserAgent {
         // A peer of RFC 2543 has no tag.
         let remote_tag = if remote_tag.is_empty() { b"0" } else { remote_tag };
         Ok(alloc::format!("{};to-tag={};from-tag={}", text(call_id), text(remote_tag), text(local_tag)))
+    }
+
+    /// The peer of a dialog, to be called in the place of this side: a value of Refer-To with the Replaces in its URI, as an attended transfer gives it
+    /// to the other call (RFC 5589 §7.1).
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]
+    pub fn refer_to(&self, dialog: DialogId) -> Result<String, Misuse> {
+        let target = String::from_utf8_lossy(&self.alive(dialog)?.dialog.target);
+        let replaces = crate::uri::escaped(&self.replaces(dialog)?);
+        let mark = if target.contains('?') { '&' } else { '?' };
+        Ok(alloc::format!("<{target}{mark}Replaces={replaces}>"))
     }
 
     /// The name of a dialog for its peer: a value of Target-Dialog, in a request outside that is about it (RFC 4538 §7).

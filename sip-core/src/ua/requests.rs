@@ -188,7 +188,11 @@ impl UserAgent {
         outside: &Outside<'_>,
     ) -> Result<WorkId, Misuse> {
         let (uri, method, cseq) = (outside.uri.as_bytes(), outside.method, outside.cseq);
-        Uri::parse(uri).map_err(|_| Misuse::BadUri)?;
+        // RFC 3261 §19.1.1: headers are for who makes a request of a URI, not for the Request-URI.
+        let parsed = Uri::parse(uri).map_err(|_| Misuse::BadUri)?;
+        if parsed.as_sip().is_some_and(|sip| !sip.headers.is_empty()) {
+            return Err(Misuse::BadUri);
+        }
         if !outside.is_sound(&self.config.identity) {
             return Err(Misuse::BadContent);
         }

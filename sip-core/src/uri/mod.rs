@@ -1,10 +1,12 @@
 //! URIs: SIP and SIPS (RFC 3261 §19.1), tel (RFC 3966), and any other scheme as opaque text.
 
 mod compare;
+mod escape;
 mod sip;
 mod tel;
 
 pub(crate) use compare::hosts as same_host;
+pub(crate) use escape::{escaped, unescaped};
 pub use sip::{SipUri, UriParams};
 pub use tel::TelUri;
 

@@ -2,36 +2,40 @@
 //!
 //! ```text
 //! == a BYE that crosses another
-//! 0       a > invite call
-//! .       a -> INVITE
-//! .       b < incoming call
-//! .       b > accept call
-//! .       b -> 200 INVITE
-//! .       a < answered call
-//! .       a -> ACK
-//! .       b < established call
-//! hold a BYE 50ms
-//! 1s      a > bye call
-//! .       a -> BYE
-//! +10ms   b > bye call
-//! .       b -> BYE
-//! .       a -> 200 BYE
-//! 1.01s   a < ended call LocalBye
+//! hold a BYE 10ms
+//! 0         a >  invite call
+//! .         a -> INVITE
+//! 1ms       b <  incoming call
+//! 2ms       b >  accept call
+//! .         b -> 200 INVITE
+//! 3ms       a <  answered call
+//! .         a -> ACK
+//! 4ms       b <  established call
+//! 1s        a >  bye call
+//! .         a -> BYE
+//! 1.005s    b >  bye call
+//! .         b -> BYE
+//! 1.006s    a -> 200 BYE
+//! 1.007s    b <  ended call LocalBye
+//! 1.011s    b -> 200 BYE
+//! 1.012s    a <  ended call LocalBye
 //! ```
 //!
-//! `==` begins a section with fresh machines at time 0; `#` begins a comment. A time is absolute (`0`, `500ms`, `3.5s`), relative to the line before
+//! `==` begins a section with fresh machines at time 0; `#` begins a comment. A message takes a millisecond. A time is absolute (`0`, `500ms`, `3.5s`), relative to the line before
 //! (`+200ms`), or the same (`.`). [`Flow::exact`] is strict: what the machines send, and what their users are told, is what stands there, in this order, at
 //! this microsecond. [`Flow::under`] takes the commands alone, each so long after what its user was told before it, over a bad network.
+//!
+//! To write one, write its commands, let the example `scenario --trace FILE.flow` print what happens, and look whether it should.
 //!
 //! | line | means |
 //! |---|---|
 //! | `over tcp` | how they talk; else UDP |
-//! | `agent a timer=90s methods=REFER,MESSAGE packages=presence noprack noforks` | how an agent is configured: a session timer, what it takes besides, `noprack`: the user sends each PRACK |
+//! | `agent a timer=90s methods=REFER,REGISTER packages=presence noprack` | how an agent is configured: a session timer, what it takes besides INFO and MESSAGE, `noprack`: the user sends each PRACK |
 //! | `hold a BYE 50ms`, `lose a ACK`, `copy b 200 INVITE` | the next message of `a` like this one comes late, is lost, or comes twice |
 //! | `a > invite NAME [to=c] [bare] [replaces=OTHER] [expires=3s]` | a call to `b`, or `c`; `bare`: without an offer |
 //! | `a > ring NAME 183 [reliably] [offer]`, `accept NAME [bare]`, `reject NAME 486 [challenge] [to=c]`, `cancel NAME`, `bye NAME`, `ack NAME`, `prack NAME [bare]` | what users do with calls |
 //! | `a > send NAME METHOD [bare]`, `stop` | a request inside a dialog, INVITE and UPDATE with an offer unless `bare`; the last one is given up |
-//! | `a > answer 200 [bare] [challenge]` | the oldest request that waits for its user is answered |
+//! | `a > answer 200 [bare] [offer] [challenge]` | the oldest request that waits for its user is answered |
 //! | `a > request METHOD to=b`, `register to=c`, `unregister`, `subscribe to=b`, `unsubscribe`, `notify active`, `refer NAME to=c` | what happens besides calls; packages are `presence` |
 //! | `… ! WrongState` | a command that is refused so |
 //! | `a < WORDS` | what a user is told: `incoming NAME`, `progress NAME 180 [prack]`, `answered NAME [offer]`, `established NAME`, `refused NAME 486`, `ended NAME REASON`, `request METHOD`, `acknowledged NAME`, `response 200 METHOD [offer]`, `withdrawn`, `declined 481 METHOD`, `notified active`, `subscribe`, `subscribed 202`, `over REASON`, `refer`, `registered`, `unregistered`, `refresh due`, `failed CAUSE` |

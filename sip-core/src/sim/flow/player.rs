@@ -25,6 +25,28 @@ const STATE: Content<'static> = Content::body("application/pidf+xml", b"<presenc
 const CHALLENGE: Content<'static> =
     Content::headers(&[("WWW-Authenticate", "Digest realm=\"r\", nonce=\"n\", algorithm=MD5, qop=\"auth\"")]);
 
+/// What users can do.
+const VERBS: [&str; 18] = [
+    "invite",
+    "ring",
+    "accept",
+    "reject",
+    "cancel",
+    "bye",
+    "ack",
+    "prack",
+    "send",
+    "stop",
+    "answer",
+    "request",
+    "register",
+    "unregister",
+    "subscribe",
+    "unsubscribe",
+    "notify",
+    "refer",
+];
+
 /// When those who still talk hang up.
 pub(super) const FAREWELL: Instant = Instant::from_millis(300_000);
 
@@ -74,7 +96,15 @@ impl Step {
             _ => false,
         };
         if !known {
-            return Err(format!("{:?} is no command, or something is missing behind it", words.join(" ")));
+            let first = words.first().copied().unwrap_or_default();
+            return Err(if VERBS.contains(&first) {
+                format!(
+                    "{:?}: something is missing behind {first}, or is not what stands there",
+                    words.join(" ")
+                )
+            } else {
+                format!("{first:?} is no command; there are {}", VERBS.join(", "))
+            });
         }
         Ok(Self { node, at, after, words: words.iter().map(|word| (*word).into()).collect(), refusal })
     }
