@@ -246,16 +246,13 @@ impl Talker {
 
 impl TransactionUser<UserAgent> for Talker {
     fn event(&mut self, now: Instant, machine: &mut UserAgent, event: Event<'_>) {
-        let node = self.node;
+        self.ledger.borrow_mut().note(self.node, machine, &event);
         match event {
             Event::Incoming { dialog, .. } => {
-                self.ledger.borrow_mut().heard(node, dialog);
                 self.say(format!("Incoming {dialog:?}"));
                 self.answer(now, dialog);
             }
-            Event::Progress { dialog: Some(dialog), .. } => self.ledger.borrow_mut().heard(node, dialog),
             Event::Answered { dialog, wants_answer, .. } => {
-                self.ledger.borrow_mut().heard(node, dialog);
                 self.say(format!("Answered {dialog:?}"));
                 if wants_answer {
                     let _ = machine.ack(now, dialog, &SESSION);
@@ -263,7 +260,6 @@ impl TransactionUser<UserAgent> for Talker {
                 self.talk(now, dialog);
             }
             Event::Established { dialog, .. } => {
-                self.ledger.borrow_mut().heard(node, dialog);
                 self.say(format!("Established {dialog:?}"));
                 self.talk(now, dialog);
             }
@@ -279,7 +275,6 @@ impl TransactionUser<UserAgent> for Talker {
             Event::InvitationEnded { cause, .. } => self.say(format!("InvitationEnded {cause:?}")),
             Event::RequestEnded { cause, .. } => self.say(format!("RequestEnded {cause:?}")),
             Event::Ended { dialog, reason, .. } => {
-                self.ledger.borrow_mut().ended(node, dialog);
                 self.say(format!("Ended {dialog:?} {reason:?}"));
             }
             _ => {}

@@ -345,10 +345,8 @@ impl Player {
             let subject = request.value(crate::headers::Name::Subject).unwrap_or_default();
             String::from_utf8_lossy(subject).into_owned()
         };
-        let mut ledger = self.ledger.borrow_mut();
         Some(match event {
             Event::Incoming { dialog, request, .. } => {
-                ledger.heard(self.node, *dialog);
                 self.dialogs.insert(*dialog);
                 let name = name_of(request);
                 self.calls.insert(name.clone(), (None, Some(*dialog)));
@@ -357,7 +355,6 @@ impl Player {
             Event::Progress { invitation, dialog, wants_prack, response, .. } => {
                 let name = self.name(|call| call.0 == Some(*invitation));
                 if let (Some(dialog), Some(call)) = (dialog, self.calls.get_mut(&name)) {
-                    ledger.heard(self.node, *dialog);
                     self.dialogs.insert(*dialog);
                     call.1 = Some(*dialog);
                 }
@@ -368,7 +365,6 @@ impl Player {
                 format!("progress {name} {}{prack}", response.status_code())
             }
             Event::Answered { invitation, dialog, wants_answer, .. } => {
-                ledger.heard(self.node, *dialog);
                 self.dialogs.insert(*dialog);
                 let name = self.name(|call| call.0 == Some(*invitation));
                 if let Some(call) = self.calls.get_mut(&name) {
@@ -377,7 +373,6 @@ impl Player {
                 format!("answered {name}{}", if *wants_answer { " offer" } else { "" })
             }
             Event::Established { dialog, .. } => {
-                ledger.heard(self.node, *dialog);
                 self.dialogs.insert(*dialog);
                 format!("established {}", self.dialog_name(*dialog))
             }
@@ -387,7 +382,6 @@ impl Player {
                 format!("refused {name} {}", response.status_code())
             }
             Event::Ended { dialog, reason, .. } => {
-                ledger.ended(self.node, *dialog);
                 format!("ended {} {reason:?}", self.dialog_name(*dialog))
             }
             Event::Request { txn, request, .. } => {
@@ -448,6 +442,7 @@ fn response_words(response: &Message<'_>) -> String {
 
 impl TransactionUser<UserAgent> for Player {
     fn event(&mut self, now: Instant, machine: &mut UserAgent, event: Event<'_>) {
+        self.ledger.borrow_mut().note(self.node, machine, &event);
         if let Some(words) = self.words(&event) {
             self.write(now, words);
         }
