@@ -10,7 +10,6 @@
 //! use sip_core::message::{Content, Status};
 //! use sip_core::ua::{Config, Event, UserAgent};
 //! use sip_core::{Destination, Instant, Local, Machine, Output, Source, Transport};
-//! use std::time::Duration;
 //!
 //! fn main() -> std::io::Result<()> {
 //!     let socket = std::net::UdpSocket::bind("127.0.0.1:5060")?;
@@ -28,7 +27,7 @@
 //!             let Destination::Datagram { remote, .. } = transmit.to else { continue };
 //!             socket.send_to(transmit.bytes, remote).ok(); // what is lost is sent again
 //!         }
-//!         let wait = agent.deadline().map(|at| at.since(clock()).max(Duration::from_micros(1)));
+//!         let wait = agent.deadline().map(|at| at.since(clock()).max(std::time::Duration::from_micros(1)));
 //!         socket.set_read_timeout(wait)?;
 //!         let Ok((length, remote)) = socket.recv_from(&mut buf) else { continue };
 //!         match agent.datagram(clock(), Source::Datagram { local, remote }, &buf[..length]) {
