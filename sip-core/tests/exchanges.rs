@@ -204,3 +204,25 @@ fn a_100_does_not_take_the_place_of_a_reliable_response() {
     let out = call.rig.run_until(ms(600));
     assert_eq!((sends(&out, "SIP/2.0 183"), sends(&out, "SIP/2.0 100")), (vec![0, 500], vec![]));
 }
+
+/// The end of a re-INVITE that was accepted, half a minute ago, says nothing of the offer in the next.
+#[test]
+fn the_end_of_a_reinvite_leaves_the_next_one_alone() {
+    for content in [SDP, Content::NONE] {
+        let mut call = Call::placed(config(), "");
+        let first = call.sent(Method::Invite, SDP);
+        call.answer(&first, "200 OK", &format!("{CONTACT}{BODY}"));
+        call.rig.run_until(ms(31_000));
+        let second = call.sent(Method::Invite, content);
+        let progress = format!("{CONTACT}Require: 100rel\r\nRSeq: 9\r\n{BODY}");
+        if content.body.is_empty() {
+            call.answer(&second, "183 Session Progress", &progress);
+        } else {
+            call.answer(&second, "180 Ringing", "");
+        }
+        let open = call.offer();
+        assert_ne!(open, Offer::Stable);
+        call.rig.run_until(ms(33_000));
+        assert_eq!(call.offer(), open);
+    }
+}

@@ -500,7 +500,7 @@ impl UserAgent {
         if let Some(carrier) = purpose.carrier().filter(|_| offered) {
             session.exchange.close(Offer::Local, carrier);
         }
-        if purpose == Purpose::Reinvite && session.owed_ack.is_none() {
+        if session.own_invite == Some(RequestId(work)) {
             session.exchange.close(Offer::Remote, Carrier::OwnInvite);
             session.owed_prack = None;
         }
@@ -521,12 +521,17 @@ impl UserAgent {
             let wants_prack = self.on_reliable(key, response)?;
             return Some(Meaning::Response { id, user, dialog, wants_prack, wants_answer: false });
         }
+        if code >= 300 {
+            self.take_back(work);
+        } else if let Some(outgoing) = self.outgoing_mut(work) {
+            // What it offered is answered, now or never: its end has nothing to take back.
+            outgoing.offered = false;
+        }
         let session = self.session_mut(key)?;
         if session.own_invite == Some(id) {
             session.own_invite = None;
         }
         if code >= 300 {
-            self.take_back(work);
             if let Some(status) = Status::new(code) {
                 self.on_failure(key, ends(Method::Invite, status));
             }
