@@ -1493,3 +1493,62 @@ fn content_has_no_contact_of_its_own() {
         assert_eq!(call.send(method, Content::NONE), Err(Misuse::BadMethod), "{method}");
     }
 }
+
+/// A call has the name that its user gives it, and says what it is.
+#[test]
+fn a_dialog_can_be_looked_at() {
+    use sip_core::ua::SessionState;
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let uri = format!("sip:bob@{PEER}");
+    let named = NewInvite { call_id: "a-b@leg2", ..NewInvite::new(&uri) };
+    for bad in ["a b", "a\r\nb", "ü"] {
+        let bad = NewInvite { call_id: bad, ..named };
+        assert_eq!(rig.machine.invite(rig.now, &bad), Err(Misuse::BadContent));
+    }
+    rig.machine.invite(rig.now, &named).unwrap();
+    let invite = sent(&rig.drain(), "INVITE");
+    assert_eq!(header(&invite, "Call-ID"), Some("a-b@leg2"));
+    let dialog = hear(&mut rig, &response(&invite, "180 Ringing", "b1", CONTACT)).dialog.unwrap();
+    let view = rig.machine.view(dialog).unwrap();
+    assert_eq!(
+        (view.call_id, view.remote_tag, view.session),
+        (&b"a-b@leg2"[..], &b"b1"[..], SessionState::Early)
+    );
+    assert_eq!((view.target, view.local_cseq, view.is_owner), (&b"sip:bob@192.0.2.2:5099"[..], 1, true));
+    assert!(
+        header(&invite, "From").unwrap().as_bytes() == view.local && view.local.ends_with(view.local_tag)
+    );
+    hear(&mut rig, &response(&invite, "200 OK", "b1", CONTACT));
+    rig.machine.bye(rig.now, dialog, &Content::NONE).unwrap();
+    assert_eq!(rig.machine.view(dialog).unwrap().session, SessionState::Terminating);
+    rig.run_until(ms(100_000));
+    assert_eq!(rig.machine.view(dialog), Err(Misuse::Gone));
+    let call = Call::ringing(config(), BODY);
+    let view = call.rig.machine.view(call.dialog).unwrap();
+    assert_eq!((view.session, view.remote_cseq, view.is_owner), (SessionState::Ringing, Some(1), false));
+}
+
+/// Two users behind one machine, in one realm: each call has credentials of its own, and its dialog goes on with them.
+#[test]
+fn a_call_has_credentials_of_its_own() {
+    let mut rig = Rig::new(UserAgent::new(with_credentials()));
+    let uri = format!("sip:bob@{PEER}");
+    let carol = [Credentials::new("carol", "looking glass")];
+    let place = NewInvite { credentials: &carol, content: SDP, ..NewInvite::new(&uri) };
+    rig.machine.invite(rig.now, &place).unwrap();
+    let first = sent(&rig.drain(), "INVITE");
+    hear(&mut rig, &response(&first, "407 Proxy Authentication Required", "p", CHALLENGE));
+    let again = sent(&rig.drain(), "INVITE");
+    let is_carols =
+        |request: &str| header(request, "Proxy-Authorization").unwrap().contains("username=\"carol\"");
+    assert!(is_carols(&again));
+    let ok = response(&again, "200 OK", "b1", &format!("{CONTACT}{BODY}"));
+    let dialog = hear(&mut rig, &ok).dialog.unwrap();
+    rig.drain();
+    // They go where the dialog goes.
+    let mut other = Rig::new(UserAgent::new(config()));
+    let bytes = rig.machine.snapshot_dialog(dialog).unwrap();
+    let dialog = other.machine.restore_dialog(other.now, &bytes).unwrap();
+    other.machine.request_in(other.now, dialog, Method::Info, 0, &Content::NONE).unwrap();
+    assert!(is_carols(&sent(&other.drain(), "INFO")));
+}

@@ -6,11 +6,16 @@ use crate::headers::{
     AuthParams, Authorization, Header, Name, ProxyAuthenticate, ProxyAuthorization, WwwAuthenticate,
 };
 use crate::message::{Message, Method, Writer};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// What this side answers the challenges of one peer with: one answer for each realm, used again in later requests.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Answers(Vec<Answer>);
+pub(crate) struct Answers {
+    given: Vec<Answer>,
+    /// The credentials that were given with the request; they come before those of the configuration.
+    own: Box<[Credentials]>,
+}
 
 /// How to answer one realm.
 #[derive(Clone, Debug)]
@@ -32,6 +37,11 @@ struct Answer {
 const MOST_REALMS: usize = 8;
 
 impl Answers {
+    /// None yet, with these credentials.
+    pub(crate) fn with(own: &[Credentials]) -> Self {
+        Self { given: Vec::new(), own: own.into() }
+    }
+
     /// Takes the challenges of a 401 or 407. True if the request is worth being sent again: there are credentials for one of the realms
     /// whose challenge is new. A realm that refuses an answer made with the nonce it just gave, or gives another nonce without saying that the old
     /// one was stale, refuses the password: then there is nothing to try.
@@ -50,7 +60,7 @@ impl Answers {
         let proxies = proxies.map(|challenge| (true, challenge.scheme, challenge.params));
         for (proxy, scheme, params) in server.chain(proxies) {
             let Some(answer) = Answer::to(proxy, scheme, params) else { continue };
-            let known = find(credentials, &answer.realm).is_some();
+            let known = find(&self.own, credentials, &answer.realm).is_some();
             // RFC 8760 §2.4: of several for one realm the topmost that is known.
             if !known || fresh.iter().any(|other| other.is_for(proxy, &answer.realm)) {
                 continue;
@@ -65,24 +75,24 @@ impl Answers {
         }
         let worth = !fresh.is_empty();
         for answer in fresh {
-            self.0.retain(|old| !old.is_for(answer.proxy, &answer.realm));
-            self.0.push(answer);
+            self.given.retain(|old| !old.is_for(answer.proxy, &answer.realm));
+            self.given.push(answer);
         }
         // The oldest go: who challenges with ever new realms does not make requests grow.
-        let surplus = self.0.len().saturating_sub(MOST_REALMS);
-        self.0.drain(..surplus);
+        let surplus = self.given.len().saturating_sub(MOST_REALMS);
+        self.given.drain(..surplus);
         worth
     }
 
     /// Whether the nonce in the refused request was used there for the first time: it was the answer to a challenge, and not an old one that
     /// was used again.
     fn is_first_use(&self, answer: &Answer, nonce: &[u8]) -> bool {
-        let old = self.0.iter().find(|old| old.is_for(answer.proxy, &answer.realm));
+        let old = self.given.iter().find(|old| old.is_for(answer.proxy, &answer.realm));
         old.is_some_and(|old| old.nonce == nonce && old.count == 1)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.given.is_empty()
     }
 
     /// Writes the credentials of a request: Authorization, Proxy-Authorization.
@@ -95,18 +105,20 @@ impl Answers {
         credentials: &[Credentials],
         random: u64,
     ) {
-        for answer in &mut self.0 {
-            if let Some(credentials) = find(credentials, &answer.realm) {
+        for answer in &mut self.given {
+            if let Some(credentials) = find(&self.own, credentials, &answer.realm) {
                 answer.write(writer, method, uri, body, credentials, random);
             }
         }
     }
 }
 
-/// The credentials for a realm: its own, or those for every realm.
-fn find<'c>(credentials: &'c [Credentials], realm: &[u8]) -> Option<&'c Credentials> {
+/// The credentials for a realm: its own, or those for every realm; of the first list that has some.
+fn find<'c>(first: &'c [Credentials], then: &'c [Credentials], realm: &[u8]) -> Option<&'c Credentials> {
     let own = |of: &&Credentials| of.realm.as_ref().is_some_and(|of| quoted(of) == realm);
-    credentials.iter().find(own).or_else(|| credentials.iter().find(|of| of.realm.is_none()))
+    let of =
+        |all: &'c [Credentials]| all.iter().find(own).or_else(|| all.iter().find(|of| of.realm.is_none()));
+    of(first).or_else(|| of(then))
 }
 
 /// The nonce that a request has credentials for a realm with.
@@ -199,16 +211,28 @@ impl Answer {
 
 #[cfg(feature = "snapshot")]
 mod kept {
-    use super::{Algorithm, Answer, Answers, Qop};
+    use super::{Algorithm, Answer, Answers, Credentials, Qop};
     use crate::snapshot::{In, Keep, NotByte, Out, RestoreError, kept, kept_enum};
+    use alloc::vec::Vec;
 
     impl Keep for Answers {
         fn keep(&self, out: &mut Out<'_>) {
-            self.0.keep(out);
+            out.map(2);
+            out.field(1, &self.given);
+            out.field(2, &self.own.to_vec());
         }
 
         fn back(from: &mut In<'_>) -> Result<Self, RestoreError> {
-            Keep::back(from).map(Self)
+            let mut answers = Self::default();
+            from.fields(|number, from| {
+                match number {
+                    1 => answers.given = Keep::back(from)?,
+                    2 => answers.own = Vec::back(from)?.into(),
+                    _ => from.skip()?,
+                }
+                Ok(())
+            })?;
+            Ok(answers)
         }
 
         fn missing() -> Result<Self, RestoreError> {
@@ -217,6 +241,8 @@ mod kept {
     }
 
     impl NotByte for Answer {}
+    impl NotByte for Credentials {}
+    kept!(Credentials { 1 realm, 2 username, 3 password });
     kept!(Answer { 1 proxy, 2 realm, 3 nonce, 4 opaque, 5 algorithm, 6 named, 7 qop, 8 userhash, 9 count });
     kept_enum!(Algorithm { 1 Md5, 2 Md5Sess, 3 Sha256, 4 Sha256Sess, 5 Sha512_256, 6 Sha512_256Sess });
     kept_enum!(Qop { 1 Auth, 2 AuthInt });

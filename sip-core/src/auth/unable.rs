@@ -13,7 +13,7 @@ pub(crate) struct Answers(());
 /// Of answers that a machine with the feature has kept nothing is left.
 impl Keep for Answers {
     fn keep(&self, out: &mut Out<'_>) {
-        out.list(0);
+        out.map(0);
     }
 
     fn back(from: &mut In<'_>) -> Result<Self, RestoreError> {
@@ -26,6 +26,10 @@ impl Keep for Answers {
 }
 
 impl Answers {
+    pub(crate) const fn with(_: &[Credentials]) -> Self {
+        Self(())
+    }
+
     pub(crate) fn challenged(&mut self, _: &Message<'_>, _: &Message<'_>, _: &[Credentials]) -> bool {
         false
     }

@@ -1,5 +1,6 @@
 //! What a user agent tells its user, and what its user tells it.
 
+use crate::auth::Credentials;
 use crate::dialog::subscription::{Ended, Notice};
 use crate::endpoint::{Cause, Rejected, Source};
 use crate::handle::{
@@ -443,6 +444,8 @@ pub struct NewInvite<'a> {
     pub uri: &'a str,
     /// The value of From without a tag; empty: [`Config::identity`](super::Config::identity).
     pub from: &'a str,
+    /// Its Call-ID; empty: one that nobody can guess.
+    pub call_id: &'a str,
     /// The values of Route, top first.
     pub route: &'a [&'a str],
     /// Where to send it; `None`: by Route and Request-URI (RFC 3263).
@@ -454,6 +457,8 @@ pub struct NewInvite<'a> {
     pub expires: Option<Duration>,
     /// The call that this one is to take the place of, as a value of Replaces (RFC 3891); empty: none.
     pub replaces: &'a str,
+    /// What challenges to it are answered with, before [`Config::credentials`](super::Config::credentials).
+    pub credentials: &'a [Credentials],
     /// A number of the caller's.
     pub user: u64,
     /// What else stands in it, the offer above all.
@@ -466,11 +471,13 @@ impl<'a> NewInvite<'a> {
         Self {
             uri,
             from: "",
+            call_id: "",
             route: &[],
             target: None,
             timers: None,
             expires: None,
             replaces: "",
+            credentials: &[],
             user: 0,
             content: Content::NONE,
         }
@@ -488,6 +495,8 @@ pub struct NewRequest<'a> {
     pub target: Option<Target>,
     /// The timers of its transaction; `None`: those of the user agent.
     pub timers: Option<Timers>,
+    /// What challenges to it are answered with, before [`Config::credentials`](super::Config::credentials).
+    pub credentials: &'a [Credentials],
     /// A number of the caller's.
     pub user: u64,
     /// What else stands in it.
@@ -497,7 +506,7 @@ pub struct NewRequest<'a> {
 impl<'a> NewRequest<'a> {
     /// A request without content.
     pub const fn new(method: Method<'a>, uri: &'a str) -> Self {
-        Self { method, uri, target: None, timers: None, user: 0, content: Content::NONE }
+        Self { method, uri, target: None, timers: None, credentials: &[], user: 0, content: Content::NONE }
     }
 }
 
@@ -514,6 +523,8 @@ pub struct NewSubscription<'a> {
     pub target: Option<Target>,
     /// The timers of its transactions; `None`: those of the user agent.
     pub timers: Option<Timers>,
+    /// What challenges to it are answered with, before [`Config::credentials`](super::Config::credentials).
+    pub credentials: &'a [Credentials],
     /// A number of the caller's.
     pub user: u64,
     /// What else stands in the SUBSCRIBE: Accept, a body that filters.
@@ -524,7 +535,16 @@ impl<'a> NewSubscription<'a> {
     /// A subscription for an hour.
     pub const fn new(uri: &'a str, event: &'a str) -> Self {
         let expires = Duration::from_secs(3_600);
-        Self { uri, event, expires, target: None, timers: None, user: 0, content: Content::NONE }
+        Self {
+            uri,
+            event,
+            expires,
+            target: None,
+            timers: None,
+            credentials: &[],
+            user: 0,
+            content: Content::NONE,
+        }
     }
 }
 
@@ -547,6 +567,8 @@ pub struct NewRegistration<'a> {
     pub target: Option<Target>,
     /// The timers of its transactions; `None`: those of the user agent.
     pub timers: Option<Timers>,
+    /// What challenges to it are answered with, before [`Config::credentials`](super::Config::credentials).
+    pub credentials: &'a [Credentials],
     /// A number of the caller's.
     pub user: u64,
 }
@@ -563,6 +585,7 @@ impl<'a> NewRegistration<'a> {
             expires: Duration::from_secs(3_600),
             target: None,
             timers: None,
+            credentials: &[],
             user: 0,
         }
     }
@@ -581,6 +604,8 @@ pub struct NewPublication<'a> {
     pub target: Option<Target>,
     /// The timers of its transactions; `None`: those of the user agent.
     pub timers: Option<Timers>,
+    /// What challenges to it are answered with, before [`Config::credentials`](super::Config::credentials).
+    pub credentials: &'a [Credentials],
     /// A number of the caller's.
     pub user: u64,
     /// The state.
@@ -591,7 +616,7 @@ impl<'a> NewPublication<'a> {
     /// This state, for an hour.
     pub const fn new(uri: &'a str, event: &'a str, content: Content<'a>) -> Self {
         let expires = Duration::from_secs(3_600);
-        Self { uri, event, expires, target: None, timers: None, user: 0, content }
+        Self { uri, event, expires, target: None, timers: None, credentials: &[], user: 0, content }
     }
 }
 
@@ -608,6 +633,8 @@ pub struct NewRefer<'a> {
     pub target: Option<Target>,
     /// The timers of its transaction outside a dialog; `None`: those of the user agent.
     pub timers: Option<Timers>,
+    /// What challenges to it are answered with, before [`Config::credentials`](super::Config::credentials).
+    pub credentials: &'a [Credentials],
     /// A number of the caller's.
     pub user: u64,
     /// What else stands in it: Referred-By, Target-Dialog.
@@ -622,7 +649,16 @@ impl<'a> NewRefer<'a> {
 
     /// One outside any dialog.
     pub const fn outside(uri: &'a str, refer_to: &'a str) -> Self {
-        Self { uri, refer_to, follow: true, target: None, timers: None, user: 0, content: Content::NONE }
+        Self {
+            uri,
+            refer_to,
+            follow: true,
+            target: None,
+            timers: None,
+            credentials: &[],
+            user: 0,
+            content: Content::NONE,
+        }
     }
 }
 

@@ -105,6 +105,7 @@ mod subscriber;
 mod subscriptions;
 mod upkeep;
 mod validate;
+mod view;
 
 pub use crate::dialog::offer::Offer;
 pub use crate::dialog::session_timer::SessionTimer;
@@ -113,6 +114,7 @@ pub use event::{
     Command, Event, Made, NewInvite, NewPublication, NewRefer, NewRegistration, NewRequest, NewSubscription,
     Reason, Stray,
 };
+pub use view::{DialogView, SessionState};
 
 use crate::auth::Credentials;
 use crate::config::Config as CoreConfig;

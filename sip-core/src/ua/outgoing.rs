@@ -5,12 +5,13 @@ use super::machine::Meaning;
 use super::record::{Phase, Session};
 use super::requests::{Outgoing, Outside, Purpose, check_own};
 use super::{Event, NewInvite, Reason, UserAgent, Work, WorkId};
+use crate::auth::Answers;
 use crate::config::Limits;
 use crate::dialog::offer::{self, Carrier, Exchange, Offer};
 use crate::dialog::{Dialog, Id, Side, token};
 use crate::endpoint::{Cause, Misuse};
 use crate::handle::{DialogId, Invitation, Key};
-use crate::headers::{Header, Replaces};
+use crate::headers::{CallId, Header, Replaces};
 use crate::message::{Message, Method, is_text};
 use crate::time::Instant;
 use crate::transaction::towards;
@@ -55,9 +56,12 @@ impl UserAgent {
 
     fn place(&mut self, invite: &NewInvite<'_>) -> Result<Invitation, Misuse> {
         check_own(&invite.content)?;
+        let call_id = invite.call_id.as_bytes();
+        let call_id_is_sound = call_id.is_empty()
+            || (call_id.iter().all(u8::is_ascii_graphic) && CallId::whole(call_id).is_ok());
         let replaces_is_sound = invite.replaces.is_empty()
             || (is_text(invite.replaces) && Replaces::whole(invite.replaces.as_bytes()).is_ok());
-        if !replaces_is_sound {
+        if !replaces_is_sound || !call_id_is_sound {
             return Err(Misuse::BadContent);
         }
         self.layer.may_begin()?;
@@ -65,7 +69,8 @@ impl UserAgent {
             return Err(Misuse::Full);
         }
         let towards = towards(invite.uri.as_bytes(), invite.route.first().map(|route| route.as_bytes()));
-        let (tag, call_id) = (token(self.layer.random.u64()), token(self.layer.random.u64()));
+        let (tag, minted) = (token(self.layer.random.u64()), token(self.layer.random.u64()));
+        let call_id = if invite.call_id.is_empty() { &*minted } else { invite.call_id.as_bytes() };
         let contact = self.contact_towards(towards, invite.target)?;
         let call = Call {
             // Put right in a moment: each of the two names the other.
@@ -87,6 +92,7 @@ impl UserAgent {
         let outgoing = Outgoing {
             target: invite.target,
             timers: invite.timers,
+            answers: Answers::with(invite.credentials),
             ..Outgoing::new(Purpose::Call(invitation), invite.user, None)
         };
         let seconds = invite.expires.map(|expires| alloc::format!("{}", expires.as_secs()));
@@ -99,7 +105,7 @@ impl UserAgent {
             from: invite.from,
             route: invite.route,
             tag: &tag,
-            call_id: &call_id,
+            call_id,
             contact: &contact,
             extra: &extra,
             ..Outside::new(Method::Invite, invite.uri, &invite.content)

@@ -35,8 +35,8 @@ impl UserAgent {
         self.enter(now);
         let unsaid = Some(OwnContent::of(&new.content));
         let publication = Publication { event: new.event.into(), etag: String::new(), unsaid };
-        let NewPublication { uri, expires, target, timers, user, .. } = *new;
-        let upkeep = NewUpkeep { uri, expires, target, timers, user };
+        let NewPublication { uri, expires, target, timers, credentials, user, .. } = *new;
+        let upkeep = NewUpkeep { uri, expires, target, timers, credentials, user };
         let done = self.keep_up(What::Publication(publication), &upkeep);
         self.leave();
         done.map(PublicationId)

@@ -49,8 +49,8 @@ impl UserAgent {
             route: own(new.route),
             service_route: Vec::new(),
         };
-        let NewRegistration { registrar: uri, expires, target, timers, user, .. } = *new;
-        let upkeep = NewUpkeep { uri, expires, target, timers, user };
+        let NewRegistration { registrar: uri, expires, target, timers, credentials, user, .. } = *new;
+        let upkeep = NewUpkeep { uri, expires, target, timers, credentials, user };
         let done = self.keep_up(What::Registration(registration), &upkeep);
         self.leave();
         done.map(RegistrationId)

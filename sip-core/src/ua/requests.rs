@@ -169,6 +169,7 @@ impl UserAgent {
         let outgoing = Outgoing {
             target: request.target,
             timers: request.timers,
+            answers: Answers::with(request.credentials),
             ..Outgoing::new(Purpose::Other(Ends::Transaction), request.user, None)
         };
         let outside = Outside {

@@ -85,9 +85,6 @@ impl UserAgent {
     }
 
     fn on_challenge(&mut self, work: WorkId, response: &Message<'_>) -> Again {
-        if self.config.credentials.is_empty() {
-            return Again::No;
-        }
         let Some(outgoing) = self.outgoing(work) else { return Again::No };
         let dialog = outgoing.dialog;
         let bytes = Vec::from(self.layer.buffers.message(outgoing.request));

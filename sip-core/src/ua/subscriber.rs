@@ -6,6 +6,7 @@ use super::requests::{Outgoing, Outside, Purpose, check_own};
 use super::subscriptions::{Asked, Role, Subscription};
 use super::validate::Refusal;
 use super::{NewRefer, NewSubscription, UserAgent, validate};
+use crate::auth::{Answers, Credentials};
 use crate::dialog::subscription::{self, Ended, Notice};
 use crate::dialog::{Dialog, Id, Side, token};
 use crate::endpoint::{Cause, Misuse, Source};
@@ -43,6 +44,7 @@ impl UserAgent {
                 uri: subscription.uri,
                 target: subscription.target,
                 timers: subscription.timers,
+                credentials: subscription.credentials,
                 extra: &[("Event", subscription.event), ("Expires", &expires)],
                 content: &subscription.content,
             },
@@ -115,6 +117,7 @@ impl UserAgent {
                 uri: refer.uri,
                 target: refer.target,
                 timers: refer.timers,
+                credentials: refer.credentials,
                 extra: &refer_headers(refer),
                 content: &refer.content,
             },
@@ -171,6 +174,7 @@ impl UserAgent {
         let outgoing = Outgoing {
             target: ask.target,
             timers: ask.timers,
+            answers: Answers::with(ask.credentials),
             ..Outgoing::new(Purpose::Subscribe(key), 0, None)
         };
         let outside = Outside {
@@ -491,6 +495,7 @@ struct Ask<'a> {
     uri: &'a str,
     target: Option<Target>,
     timers: Option<Timers>,
+    credentials: &'a [Credentials],
     extra: &'a [(&'a str, &'a str)],
     content: &'a Content<'a>,
 }

@@ -9,7 +9,7 @@ use super::publication::Publication;
 use super::registration::Registration;
 use super::requests::{Outgoing, Outside, Purpose};
 use super::{Event, UserAgent, WorkId};
-use crate::auth::Answers;
+use crate::auth::{Answers, Credentials};
 use crate::config::Limits;
 use crate::dialog::subscription::refresh_after;
 use crate::dialog::token;
@@ -60,6 +60,7 @@ pub(super) struct NewUpkeep<'a> {
     pub(super) expires: Duration,
     pub(super) target: Option<Target>,
     pub(super) timers: Option<Timers>,
+    pub(super) credentials: &'a [Credentials],
     pub(super) user: u64,
 }
 
@@ -81,7 +82,7 @@ impl UserAgent {
             cseq: 0,
             lasts: new.expires,
             until: None,
-            answers: Answers::default(),
+            answers: Answers::with(new.credentials),
             work: None,
             leaving: false,
             alarm: None,
