@@ -1552,3 +1552,24 @@ fn a_call_has_credentials_of_its_own() {
     other.machine.request_in(other.now, dialog, Method::Info, 0, &Content::NONE).unwrap();
     assert!(is_carols(&sent(&other.drain(), "INFO")));
 }
+
+#[test]
+fn a_call_is_ended_in_any_state() {
+    let mut call = Call::ringing(config(), BODY);
+    call.rig.machine.hang_up(call.rig.now, call.dialog, &Content::NONE).unwrap();
+    sent(&call.rig.drain(), "SIP/2.0 603");
+    assert_eq!(call.rig.machine.hang_up(call.rig.now, call.dialog, &Content::NONE), Err(Misuse::Gone));
+
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let (_, invite) = place(&mut rig, SDP);
+    let dialog = hear(&mut rig, &response(&invite, "180 Ringing", "b1", CONTACT)).dialog.unwrap();
+    rig.machine.hang_up(rig.now, dialog, &Content::NONE).unwrap();
+    sent(&rig.drain(), "CANCEL");
+
+    let mut call = Call::placed(config(), "");
+    let why = [("Reason", "Q.850;cause=16")];
+    call.rig.machine.hang_up(call.rig.now, call.dialog, &Content::headers(&why)).unwrap();
+    assert_eq!(header(&sent(&call.rig.drain(), "BYE"), "Reason"), Some("Q.850;cause=16"));
+    let again = call.rig.machine.hang_up(call.rig.now, call.dialog, &Content::NONE);
+    assert_eq!(again, Err(Misuse::WrongState));
+}

@@ -319,7 +319,7 @@ impl UserAgent {
             let _ = self.cancel_invitation(invitation);
             return;
         }
-        let _ = self.hang_up(replaced, &Content::NONE);
+        let _ = self.bye_in_time(replaced, &Content::NONE);
         // A BYE that must wait for an ACK ends it later.
         if self.session_mut(replaced.0).is_some_and(|session| session.phase == Phase::Terminating) {
             self.end_session(replaced.0, Reason::Replaced);

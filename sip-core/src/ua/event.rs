@@ -728,6 +728,8 @@ pub enum Command<'a> {
     ReferIn(DialogId, NewRefer<'a>),
     /// [`notify`](super::UserAgent::notify)
     Notify(SubscriptionId, Notice, Content<'a>),
+    /// [`hang_up`](super::UserAgent::hang_up)
+    HangUp(DialogId, Content<'a>),
     /// [`bye`](super::UserAgent::bye)
     Bye(DialogId, Content<'a>),
     /// [`request`](super::UserAgent::request)

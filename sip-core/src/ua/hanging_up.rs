@@ -153,12 +153,28 @@ impl UserAgent {
     pub fn bye(&mut self, now: Instant, dialog: DialogId, content: &Content<'_>) -> Result<(), Misuse> {
         content.check().map_err(|_| Misuse::BadContent)?;
         self.enter(now);
-        let done = self.hang_up(dialog, content);
+        let done = self.bye_in_time(dialog, content);
         self.leave();
         done
     }
 
-    pub(super) fn hang_up(&mut self, dialog: DialogId, content: &Content<'_>) -> Result<(), Misuse> {
+    /// Ends a call, whatever its state: what comes in and is not answered is declined (603), what goes out and is not answered is cancelled with all its
+    /// forks, what is up gets a [`bye`](Self::bye).
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]; [`Misuse::WrongState`] if it is being ended; [`Misuse::BadContent`]; [`Misuse::Full`].
+    pub fn hang_up(&mut self, now: Instant, dialog: DialogId, content: &Content<'_>) -> Result<(), Misuse> {
+        content.check().map_err(|_| Misuse::BadContent)?;
+        self.enter(now);
+        let session = &self.alive(dialog)?.session;
+        match (session.phase, session.invitation) {
+            (Phase::Ringing, _) => self.reject(now, dialog, Status::DECLINE, content),
+            (Phase::Early, Some(invitation)) => self.cancel(now, invitation),
+            _ => self.bye(now, dialog, content),
+        }
+    }
+
+    pub(super) fn bye_in_time(&mut self, dialog: DialogId, content: &Content<'_>) -> Result<(), Misuse> {
         self.alive(dialog)?;
         let session = self.session_mut(dialog.0).ok_or(Misuse::Gone)?;
         match session.phase {

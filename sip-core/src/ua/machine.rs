@@ -290,6 +290,7 @@ impl Machine for UserAgent {
             }
             Command::Accept(dialog, content) => self.accept(now, dialog, &content)?,
             Command::Reject(dialog, status, content) => self.reject(now, dialog, status, &content)?,
+            Command::HangUp(dialog, content) => self.hang_up(now, dialog, &content)?,
             Command::Bye(dialog, content) => self.bye(now, dialog, &content)?,
         }
         Ok(Made::Nothing)

@@ -48,7 +48,7 @@
 //! | be called | [`ring`](UserAgent::ring), [`accept`](UserAgent::accept) after [`Incoming`](Event::Incoming) | [`Established`](Event::Established) with the ACK, and with that of each re-INVITE |
 //! | hold, take back | [`request_in`](UserAgent::request_in)`(dialog, Method::Invite, …)` with the session that says so: bodies are opaque here | [`Response`](Event::Response); the peer's come as [`Request`](Event::Request), to [`respond`](UserAgent::respond) |
 //! | say something, send digits | `request_in` with [`Info`](Method::Info) or [`Message`](Method::Message); to get them, name them in [`Config::methods`] | `Response` |
-//! | hang up | [`bye`](UserAgent::bye) | `Ended` |
+//! | hang up | [`bye`](UserAgent::bye), or [`hang_up`](UserAgent::hang_up) in any state | `Ended` |
 //! | transfer | [`refer_in`](UserAgent::refer_in); with [`refer_to`](UserAgent::refer_to) to the other party of a second call, which takes the place of both | [`Notified`](Event::Notified) with a body `message/sipfrag` (`SIP/2.0 200 OK`), then [`SubscriptionEnded`](Event::SubscriptionEnded); who transfers hangs up |
 //! | be transferred | [`Event::Refer`] (REFER in `Config::methods`): [`respond`](UserAgent::respond) with 202, `invite` what [`ReferTo::invitation`](crate::headers::ReferTo::invitation) says | [`notify`](UserAgent::notify) with the sipfrag, at last with [`Notice::Terminated`] |
 //! | register | [`register`](UserAgent::register), credentials in [`Config::credentials`] (feature `auth`) | [`Registered`](Event::Registered) each time, [`RegistrationRefused`](Event::RegistrationRefused) |
