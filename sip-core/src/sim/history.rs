@@ -400,10 +400,13 @@ fn acks(history: &History, _: &Timers) -> Result<(), String> {
     }
     let Some(invite) = history.request else { return Ok(()) };
     let (mut due, mut success, mut refused_by) = (0_i32, false, None);
-    for (_, event) in &history.events {
+    // The finals of one instant: what was due at that instant, the end by Timer B too, is done before they are heard.
+    let mut together = (Instant::ZERO, 0);
+    for (at, event) in &history.events {
         match event {
             Event::Heard(gist) if gist.status >= 300 && !success => {
                 due += 1;
+                together = (*at, if together.0 == *at { together.1 + 1 } else { 1 });
                 refused_by = refused_by.or(Some(gist.to));
             }
             Event::Heard(gist) if (200..300).contains(&gist.status) && refused_by.is_none() => success = true,
@@ -423,6 +426,7 @@ fn acks(history: &History, _: &Timers) -> Result<(), String> {
                     return Err("the ACK is not made of the INVITE and the response".into());
                 }
             }
+            Event::Ended(Cause::Timeout) if together.0 == *at => due -= together.1.min(due),
             // An ACK that can't be sent is none.
             Event::TransportError | Event::ConnectionLost | Event::Ended(Cause::TransportError) => {
                 due = due.min(0)
