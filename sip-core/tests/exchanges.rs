@@ -148,6 +148,9 @@ fn an_offer_within_a_reinvite_ends_with_it() {
     let progress = format!("{CONTACT}Require: 100rel\r\nRSeq: 9\r\n{BODY}");
     call.answer(&reinvite, "183 Session Progress", &progress);
     assert_eq!(call.offer(), Offer::Remote);
+    let own = [("RAck", "1 1 INVITE")];
+    let twice = call.rig.machine.prack(call.rig.now, call.dialog, 0, &Content { headers: &own, ..SDP });
+    assert_eq!(twice, Err(Misuse::BadContent), "this machine writes it");
     call.answer(&reinvite, "488 Not Acceptable Here", "");
     assert_eq!(call.offer(), Offer::Stable);
     let late = call.rig.machine.prack(call.rig.now, call.dialog, 0, &SDP);

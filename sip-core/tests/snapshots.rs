@@ -375,3 +375,23 @@ proptest! {
         let _ = rig.machine.snapshot();
     }
 }
+
+/// A SUBSCRIBE that nobody has answered yet: what the first NOTIFY leaves open is what was asked for, here and elsewhere.
+#[test]
+fn a_subscription_without_an_answer_goes_on_elsewhere() {
+    let mut old = rig(1);
+    old.run_until(ms(20_000));
+    let uri = format!("sip:bob@{PEER}");
+    let expires = Duration::from_secs(100);
+    let new = NewSubscription { expires, ..NewSubscription::new(&uri, "presence") };
+    old.machine.subscribe(old.now, &new).unwrap();
+    let subscribe = sent(&old.drain(), "SUBSCRIBE");
+    let bytes = old.machine.snapshot().unwrap();
+    let machine = UserAgent::restore(ms(5_000), config(2), &bytes).unwrap();
+    let mut other = Rig::new(machine);
+    other.now = ms(5_000);
+    other.hear(&notify(&subscribe, 1, "active"));
+    other.run_until(ms(40_000));
+    let out = other.run_until(ms(200_000));
+    assert_eq!(sends(&out, "SUBSCRIBE").first(), Some(&65_000), "40 s before its end");
+}

@@ -306,10 +306,11 @@ fn a_publication_that_was_forgotten_refused_or_too_short() {
     let mut rig = rig();
     let uri = format!("sip:alice@{PEER}");
     let new = NewPublication::new(&uri, "presence", OPEN);
-    assert_eq!(
-        rig.machine.publish(rig.now, &NewPublication { content: Content::NONE, ..new }),
-        Err(Misuse::BadContent)
-    );
+    let tagged = [("SIP-If-Match", "e")];
+    for content in [Content::NONE, Content { headers: &tagged, ..OPEN }] {
+        let refused = rig.machine.publish(rig.now, &NewPublication { content, ..new });
+        assert_eq!(refused, Err(Misuse::BadContent));
+    }
     rig.machine.publish(rig.now, &NewPublication { expires: Duration::from_secs(60), ..new }).unwrap();
     let first = sent(&rig.drain(), "PUBLISH");
     rig.hear(&response(&first, "423 Interval Too Brief", "p", "Min-Expires: 80\r\n"));

@@ -758,6 +758,9 @@ fn a_refer_outside_that_is_not_followed() {
     let heard = hear(&mut rig, &refer);
     let txn = heard.txn.unwrap_or_else(|| panic!("{refer}: {}", heard.text));
     assert_eq!(heard.subscription, None);
+    let own = [("Contact", "<sip:x@y>")];
+    let twice = rig.machine.respond(rig.now, txn, Status::ACCEPTED, &Content::headers(&own));
+    assert_eq!(twice, Err(Misuse::BadContent), "this machine writes it");
     rig.machine.respond(rig.now, txn, Status::ACCEPTED, &Content::NONE).unwrap();
     let ok = sent(&rig.drain(), "SIP/2.0 202");
     assert_eq!(header(&ok, "Refer-Sub"), Some("false"));

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 /// What this side answers the challenges of one peer with: one answer for each realm, used again in later requests.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Answers {
-    given: Vec<Answer>,
+    answers: Vec<Answer>,
     /// The credentials that were given with the request; they come before those of the configuration.
     own: Box<[Credentials]>,
 }
@@ -39,7 +39,7 @@ const MOST_REALMS: usize = 8;
 impl Answers {
     /// None yet, with these credentials.
     pub(crate) fn with(own: &[Credentials]) -> Self {
-        Self { given: Vec::new(), own: own.into() }
+        Self { answers: Vec::new(), own: own.into() }
     }
 
     /// Takes the challenges of a 401 or 407. True if the request is worth being sent again: there are credentials for one of the realms
@@ -75,24 +75,24 @@ impl Answers {
         }
         let worth = !fresh.is_empty();
         for answer in fresh {
-            self.given.retain(|old| !old.is_for(answer.proxy, &answer.realm));
-            self.given.push(answer);
+            self.answers.retain(|old| !old.is_for(answer.proxy, &answer.realm));
+            self.answers.push(answer);
         }
         // The oldest go: who challenges with ever new realms does not make requests grow.
-        let surplus = self.given.len().saturating_sub(MOST_REALMS);
-        self.given.drain(..surplus);
+        let surplus = self.answers.len().saturating_sub(MOST_REALMS);
+        self.answers.drain(..surplus);
         worth
     }
 
     /// Whether the nonce in the refused request was used there for the first time: it was the answer to a challenge, and not an old one that
     /// was used again.
     fn is_first_use(&self, answer: &Answer, nonce: &[u8]) -> bool {
-        let old = self.given.iter().find(|old| old.is_for(answer.proxy, &answer.realm));
+        let old = self.answers.iter().find(|old| old.is_for(answer.proxy, &answer.realm));
         old.is_some_and(|old| old.nonce == nonce && old.count == 1)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.given.is_empty()
+        self.answers.is_empty()
     }
 
     /// Writes the credentials of a request: Authorization, Proxy-Authorization.
@@ -105,7 +105,7 @@ impl Answers {
         credentials: &[Credentials],
         random: u64,
     ) {
-        for answer in &mut self.given {
+        for answer in &mut self.answers {
             if let Some(credentials) = find(&self.own, credentials, &answer.realm) {
                 answer.write(writer, method, uri, body, credentials, random);
             }
@@ -218,7 +218,7 @@ mod kept {
     impl Keep for Answers {
         fn keep(&self, out: &mut Out<'_>) {
             out.map(2);
-            out.field(1, &self.given);
+            out.field(1, &self.answers);
             out.field(2, &self.own.to_vec());
         }
 
@@ -226,7 +226,7 @@ mod kept {
             let mut answers = Self::default();
             from.fields(|number, from| {
                 match number {
-                    1 => answers.given = Keep::back(from)?,
+                    1 => answers.answers = Keep::back(from)?,
                     2 => answers.own = Vec::back(from)?.into(),
                     _ => from.skip()?,
                 }

@@ -131,6 +131,9 @@ impl UserAgent {
         if kind == Kind::Call || !serving.waits {
             return Err(Misuse::WrongState);
         }
+        if kind.has_contact() && status.code() < 300 {
+            check_own(content)?;
+        }
         let done = match dialog {
             Some(key) if kind == Kind::Reinvite => match self.unanswered(key) {
                 Some(invite) if invite.txn == txn => self.respond_invite(key, invite, status, content, false),
@@ -230,10 +233,6 @@ impl UserAgent {
             Some(carrier) => session.exchange.sent(carrier).ok_or(Misuse::WrongState)?,
             None => session.exchange,
         };
-        let refreshes = !matches!(kind, Kind::Prack | Kind::Other);
-        if refreshes && status.code() < 300 {
-            check_own(content)?;
-        }
         let lasts = match kind {
             Kind::Subscribe(key) if success => self.subscriptions.get(key).map(|found| found.lasts),
             _ => None,
@@ -242,7 +241,7 @@ impl UserAgent {
         let (abilities, contact) = (&self.abilities, &record.contact);
         self.layer.respond(txn, status, content, |writer| {
             // RFC 3261 §8.2.6.1: a 100 makes no dialog.
-            if refreshes && status != Status::TRYING && status.code() < 300 {
+            if kind.has_contact() && status != Status::TRYING && status.code() < 300 {
                 writer.field(Name::Contact, &[contact]);
             }
             if success && invite {

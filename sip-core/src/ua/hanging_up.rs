@@ -115,8 +115,8 @@ impl UserAgent {
         if !known {
             call.turned_away.push(tag.into());
         }
-        let work = Some(call.work);
-        let Some(outgoing) = work.and_then(|work| self.outgoing(work)) else { return };
+        let work = call.work;
+        let Some(outgoing) = self.outgoing(work) else { return };
         let bytes = Vec::from(self.layer.buffers.message(outgoing.request));
         let Ok(invite) = Message::parse(&bytes, &Limits::NONE) else { return };
         let mut dialog = Dialog::of_response(&invite, response);

@@ -3,10 +3,10 @@
 use super::machine::Meaning;
 use super::record::Phase;
 use super::validate::{self, Refusal};
-use super::{Kind, Reason, UserAgent, Work};
+use super::{Kind, Reason, UserAgent};
 use crate::dialog::offer::{self, Offer};
 use crate::dialog::{self, session_timer};
-use crate::endpoint::{Source, Txn};
+use crate::endpoint::Source;
 use crate::handle::{DialogId, Key, ServerTxn};
 use crate::message::{Content, Message, Method, Status};
 
@@ -140,8 +140,7 @@ impl UserAgent {
         if !offer {
             return;
         }
-        let work = self.layer.user(Txn::Server(txn)).and_then(super::work_of);
-        let Some(Work::Serving(serving)) = work.and_then(|work| self.work.get_mut(work)) else { return };
+        let Some(serving) = self.serving_mut(txn) else { return };
         serving.offered = true;
         let carrier = serving.kind.carrier();
         if let (Some(session), Some(carrier)) = (self.session_mut(key), carrier) {

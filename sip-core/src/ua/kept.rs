@@ -99,7 +99,7 @@ impl Keep for Alarm {
 
 impl UserAgent {
     /// The whole machine as bytes: every dialog, transaction, subscription and registration, and when each is due. The configuration, the seed and the
-    /// addresses are not in them. They are secret: who has them can take part in the calls.
+    /// addresses are not in them. They are secret: who has them can take part in the calls, and knows the credentials that were given with requests.
     ///
     /// # Errors
     /// [`Misuse::WrongState`] while outputs wait to be drained, or something is due.
@@ -164,8 +164,8 @@ impl UserAgent {
         Ok(agent)
     }
 
-    /// A dialog whose session is up, as bytes: identity, route set, numbers, and the session timer with what is left of it. Requests that are under
-    /// way in it are not.
+    /// A dialog whose session is up, as bytes: identity, route set, numbers, and the session timer with what is left of it; and the
+    /// credentials that were given with its INVITE, so they are secret. Requests that are under way in it are not.
     ///
     /// # Errors
     /// [`Misuse::Gone`]; [`Misuse::WrongState`] if the session is not up.
@@ -285,7 +285,7 @@ impl UserAgent {
             package: Default::default(),
             id: None,
             lasts: Default::default(),
-            until: clock,
+            until: None,
             alarm: None,
         };
         from.fields(|number, from| {
@@ -310,18 +310,7 @@ impl UserAgent {
             None => self.open_kept(kept, Phase::Over)?,
         };
         if subscriber {
-            subscription.role = Role::Subscriber(Asked {
-                call_id: Vec::new(),
-                tag: Vec::new(),
-                work: None,
-                cseq: 0,
-                notified: true,
-                timer_n: None,
-                leaving: false,
-                parted: false,
-                refer,
-                forks: 0,
-            });
+            subscription.role = Role::Subscriber(Asked { notified: true, refer, ..Asked::default() });
         }
         let once = refer || subscription.lasts.is_zero() || !subscriber;
         let key = self.open_subscription(Subscription { dialog: Some(dialog), ..subscription });

@@ -255,18 +255,6 @@ struct Serving {
     offered: bool,
 }
 
-impl Kind {
-    /// What an offer in it belongs to; nothing if what it carries is none of the session's.
-    const fn carrier(self) -> Option<Carrier> {
-        match self {
-            Self::Call | Self::Reinvite => Some(Carrier::PeerInvite),
-            Self::Update => Some(Carrier::PeerUpdate),
-            Self::Prack => Some(Carrier::PeerPrack),
-            Self::Subscribe(_) | Self::Refer(_) | Self::Other => None,
-        }
-    }
-}
-
 /// What kind of request it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -280,6 +268,23 @@ enum Kind {
     /// A REFER, and what is told by.
     Refer(Option<Key>),
     Other,
+}
+
+impl Kind {
+    /// Whether a 1xx or 2xx to it says where this side is reached (RFC 3261 §20.10, table 2; RFC 3515 §2.4.2, RFC 6665 §8.1).
+    const fn has_contact(self) -> bool {
+        !matches!(self, Self::Prack | Self::Other)
+    }
+
+    /// What an offer in it belongs to; nothing if what it carries is none of the session's.
+    const fn carrier(self) -> Option<Carrier> {
+        match self {
+            Self::Call | Self::Reinvite => Some(Carrier::PeerInvite),
+            Self::Update => Some(Carrier::PeerUpdate),
+            Self::Prack => Some(Carrier::PeerPrack),
+            Self::Subscribe(_) | Self::Refer(_) | Self::Other => None,
+        }
+    }
 }
 
 impl UserAgent {
@@ -430,6 +435,13 @@ impl UserAgent {
     fn serving(&self, token: u64) -> Option<(WorkId, &Serving)> {
         match self.work.get(work_of(token)?)? {
             Work::Serving(serving) => Some((work_of(token)?, serving)),
+            Work::Request(_) => None,
+        }
+    }
+
+    fn serving_mut(&mut self, txn: ServerTxn) -> Option<&mut Serving> {
+        match self.work.get_mut(work_of(self.layer.user(Txn::Server(txn))?)?)? {
+            Work::Serving(serving) => Some(serving),
             Work::Request(_) => None,
         }
     }

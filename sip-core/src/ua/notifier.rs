@@ -6,10 +6,10 @@ use super::record::Session;
 use super::requests::{Purpose, check_own};
 use super::subscriptions::{Role, Subscription};
 use super::validate::Refusal;
-use super::{Kind, UserAgent, Work};
+use super::{Kind, UserAgent};
 use crate::dialog::subscription::{self, Ended, Notice};
 use crate::dialog::{self, Dialog};
-use crate::endpoint::{Misuse, Source, Txn};
+use crate::endpoint::{Misuse, Source};
 use crate::handle::{DialogId, Key, ServerTxn, SubscriptionId};
 use crate::headers::{Expires, Name, ReferSub};
 use crate::message::{Content, Message, Method, Status};
@@ -45,7 +45,7 @@ impl UserAgent {
     fn tell(&mut self, key: Key, notice: Notice, content: &Content<'_>) -> Result<(), Misuse> {
         let subscription = self.subscriptions.get(key).ok_or(Misuse::Gone)?;
         let dialog = subscription.dialog.ok_or(Misuse::Gone)?;
-        let left = subscription.until.since(self.layer.clock());
+        let left = subscription.until.map_or(Duration::ZERO, |until| until.since(self.layer.clock()));
         let (event, state) = (subscription.event_value(), subscription::write(notice, left));
         let state = core::str::from_utf8(&state).unwrap_or_default();
         let extra = [("Event", &*event), ("Subscription-State", state)];
@@ -93,7 +93,7 @@ impl UserAgent {
                     package: package.into(),
                     id: id.map(Box::from),
                     lasts: expires,
-                    until: self.layer.clock() + expires,
+                    until: Some(self.layer.clock() + expires),
                     alarm: None,
                 };
                 (self.open_served(dialog, subscription, txn, source, request)?, false)
@@ -162,7 +162,7 @@ impl UserAgent {
                 // §2.4.6
                 id: Some(Box::from(format!("{}", request.cseq().number).as_bytes())),
                 lasts: REFER_LASTS,
-                until: self.layer.clock() + REFER_LASTS,
+                until: Some(self.layer.clock() + REFER_LASTS),
                 alarm: None,
             };
             Some(self.open_served(dialog, subscription, txn, source, request)?)
@@ -172,8 +172,7 @@ impl UserAgent {
         self.hand_over(txn, within, Kind::Refer(key), target, None);
         if within.is_none() {
             let contact = self.contact_at(source)?;
-            let work = self.layer.user(Txn::Server(txn)).and_then(super::work_of);
-            if let Some(Work::Serving(serving)) = work.and_then(|work| self.work.get_mut(work)) {
+            if let Some(serving) = self.serving_mut(txn) {
                 serving.contact = contact;
             }
         }
@@ -193,7 +192,7 @@ impl UserAgent {
             return;
         }
         *before = true;
-        subscription.until = self.layer.clock() + subscription.lasts;
+        subscription.until = Some(self.layer.clock() + subscription.lasts);
         let lasts = subscription.lasts;
         // Who wants the state once, or no longer, is told it by the user at once, and that it is over now.
         self.set_subscription_alarm(key, lasts.max(LAST_WORD), Due::SubscriptionOver(key));

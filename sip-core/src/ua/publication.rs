@@ -1,7 +1,7 @@
 //! Publications of this side (RFC 3903 §4). No dialog has a part in them.
 
 use super::record::OwnContent;
-use super::requests::Outside;
+use super::requests::{Outside, check_own};
 use super::upkeep::{NewUpkeep, What};
 use super::{NewPublication, UserAgent};
 use crate::endpoint::Misuse;
@@ -29,7 +29,8 @@ impl UserAgent {
     /// [`Misuse::BadUri`]; [`Misuse::BadContent`], also for one without a body; [`Misuse::NoLocal`], [`Misuse::Full`], [`Misuse::Draining`].
     pub fn publish(&mut self, now: Instant, new: &NewPublication<'_>) -> Result<PublicationId, Misuse> {
         let event_is_sound = is_text(new.event) && EventHeader::whole(new.event.as_bytes()).is_ok();
-        if !event_is_sound || new.content.check().is_err() || new.content.body.is_empty() {
+        check_own(&new.content)?;
+        if !event_is_sound || new.content.body.is_empty() {
             return Err(Misuse::BadContent);
         }
         self.enter(now);
@@ -53,7 +54,8 @@ impl UserAgent {
         publication: PublicationId,
         content: &Content<'_>,
     ) -> Result<(), Misuse> {
-        if content.check().is_err() || content.body.is_empty() {
+        check_own(content)?;
+        if content.body.is_empty() {
             return Err(Misuse::BadContent);
         }
         self.enter(now);

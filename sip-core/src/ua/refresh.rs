@@ -88,8 +88,8 @@ impl UserAgent {
         let Some(record) = self.dialogs.get_mut(key) else { return };
         let session = &mut record.session;
         let Some(terms) = session.timer.filter(|_| session.phase == Phase::Up) else { return };
-        let last = |terms: Terms| terms.over_after().saturating_sub(terms.refresh_after());
-        let left = session.timer_ends.map_or(last(terms), |ends| ends.since(clock));
+        let usual = terms.over_after().saturating_sub(terms.refresh_after());
+        let left = session.timer_ends.map_or(usual, |ends| ends.since(clock));
         // A change that is under way is a refresh too, if it comes through.
         let changing = session.own_invite.is_some() || session.own_update.is_some();
         let again = changing && left > AGAIN;

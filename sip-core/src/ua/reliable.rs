@@ -3,7 +3,7 @@
 use super::alarms::Due;
 use super::machine::Meaning;
 use super::record::{Open, Phase};
-use super::requests::Purpose;
+use super::requests::{Purpose, check_own};
 use super::validate::Refusal;
 use super::{Kind, Reason, UserAgent};
 use crate::dialog::offer::{self, Carrier, Offer};
@@ -148,7 +148,7 @@ impl UserAgent {
         user: u64,
         content: &Content<'_>,
     ) -> Result<RequestId, Misuse> {
-        content.check().map_err(|_| Misuse::BadContent)?;
+        check_own(content)?;
         self.enter(now);
         self.alive(dialog)?;
         let owed = self.session_mut(dialog.0).and_then(|session| session.owed_prack);

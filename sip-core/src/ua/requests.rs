@@ -220,7 +220,7 @@ impl UserAgent {
             if !outside.contact.is_empty() {
                 writer.field(Name::Contact, &[outside.contact]);
             }
-            if opens_session(method) {
+            if is_session_refresh(method) {
                 abilities.write(writer);
                 refresh::write_request(writer, &config.session_timer, None, 0);
             }
@@ -366,7 +366,7 @@ impl UserAgent {
             ) {
                 writer.field(Name::Contact, &[contact]);
             }
-            if opens_session(method) {
+            if is_session_refresh(method) {
                 abilities.write(writer);
                 refresh::write_request(writer, &config.session_timer, session.timer, session.min_se);
             }
@@ -634,8 +634,8 @@ impl UserAgent {
     }
 }
 
-/// Whether a request says what this side can, and of session timers (RFC 3261 §13.2.1, RFC 4028 §7.1).
-fn opens_session(method: Method<'_>) -> bool {
+/// A session refresh request (RFC 4028 §3), or the first: it says what this side can, and of session timers (RFC 3261 §13.2.1, RFC 4028 §7.1).
+fn is_session_refresh(method: Method<'_>) -> bool {
     matches!(method, Method::Invite | Method::Update)
 }
 

@@ -41,14 +41,14 @@ impl UserAgent {
     /// A request was refused with 300 to 699: whether it is sent again, now or later.
     pub(super) fn send_again(&mut self, work: WorkId, response: &Message<'_>) -> Again {
         let Some(outgoing) = self.outgoing(work) else { return Again::No };
-        let (purpose, tries, outgoing_dialog) = (outgoing.purpose, outgoing.tries, outgoing.dialog);
+        let (purpose, tries, dialog) = (outgoing.purpose, outgoing.tries, outgoing.dialog);
         let cancelled = matches!(purpose, Purpose::Call(invitation) if self.is_cancelled(invitation));
         let most = if let Purpose::Call(_) = purpose {
             MAX_TRIES.saturating_add(self.config.redirects)
         } else {
             MAX_TRIES
         };
-        if cancelled || tries >= most || !self.may_repeat(purpose, outgoing_dialog) {
+        if cancelled || tries >= most || !self.may_repeat(purpose, dialog) {
             return Again::No;
         }
         let done = match (response.status_code(), purpose) {

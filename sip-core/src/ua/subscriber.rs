@@ -299,24 +299,13 @@ impl UserAgent {
         let cseq = first.work.and_then(|work| self.outgoing(work)).map_or(first.cseq, |sent| sent.cseq);
         let answers = first.work.and_then(|work| self.outgoing(work)).map(|sent| sent.answers.clone());
         let forked = fork.then(|| Subscription {
-            role: Role::Subscriber(Asked {
-                call_id: Vec::new(),
-                tag: Vec::new(),
-                work: None,
-                cseq,
-                notified: true,
-                timer_n: None,
-                leaving: false,
-                parted: false,
-                refer: false,
-                forks: 0,
-            }),
+            role: Role::Subscriber(Asked { cseq, notified: true, ..Asked::default() }),
             user: subscription.user,
             dialog: None,
             package: subscription.package.clone(),
             id: subscription.id.clone(),
             lasts: subscription.lasts,
-            until: self.layer.clock() + subscription.lasts,
+            until: Some(self.layer.clock() + subscription.lasts),
             alarm: None,
         });
         let dialog =
@@ -327,8 +316,7 @@ impl UserAgent {
         let key = match forked {
             // RFC 6665 §4.1.4: each fork that notifies is a subscription of its own.
             Some(fork) => {
-                if let Some(Role::Subscriber(first)) = self.subscriptions.get_mut(key).map(|it| &mut it.role)
-                {
+                if let Some(first) = self.asked_mut(key) {
                     first.forks += 1;
                 }
                 self.open_subscription(fork)
@@ -354,7 +342,7 @@ impl UserAgent {
         let clock = self.layer.clock();
         let subscription = self.subscriptions.get_mut(key)?;
         let (user, lasts, held) = (subscription.user, subscription.lasts, subscription.alarm.is_some());
-        let granted = (subscription.until != Instant::LAST).then(|| subscription.until.since(clock));
+        let granted = subscription.until.map(|until| until.since(clock));
         let Role::Subscriber(asked) = &mut subscription.role else { return None };
         asked.notified = true;
         let (leaving, parted, refer) = (asked.leaving, asked.parted, asked.refer);
@@ -366,8 +354,7 @@ impl UserAgent {
             // It was given up before there was a dialog to say so in.
             _ if leaving && !parted => {
                 let parted = self.ask(key, Duration::ZERO, &Content::NONE).is_ok();
-                if let Some(Role::Subscriber(asked)) = self.subscriptions.get_mut(key).map(|it| &mut it.role)
-                {
+                if let Some(asked) = self.asked_mut(key) {
                     asked.parted = parted;
                 }
             }
@@ -387,7 +374,7 @@ impl UserAgent {
     fn lasts_for(&mut self, key: Key, lasts: Duration) {
         let until = self.layer.clock() + lasts;
         let Some(subscription) = self.subscriptions.get_mut(key) else { return };
-        subscription.until = until;
+        subscription.until = Some(until);
         let refer = matches!(subscription.role, Role::Subscriber(Asked { refer: true, .. }));
         let once = subscription.lasts.is_zero();
         let after = if refer || once { lasts } else { subscription::refresh_after(lasts) };
@@ -398,7 +385,8 @@ impl UserAgent {
     pub(super) fn on_subscription_refresh(&mut self, key: Key) {
         let clock = self.layer.clock();
         let Some(subscription) = self.subscriptions.get(key) else { return };
-        let (left, lasts) = (subscription.until.since(clock), subscription.lasts);
+        let left = subscription.until.map_or(Duration::ZERO, |until| until.since(clock));
+        let lasts = subscription.lasts;
         self.set_subscription_alarm(key, left, Due::SubscriptionOver(key));
         // One that can't be sent is over in its time.
         let _ = self.ask(key, lasts, &Content::NONE);
@@ -425,11 +413,9 @@ impl UserAgent {
                 self.end_subscription(key, Ended::Refused, None);
             } else if subscription::ends(code) {
                 self.end_subscription(key, Ended::Lost, None);
-            } else if let Some(found) = self.subscriptions.get_mut(key) {
+            } else if let Some(asked) = self.asked_mut(key) {
                 // Nobody waits for a NOTIFY to this one.
-                if let Role::Subscriber(asked) = &mut found.role {
-                    asked.notified = true;
-                }
+                asked.notified = true;
             }
             return Some(told);
         }
@@ -445,7 +431,7 @@ impl UserAgent {
             let lasts = Duration::from_secs(seconds.into());
             let until = self.layer.clock() + lasts;
             match self.subscriptions.get_mut(key) {
-                Some(found) if found.dialog.is_none() => found.until = until,
+                Some(found) if found.dialog.is_none() => found.until = Some(until),
                 _ => self.lasts_for(key, lasts),
             }
         }
@@ -528,24 +514,13 @@ fn referred(new: &NewRefer<'_>, dialog: Option<Key>) -> Subscription {
 fn asked(new: &NewSubscription<'_>, dialog: Option<Key>) -> Subscription {
     let event = EventHeader::whole(new.event.as_bytes()).ok();
     Subscription {
-        role: Role::Subscriber(Asked {
-            call_id: Vec::new(),
-            tag: Vec::new(),
-            work: None,
-            cseq: 1,
-            notified: false,
-            timer_n: None,
-            leaving: false,
-            parted: false,
-            refer: false,
-            forks: 0,
-        }),
+        role: Role::Subscriber(Asked { cseq: 1, ..Asked::default() }),
         user: new.user,
         dialog,
         package: event.map_or(&b""[..], |event| event.package).into(),
         id: event.and_then(|event| event.id()).map(Box::from),
         lasts: new.expires,
-        until: Instant::LAST,
+        until: None,
         alarm: None,
     }
 }

@@ -21,8 +21,8 @@ pub(super) struct Subscription {
     pub(super) id: Option<Box<[u8]>>,
     /// How long it is to last, each time that it is refreshed.
     pub(super) lasts: Duration,
-    /// When it is over unless it is refreshed.
-    pub(super) until: Instant,
+    /// When it is over unless it is refreshed; nothing before somebody has said.
+    pub(super) until: Option<Instant>,
     /// The refresh, or the end.
     pub(super) alarm: Option<Alarm>,
 }
@@ -37,6 +37,7 @@ pub(super) enum Role {
 }
 
 /// What the subscriber has asked for.
+#[derive(Default)]
 pub(super) struct Asked {
     /// Call-ID and tag of this side, by which the NOTIFYs of forks are known before there is a dialog; empty for what was asked inside one.
     pub(super) call_id: Vec<u8>,
@@ -75,6 +76,13 @@ impl UserAgent {
             self.attach(key, dialog);
         }
         key
+    }
+
+    pub(super) fn asked_mut(&mut self, key: Key) -> Option<&mut Asked> {
+        match &mut self.subscriptions.get_mut(key)?.role {
+            Role::Subscriber(asked) => Some(asked),
+            Role::Notifier { .. } => None,
+        }
     }
 
     /// Whether a dialog has as many subscriptions as it may.

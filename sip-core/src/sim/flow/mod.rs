@@ -199,7 +199,7 @@ impl Flow {
         Ok(())
     }
 
-    /// Over a network that delivers all at once: what happens is what stands there.
+    /// Over a sound network, on which a message takes a millisecond: what happens is what stands there.
     ///
     /// # Errors
     /// The first line that does not hold.
@@ -222,7 +222,7 @@ impl Flow {
         }
     }
 
-    /// All that happens over a network that delivers all at once, as the lines of a flow: what [`exact`](Self::exact) wants to be written.
+    /// All that happens over a sound network, as the lines of a flow: what [`exact`](Self::exact) wants to be written.
     pub fn happens(&self) -> Vec<String> {
         let (_, diary) = self.play(Faults::NONE, Tape::list(&[]), None);
         diary.iter().map(ToString::to_string).collect()

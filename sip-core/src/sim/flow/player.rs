@@ -2,7 +2,7 @@
 
 use super::super::calls::address;
 use super::super::ledger::Ledger;
-use super::super::scenario::words::{key, need};
+use super::super::scenario::words::{is_method, key, need};
 use super::{Diary, Happened, node};
 use crate::endpoint::{Cause, Misuse};
 use crate::handle::{DialogId, Invitation, RegistrationId, RequestId, ServerTxn, SubscriptionId};
@@ -25,27 +25,57 @@ const STATE: Content<'static> = Content::body("application/pidf+xml", b"<presenc
 const CHALLENGE: Content<'static> =
     Content::headers(&[("WWW-Authenticate", "Digest realm=\"r\", nonce=\"n\", algorithm=MD5, qop=\"auth\"")]);
 
-/// What users can do.
-const VERBS: [&str; 18] = [
-    "invite",
-    "ring",
-    "accept",
-    "reject",
-    "cancel",
-    "bye",
-    "ack",
-    "prack",
-    "send",
-    "stop",
-    "answer",
-    "request",
-    "register",
-    "unregister",
-    "subscribe",
-    "unsubscribe",
-    "notify",
-    "refer",
+/// What users can do: the word, how many words must stand behind it, and which may follow them.
+const COMMANDS: [(&str, usize, &[&str]); 18] = [
+    ("invite", 1, &["bare", "to=", "replaces=", "expires="]),
+    ("ring", 2, &["reliably", "offer"]),
+    ("accept", 1, &["bare"]),
+    ("reject", 2, &["challenge", "to="]),
+    ("cancel", 1, &[]),
+    ("bye", 1, &[]),
+    ("ack", 1, &[]),
+    ("prack", 1, &["bare"]),
+    ("send", 2, &["bare"]),
+    ("stop", 0, &[]),
+    ("answer", 1, &["bare", "offer", "challenge"]),
+    ("request", 1, &["to="]),
+    ("register", 0, &["to="]),
+    ("unregister", 0, &[]),
+    ("subscribe", 0, &["to="]),
+    ("unsubscribe", 0, &[]),
+    ("notify", 1, &[]),
+    ("refer", 1, &["to="]),
 ];
+
+/// Whether words are a command.
+fn check(words: &[&str]) -> Result<(), String> {
+    let [verb, rest @ ..] = words else { return Err("there is no command".into()) };
+    let Some((_, most, options)) = COMMANDS.iter().find(|(known, ..)| known == verb) else {
+        let all: Vec<&str> = COMMANDS.iter().map(|(verb, ..)| *verb).collect();
+        return Err(format!("{verb:?} is no command; there are {}", all.join(", ")));
+    };
+    let Some((fixed, more)) = rest.split_at_checked(*most) else {
+        return Err(format!("{most} words must stand behind {verb}"));
+    };
+    let is_option = |word: &&str| {
+        options.iter().any(|known| match known.strip_suffix('=') {
+            Some(name) => word.split_once('=').is_some_and(|(key, value)| key == name && !value.is_empty()),
+            None => known == word,
+        })
+    };
+    if let Some(word) = more.iter().find(|word| !is_option(word)) {
+        return Err(format!("{word:?} may not stand behind {verb}; there are {options:?}"));
+    }
+    let sound = match (*verb, fixed) {
+        ("ring" | "reject", [_, status]) | ("answer", [status]) => {
+            status.parse().is_ok_and(|it| Status::new(it).is_some())
+        }
+        ("send", [_, method]) | ("request", [method]) => is_method(method),
+        ("notify", [state]) => ["active", "pending", "over"].contains(state),
+        _ => true,
+    };
+    if sound { Ok(()) } else { Err(format!("{} is nothing for {verb}", fixed.join(" "))) }
+}
 
 /// When those who still talk hang up.
 pub(super) const FAREWELL: Instant = Instant::from_millis(300_000);
@@ -85,27 +115,7 @@ impl Step {
             [words @ .., "!", refusal] => (words, Some((*refusal).into())),
             words => (words, None),
         };
-        let known = match words {
-            ["invite" | "accept" | "cancel" | "bye" | "ack" | "prack" | "refer", _, ..] => true,
-            ["ring" | "reject", _, status, ..] | ["answer", status, ..] => status.parse::<u16>().is_ok(),
-            ["send", _, method, ..] | ["request", method, ..] => {
-                method.bytes().all(|b| b.is_ascii_uppercase())
-            }
-            ["stop" | "register" | "unregister" | "subscribe" | "unsubscribe", ..] => true,
-            ["notify", state] => ["active", "pending", "over"].contains(state),
-            _ => false,
-        };
-        if !known {
-            let first = words.first().copied().unwrap_or_default();
-            return Err(if VERBS.contains(&first) {
-                format!(
-                    "{:?}: something is missing behind {first}, or is not what stands there",
-                    words.join(" ")
-                )
-            } else {
-                format!("{first:?} is no command; there are {}", VERBS.join(", "))
-            });
-        }
+        check(words)?;
         Ok(Self { node, at, after, words: words.iter().map(|word| (*word).into()).collect(), refusal })
     }
 }
@@ -228,7 +238,7 @@ impl Player {
                 let headers = [("Contact", &*contact)];
                 let moved = (300..400).contains(&status.code());
                 let content = match *words {
-                    [.., "challenge"] => CHALLENGE,
+                    [_, _, _, "challenge", ..] => CHALLENGE,
                     _ => Content::headers(if moved { &headers } else { &[] }),
                 };
                 self.dialog(name).and_then(|dialog| machine.reject(now, dialog, status, &content))
@@ -347,7 +357,6 @@ impl Player {
         };
         Some(match event {
             Event::Incoming { dialog, request, .. } => {
-                self.dialogs.insert(*dialog);
                 let name = name_of(request);
                 self.calls.insert(name.clone(), (None, Some(*dialog)));
                 format!("incoming {name}")
@@ -355,7 +364,6 @@ impl Player {
             Event::Progress { invitation, dialog, wants_prack, response, .. } => {
                 let name = self.name(|call| call.0 == Some(*invitation));
                 if let (Some(dialog), Some(call)) = (dialog, self.calls.get_mut(&name)) {
-                    self.dialogs.insert(*dialog);
                     call.1 = Some(*dialog);
                 }
                 if response.status_code() == 100 {
@@ -365,7 +373,6 @@ impl Player {
                 format!("progress {name} {}{prack}", response.status_code())
             }
             Event::Answered { invitation, dialog, wants_answer, .. } => {
-                self.dialogs.insert(*dialog);
                 let name = self.name(|call| call.0 == Some(*invitation));
                 if let Some(call) = self.calls.get_mut(&name) {
                     call.1 = Some(*dialog);
@@ -373,7 +380,6 @@ impl Player {
                 format!("answered {name}{}", if *wants_answer { " offer" } else { "" })
             }
             Event::Established { dialog, .. } => {
-                self.dialogs.insert(*dialog);
                 format!("established {}", self.dialog_name(*dialog))
             }
             Event::Acknowledged { dialog, .. } => format!("acknowledged {}", self.dialog_name(*dialog)),
@@ -443,6 +449,12 @@ fn response_words(response: &Message<'_>) -> String {
 impl TransactionUser<UserAgent> for Player {
     fn event(&mut self, now: Instant, machine: &mut UserAgent, event: Event<'_>) {
         self.ledger.borrow_mut().note(self.node, machine, &event);
+        if let Event::Incoming { dialog, .. }
+        | Event::Progress { dialog: Some(dialog), .. }
+        | Event::Answered { dialog, .. } = event
+        {
+            self.dialogs.insert(dialog);
+        }
         if let Some(words) = self.words(&event) {
             self.write(now, words);
         }
