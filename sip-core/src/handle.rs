@@ -80,6 +80,10 @@ handles! {
     RegistrationId;
     /// A publication of this side (RFC 3903), as long as it is kept up.
     PublicationId;
+    /// A response context (RFC 3261 §16.6): a request that a proxy has taken, with all that it was forwarded to.
+    ContextId;
+    /// One of the places that a request was forwarded to (RFC 3261 §16.6): a client transaction of its response context.
+    BranchId;
 }
 
 /// Values in fixed places that are used again; a place's generation tells its tenants apart.

@@ -37,8 +37,9 @@
 //!   [`transaction`], each a pure step.
 //! * [`ua::UserAgent`]: that, and dialogs with all that goes on in them: sessions, subscriptions; and registrations and publications (§8–§15 and
 //!   what extends them). [`auth`], [`registrar`] and [`compositor`] stand beside it for who serves others.
+//! * [`proxy::Proxy`]: transactions, and response contexts that couple them (§16).
 //!
-//! Both have the verbs of [`Machine`]; drivers are written against it. Their commands are their own methods, and exist as
+//! All have the verbs of [`Machine`]; drivers are written against it. Their commands are their own methods, and exist as
 //! values too ([`Input`]).
 //!
 //! # The contract
@@ -90,6 +91,7 @@ pub mod headers;
 mod machine;
 pub mod message;
 mod paged;
+pub mod proxy;
 mod random;
 pub mod registrar;
 #[cfg(feature = "sim")]
@@ -108,8 +110,8 @@ pub use endpoint::{
     Stats, Ticket, Transmit, Txn,
 };
 pub use handle::{
-    ClientTxn, DialogId, FlowId, Invitation, PublicationId, RegistrationId, RequestId, ResolveId, ServerTxn,
-    SubscriptionId,
+    BranchId, ClientTxn, ContextId, DialogId, FlowId, Invitation, PublicationId, RegistrationId, RequestId,
+    ResolveId, ServerTxn, SubscriptionId,
 };
 pub use machine::{Input, Machine, Streams, TransactionUser};
 pub use random::Seed;

@@ -2,26 +2,51 @@
 
 use super::monitor::{Monitor, Violation, broken};
 use super::note::{Gist, Verb};
-use super::trace::{Entry, Trace, What};
+use super::trace::{Entry, Loss, Trace, What};
 use crate::time::Instant;
 use crate::transaction::Timers;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// The monitors of dialogs, for machines with these timers.
+/// The monitors of dialogs, for machines with these timers. The first `agents` nodes of the world are user agents; what others send they
+/// forward.
 ///
 /// | name | says |
 /// |---|---|
 /// | I9 | the ACK of a 2xx has the number of its INVITE and a branch of its own; each copy of the 2xx brings the same bytes again |
 /// | I10 | a 2xx to an INVITE is sent eleven times at the most, and not again once its ACK is there |
 /// | I13 | the numbers of the requests that one side sends in a dialog rise |
+/// | I23 | each 2xx that reaches an INVITE that is alive is acknowledged, whichever fork it comes from |
 /// | I24 | each side sends one BYE in a dialog, and after it nothing new |
-pub fn dialog_monitors(timers: &Timers) -> Vec<Box<dyn Monitor>> {
-    vec![Box::new(Numbers::default()), Box::new(Acks::new(timers)), Box::new(Copies::default())]
+pub fn dialog_monitors(timers: &Timers, agents: usize) -> Vec<Box<dyn Monitor>> {
+    let of_agents = |monitor| -> Box<dyn Monitor> { Box::new(OfAgents { agents, monitor }) };
+    let monitors: [Box<dyn Monitor>; 4] = [
+        Box::new(Numbers::default()),
+        Box::new(Acks::new(timers)),
+        Box::new(Copies::default()),
+        Box::new(Answers::new(timers)),
+    ];
+    monitors.into_iter().map(of_agents).collect()
+}
+
+/// Shows a monitor user agents alone, and all damage.
+struct OfAgents {
+    agents: usize,
+    monitor: Box<dyn Monitor>,
+}
+
+impl Monitor for OfAgents {
+    fn see(&mut self, entry: &Entry, trace: &Trace) -> Result<(), Violation> {
+        let is_damage = matches!(entry.what, What::Arrived { damaged: true, .. });
+        if entry.node < self.agents || is_damage { self.monitor.see(entry, trace) } else { Ok(()) }
+    }
+
+    fn at_rest(&mut self, trace: &Trace) -> Result<(), Violation> {
+        self.monitor.at_rest(trace)
+    }
 }
 
 /// One side of a dialog, as its own requests name it: node, Call-ID, From and To.
@@ -134,6 +159,89 @@ impl Monitor for Acks {
     }
 }
 
+/// I23. An INVITE is alive for 64·T1 at least, unless it was refused, could not be sent, or its node came back without it.
+struct Answers {
+    lives: Duration,
+    /// When each INVITE was sent, by node, Call-ID, From and number; what was refused is not there.
+    invites: BTreeMap<(usize, u64, u64, u32), Instant>,
+    /// The 2xx that want an ACK.
+    owed: BTreeMap<Answer, Instant>,
+    /// The branches of INVITEs: an ACK that has one is for a refusal.
+    branches: BTreeSet<u64>,
+    /// Something has arrived that was not what was sent: where a 2xx wants its ACK is not known then.
+    damaged: bool,
+}
+
+impl Answers {
+    const fn new(timers: &Timers) -> Self {
+        Self {
+            lives: timers.t1x64(),
+            invites: BTreeMap::new(),
+            owed: BTreeMap::new(),
+            branches: BTreeSet::new(),
+            damaged: false,
+        }
+    }
+}
+
+impl Monitor for Answers {
+    fn see(&mut self, entry: &Entry, trace: &Trace) -> Result<(), Violation> {
+        let node = entry.node;
+        self.damaged |= matches!(entry.what, What::Arrived { damaged: true, .. });
+        if matches!(entry.what, What::Crashed | What::Jumped { .. } | What::Connection { open: false, .. }) {
+            self.invites.retain(|(at, ..), _| *at != node);
+            self.owed.retain(|(at, ..), _| *at != node);
+        }
+        if let What::Lost { packet, why: Loss::NotSent } = entry.what {
+            // Its node is told, and gives it up.
+            let gist = trace.packet(packet).and_then(|packet| packet.gist);
+            if let Some(gist) = gist.filter(|gist| gist.status == 0 && gist.verb == Verb::Invite) {
+                self.invites.remove(&(node, gist.call, gist.from, gist.cseq));
+            }
+        }
+        if let Some(gist) = sent(entry, trace).filter(|gist| gist.status == 0) {
+            match gist.verb {
+                Verb::Invite if self.branches.insert(gist.branch) => {
+                    self.invites.insert((node, gist.call, gist.from, gist.cseq), entry.local);
+                }
+                Verb::Ack if !self.branches.contains(&gist.branch) => {
+                    self.owed.remove(&(node, gist.call, gist.from, gist.to_tag, gist.cseq));
+                }
+                _ => {}
+            }
+        }
+        let Some(gist) = arrived(entry, trace).filter(|gist| gist.verb == Verb::Invite) else {
+            return Ok(());
+        };
+        let invite = (node, gist.call, gist.from, gist.cseq);
+        match gist.status {
+            200..300 => {
+                let is_alive =
+                    self.invites.get(&invite).is_some_and(|at| entry.local.since(*at) < self.lives);
+                if is_alive {
+                    let answer = (node, gist.call, gist.from, gist.to_tag, gist.cseq);
+                    self.owed.entry(answer).or_insert(entry.at);
+                }
+            }
+            300.. => {
+                self.invites.remove(&invite);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn at_rest(&mut self, _: &Trace) -> Result<(), Violation> {
+        match self.owed.first_key_value().filter(|_| !self.damaged) {
+            Some(((node, ..), at)) => {
+                let what = format!("the 2xx of {} was never acknowledged", super::trace::seconds(*at));
+                Err(Violation::new("I23", what, *at, *node))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 type Answer = (usize, u64, u64, u64, u32);
 
 /// I10.
@@ -148,7 +256,8 @@ struct Copies {
 
 impl Monitor for Copies {
     fn see(&mut self, entry: &Entry, trace: &Trace) -> Result<(), Violation> {
-        if let Some(gist) = sent(entry, trace).filter(|gist| gist.status == 0 && gist.verb == Verb::Invite) {
+        let invite = sent(entry, trace).or_else(|| arrived(entry, trace));
+        if let Some(gist) = invite.filter(|gist| gist.status == 0 && gist.verb == Verb::Invite) {
             self.branches.insert(gist.branch);
         }
         let is_ack = |gist: &&Gist| {
@@ -165,8 +274,9 @@ impl Monitor for Copies {
         if *sends > 11 {
             return broken("I10", entry.node, format!("a 2xx was sent {sends} times"));
         }
-        // What is due at the instant of the ACK may go out before it.
-        if *sends > 1 && self.acked.get(&key).is_some_and(|at| *at < entry.local) {
+        // What is due at the instant of the ACK may go out before it, and what waits for a connection when it is there.
+        let is_datagram = matches!(entry.what, What::Sent { packet } if trace.packet(packet).is_some_and(|packet| packet.conn.is_none()));
+        if is_datagram && *sends > 1 && self.acked.get(&key).is_some_and(|at| *at < entry.local) {
             return broken("I10", entry.node, "a 2xx was sent again after its ACK".into());
         }
         Ok(())

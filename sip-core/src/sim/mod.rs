@@ -67,7 +67,7 @@
 //! # What to use it for
 //!
 //! * **Your own transaction user**: implement [`Actor`], put it into a [`Host`], and add that to a world.
-//! * **Two user agents** that call each other, with all that goes on inside calls: [`Talks`]; a user of your own with any machine: [`Party`].
+//! * **User agents** that call each other, directly or by a proxy that forks, with all that goes on inside calls: [`Talks`]; a user of your own with any machine: [`Party`].
 //! * **What user agents do together**, line by line, and the same over bad networks: [`flow`].
 //! * **Your own wrapper of a machine**: implement [`Node`] for it; a world needs nothing else.
 //! * **Your own invariant**: implement [`Monitor`].
@@ -94,6 +94,7 @@ mod node;
 mod note;
 mod party;
 mod relay;
+mod router;
 pub mod scenario;
 mod talks;
 mod tape;

@@ -7,6 +7,7 @@ use super::ledger::{Ledger, Ledgers, left};
 use super::monitor::{Violation, wire_monitors};
 use super::node::Node;
 use super::party::Party;
+use super::router::Router;
 use super::tape::{Choice, Kind, Site, Tape};
 use super::trace::Trace;
 use super::world::World;
@@ -14,6 +15,7 @@ use crate::config::{Config as CoreConfig, Limits};
 use crate::handle::DialogId;
 use crate::machine::TransactionUser;
 use crate::message::{Content, Method, Status};
+use crate::proxy::{self, Proxy};
 use crate::time::Instant;
 use crate::transport::{Target, Transport};
 use crate::ua::{Config, Event, NewInvite, UserAgent};
@@ -32,7 +34,7 @@ const SESSION: Content<'static> = Content::body("application/sdp", b"v=0\r\n");
 /// Nobody talks longer.
 const LONGEST: Duration = Duration::from_secs(200);
 
-/// Two user agents that call each other.
+/// User agents that call each other: two, or one and several behind a proxy that forks to all of them.
 #[derive(Clone, Debug)]
 pub struct Talks {
     /// How they talk.
@@ -43,6 +45,8 @@ pub struct Talks {
     pub timers: Timers,
     /// How many calls each of them makes.
     pub calls: u32,
+    /// How many the first one's calls are forked to, by a proxy that is the last node; zero: there are two, and no proxy.
+    pub forks: usize,
     /// Whether they do what comes to their minds; else a call is placed, answered and hung up by who placed it.
     pub moody: bool,
     /// Keeps the whole trace, with all bytes.
@@ -58,6 +62,7 @@ impl Default for Talks {
             faults: Faults::NONE,
             timers: Timers::DEFAULT,
             calls: 1,
+            forks: 0,
             moody: false,
             keep_trace: false,
             wrap: None,
@@ -83,7 +88,8 @@ pub struct Talked {
 impl Talks {
     /// Runs the world with the choices of a tape.
     pub fn run(&self, mut tape: Tape) -> Talked {
-        let moods: Vec<Vec<u32>> = (0..2).map(|node| self.moods(&mut tape, node)).collect();
+        let agents = self.forks.max(1) + 1;
+        let moods: Vec<Vec<u32>> = (0..agents).map(|node| self.moods(&mut tape, node)).collect();
         let mut world = World::new(tape, self.faults);
         if self.keep_trace {
             world.keep_trace();
@@ -93,7 +99,11 @@ impl Talks {
             let (setup, ledger) = (self.clone(), ledger.clone());
             world.add(address(node), move |incarnation| setup.party(node, incarnation, &moods, &ledger));
         }
-        for monitor in wire_monitors().into_iter().chain(dialog_monitors(&self.timers)) {
+        if self.forks > 0 {
+            let setup = self.clone();
+            world.add(address(agents), move |incarnation| setup.proxy(agents, incarnation));
+        }
+        for monitor in wire_monitors().into_iter().chain(dialog_monitors(&self.timers, agents)) {
             world.watch(monitor);
         }
         world.watch(Ledgers::over(&ledger));
@@ -116,6 +126,20 @@ impl Talks {
         (0..self.calls * 12).map(|_| tape.below(Site::node(Kind::Mood, node), 256)).collect()
     }
 
+    fn core(&self, node: usize, incarnation: u32) -> CoreConfig {
+        let mut seed = [0; 32];
+        let [first, second, ..] = &mut seed;
+        (*first, *second) = (node as u8 + 1, incarnation as u8);
+        CoreConfig { seed, timers: self.timers, limits: Limits::DEFAULT }
+    }
+
+    fn proxy(&self, node: usize, incarnation: u32) -> Box<dyn Node> {
+        let param = if self.transport == Transport::Udp { "" } else { ";transport=tcp" };
+        let targets = (1..node).map(|at| format!("sip:talker@{}{param}", address(at))).collect();
+        let config = proxy::Config { record_route: true, ..proxy::Config::new(self.core(node, incarnation)) };
+        Box::new(Party::new(Proxy::new(config), address(node), Router::new(targets, false, None)))
+    }
+
     fn party(
         &self,
         node: usize,
@@ -123,15 +147,17 @@ impl Talks {
         moods: &[u32],
         ledger: &Rc<RefCell<Ledger>>,
     ) -> Box<dyn Node> {
-        let mut seed = [0; 32];
-        let [first, second, ..] = &mut seed;
-        (*first, *second) = (node as u8 + 1, incarnation as u8);
-        let core = CoreConfig { seed, timers: self.timers, limits: Limits::DEFAULT };
+        let core = self.core(node, incarnation);
         let config = Config { methods: Vec::from([Method::Info]), ..Config::new(core, "talker") };
         ledger.borrow_mut().forget(node);
+        let peer = match node {
+            0 if self.forks > 0 => self.forks + 1,
+            0 => 1,
+            _ => 0,
+        };
         let mut talker = Talker {
             node,
-            peer: Target { transport: self.transport, addr: address(1 - node) },
+            peer: Target { transport: self.transport, addr: address(peer) },
             moods: moods.to_vec(),
             mood: 0,
             order: 0,
@@ -139,7 +165,7 @@ impl Talks {
             ledger: ledger.clone(),
         };
         // Who comes back begins nothing new: its calls are over.
-        let calls = if incarnation > 0 || (node == 1 && !self.moody) { 0 } else { self.calls };
+        let calls = if incarnation > 0 || (node > 0 && !self.moody) { 0 } else { self.calls };
         for _ in 0..calls {
             let at = Instant::ZERO + talker.while_of();
             talker.plan(at, Plan::Invite);

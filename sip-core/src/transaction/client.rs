@@ -40,17 +40,35 @@ impl Layer {
         request: &ClientRequest<'_>,
         write: impl FnOnce(&mut Writer<'_>),
     ) -> Result<ClientTxn, Misuse> {
+        self.open_client(request, b"", |text, via| {
+            let mut writer = Writer::request(text, request.method, request.uri);
+            writer.field(Name::Via, &via.parts());
+            write(&mut writer);
+        })
+    }
+
+    /// Forwards a request: below the Via of this side it stays as it is (RFC 3261 §16.6). The mark goes into the branch, behind what names the
+    /// transaction (RFC 5393 §4.2.1).
+    pub(crate) fn forward(
+        &mut self,
+        request: &ClientRequest<'_>,
+        mark: u64,
+        message: &[u8],
+    ) -> Result<ClientTxn, Misuse> {
+        self.open_client(request, &hex(mark), |text, via| via.put_on(text, message))
+    }
+
+    fn open_client(
+        &mut self,
+        request: &ClientRequest<'_>,
+        mark: &[u8],
+        write: impl FnOnce(&mut Vec<u8>, &OwnVia<'_>),
+    ) -> Result<ClientTxn, Misuse> {
         if self.is_full(request.method) {
             return Err(Misuse::Full);
         }
-        let hop = match request.target {
-            Some(target) => NextHop::Address(target),
-            None => Uri::parse(request.towards).ok().as_ref().and_then(next_hop).ok_or(Misuse::BadUri)?,
-        };
-        let (transport, addr) = match hop {
-            NextHop::Address(target) => (target.transport, Some(target.addr)),
-            NextHop::Name { transport, .. } => (transport, None),
-        };
+        let hop = hop(request.target, request.towards)?;
+        let (transport, addr) = hop.address();
         let (local, _) = self.locals.towards(transport, addr).ok_or(Misuse::NoLocal(transport))?;
         let target = Target { transport, addr: addr.unwrap_or(SocketAddr::new(local.ip(), 0)) };
         let (state, step) = if request.method == Method::Invite {
@@ -61,7 +79,7 @@ impl Layer {
             (State::Nict(step.next), step.map(State::Nict))
         };
         let key = self.open(Record::new(state, target, request.user, request.timers, self.clock()));
-        self.write_request(key, request, addr, write);
+        self.write_request(key, addr, mark, write);
         match hop {
             NextHop::Address(_) => self.direct(key),
             NextHop::Name { host, port, .. } => self.resolve_for_txn(key, host, port, transport),
@@ -81,18 +99,17 @@ impl Layer {
     fn write_request(
         &mut self,
         key: Key,
-        request: &ClientRequest<'_>,
         addr: Option<SocketAddr>,
-        write: impl FnOnce(&mut Writer<'_>),
+        mark: &[u8],
+        write: impl FnOnce(&mut Vec<u8>, &OwnVia<'_>),
     ) {
         let Some(record) = self.txns.get(key) else { return };
         let (secret, transport) = (record.secret, record.target().transport);
         let sent_by = self.locals.towards(transport, addr).map_or("", |(_, sent_by)| sent_by);
         let mut text = core::mem::take(&mut self.scratch);
         text.clear();
-        let mut writer = Writer::request(&mut text, request.method, request.uri);
-        via(&mut writer, transport, sent_by, &Branch { key, secret }.to_bytes());
-        write(&mut writer);
+        let branch = Branch { key, secret }.to_bytes();
+        write(&mut text, &OwnVia { transport, sent_by, branch: &branch, mark });
         let buffer = self.buffers.keep(&text);
         self.scratch = text;
         if let Some(record) = self.txns.get_mut(key) {
@@ -227,16 +244,14 @@ impl Layer {
         if self.buffers.retained() >= self.limits.retained.saturating_add(self.limits.retained / 4) {
             return Err(Misuse::Full);
         }
-        let hop = Uri::parse(towards).ok().as_ref().and_then(next_hop).ok_or(Misuse::BadUri)?;
-        let (transport, addr) = match hop {
-            NextHop::Address(target) => (target.transport, Some(target.addr)),
-            NextHop::Name { transport, .. } => (transport, None),
-        };
+        let hop = hop(None, towards)?;
+        let (transport, addr) = hop.address();
         let (_, sent_by) = self.locals.towards(transport, addr).ok_or(Misuse::NoLocal(transport))?;
         let mut text = core::mem::take(&mut self.scratch);
         text.clear();
         let mut writer = Writer::request(&mut text, method, uri);
-        via(&mut writer, transport, sent_by, &Self::stateless_branch(b"0000000000000000"));
+        let branch = Self::stateless_branch(b"0000000000000000");
+        writer.field(Name::Via, &OwnVia { transport, sent_by, branch: &branch, mark: b"" }.parts());
         let digits = writer.len() - b";rport\r\n".len();
         write(&mut writer);
         // RFC 3261 §13.2.2.4: the ACK for a copy of the 2xx is the same ACK. Its branch follows from all else in it.
@@ -248,6 +263,31 @@ impl Layer {
         self.scratch = text;
         self.send_hop(buffer, hop, false);
         Ok(buffer)
+    }
+
+    /// Forwards a request without a transaction, below a Via of this side (RFC 3261 §16.11). The same `identity` is the same branch.
+    pub(crate) fn forward_stateless(
+        &mut self,
+        target: Option<Target>,
+        towards: &[u8],
+        identity: u64,
+        message: &[u8],
+    ) -> Result<(), Misuse> {
+        let hop = hop(target, towards)?;
+        let (transport, addr) = hop.address();
+        let (_, sent_by) = self.locals.towards(transport, addr).ok_or(Misuse::NoLocal(transport))?;
+        if !self.out.has_room() {
+            return Err(Misuse::Full);
+        }
+        let mut text = core::mem::take(&mut self.scratch);
+        text.clear();
+        let branch = Self::stateless_branch(&hex(identity));
+        OwnVia { transport, sent_by, branch: &branch, mark: b"" }.put_on(&mut text, message);
+        let buffer = self.buffers.keep(&text);
+        self.scratch = text;
+        self.send_hop(buffer, hop, false);
+        self.buffers.unpin(buffer);
+        Ok(())
     }
 
     fn stateless_branch(digits: &[u8; 16]) -> [u8; COOKIE.len() + 16] {
@@ -273,20 +313,54 @@ impl Layer {
     }
 }
 
-fn via(writer: &mut Writer<'_>, transport: Transport, sent_by: &str, branch: &[u8]) {
-    let protocol = transport.token().as_bytes();
-    writer
-        .field(Name::Via, &[b"SIP/2.0/", protocol, b" ", sent_by.as_bytes(), b";branch=", branch, b";rport"]);
+/// The Via of this side on a request.
+struct OwnVia<'a> {
+    transport: Transport,
+    sent_by: &'a str,
+    branch: &'a [u8],
+    /// What stands behind it, if anything.
+    mark: &'a [u8],
+}
+
+impl<'a> OwnVia<'a> {
+    fn parts(&self) -> [&'a [u8]; 9] {
+        let protocol = self.transport.token().as_bytes();
+        let sent_by = self.sent_by.as_bytes();
+        let dot: &[u8] = if self.mark.is_empty() { b"" } else { b"." };
+        [b"SIP/2.0/", protocol, b" ", sent_by, b";branch=", self.branch, dot, self.mark, b";rport"]
+    }
+
+    /// Copies a request, with this Via above all that stands in it.
+    fn put_on(&self, out: &mut Vec<u8>, request: &[u8]) {
+        let line = memchr::memchr(b'\n', request).map_or(request.len(), |end| end + 1);
+        let (start, rest) = request.split_at(line);
+        out.extend_from_slice(start);
+        out.extend_from_slice(b"Via: ");
+        self.parts().into_iter().for_each(|part| out.extend_from_slice(part));
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(rest);
+    }
+}
+
+/// Where a request goes: to the target that is given, else to where a URI leads.
+pub(crate) fn hop(target: Option<Target>, towards: &[u8]) -> Result<NextHop<'_>, Misuse> {
+    match target {
+        Some(target) => Ok(NextHop::Address(target)),
+        None => Uri::parse(towards).ok().as_ref().and_then(next_hop).ok_or(Misuse::BadUri),
+    }
 }
 
 fn derived(out: &mut Vec<u8>, invite: &Message<'_>, method: Method<'_>, to: Option<&[u8]>) {
     let mut writer = Writer::request(out, method, invite.request_uri());
+    // One Via, that of this side: those below it are the business of who sent the INVITE here.
+    if let Some(via) = invite.value(Name::Via) {
+        writer.field(Name::Via, &[via]);
+    }
     let mut copy = |name: Name| {
         for value in invite.values(name) {
             writer.field(name, &[value]);
         }
     };
-    copy(Name::Via);
     copy(Name::Route);
     copy(Name::From);
     copy(Name::CallId);
@@ -302,6 +376,13 @@ fn derived(out: &mut Vec<u8>, invite: &Message<'_>, method: Method<'_>, to: Opti
     }
     writer.cseq(invite.cseq().number, method).number(Name::MaxForwards, 70);
     writer.finish(&Content::NONE);
+}
+
+/// The mark of a branch of ours: what a proxy put behind its name.
+pub(crate) fn mark_of(branch: &[u8]) -> Option<u64> {
+    Branch::parse(branch)?;
+    let digits = core::str::from_utf8(branch.get(COOKIE.len() + 33..)?).ok()?;
+    u64::from_str_radix(digits, 16).ok()
 }
 
 /// What a branch of ours says: where the transaction lives, and a secret that nobody can guess.
@@ -323,7 +404,8 @@ impl Branch {
     /// Hexadecimal digits read without case: a branch is a token, and some elements change its case.
     fn parse(branch: &[u8]) -> Option<Self> {
         let (cookie, rest) = branch.split_at_checked(COOKIE.len())?;
-        if rest.len() != 32 || !cookie.eq_ignore_ascii_case(COOKIE) {
+        let (rest, mark) = rest.split_at_checked(32)?;
+        if !matches!(mark, [] | [b'.', ..]) || !cookie.eq_ignore_ascii_case(COOKIE) {
             return None;
         }
         let mut value = 0_u128;

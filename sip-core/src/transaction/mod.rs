@@ -33,7 +33,7 @@ pub use timers::{Timer, Timers};
 pub(crate) use buffers::BufferId;
 #[cfg(feature = "snapshot")]
 pub(crate) use buffers::Buffers;
-pub(crate) use client::{ClientRequest, towards};
+pub(crate) use client::{ClientRequest, hop, mark_of, towards};
 #[cfg(feature = "snapshot")]
 pub(crate) use lanes::Armed;
 pub(crate) use lanes::Lanes;

@@ -4,7 +4,7 @@ use super::layer::{Heard, Layer};
 use super::record::{Key128, Record};
 use super::skeleton::{Skeleton, Tag};
 use super::table::{self, Rule};
-use super::{State, ist, nist};
+use super::{State, Step, ist, nist};
 use crate::config::Overload;
 use crate::endpoint::{Destination, Misuse, Source, Txn};
 use crate::handle::{Key, ServerTxn};
@@ -230,6 +230,33 @@ impl Layer {
         content: &Content<'_>,
         headers: impl FnOnce(&mut Writer<'_>),
     ) -> Result<(), Misuse> {
+        let step = self.response_step(txn, status)?;
+        self.write_response(txn.0, status, headers, content);
+        self.has_responded(txn, status, &step);
+        Ok(())
+    }
+
+    /// Passes on a response to what was forwarded, byte for byte (RFC 3261 §16.7).
+    pub(crate) fn relay(&mut self, txn: ServerTxn, status: Status, response: &[u8]) -> Result<(), Misuse> {
+        let step = self.response_step(txn, status)?;
+        if let Some(record) = self.txns.get_mut(txn.0) {
+            let skeleton = record.skeleton.len();
+            let room = skeleton + response.len();
+            if !self.buffers.is_writable(record.buffer, room) {
+                record.buffer = self.buffers.replace(record.buffer, skeleton, room);
+            }
+            self.buffers.write(record.buffer, |out| {
+                out.truncate(skeleton);
+                out.extend_from_slice(response);
+                skeleton
+            });
+        }
+        self.has_responded(txn, status, &step);
+        Ok(())
+    }
+
+    /// The step of a server transaction whose user gives a response, if it may.
+    fn response_step(&self, txn: ServerTxn, status: Status) -> Result<Step<State>, Misuse> {
         let record = self.get(Txn::Server(txn)).ok_or(Misuse::Gone)?;
         let on = record.reliability();
         let step = match record.state {
@@ -263,13 +290,22 @@ impl Layer {
         if !first_final && self.buffers.retained() >= self.limits.retained {
             return Err(Misuse::Full);
         }
-        self.write_response(txn.0, status, headers, content);
+        Ok(step)
+    }
+
+    fn has_responded(&mut self, txn: ServerTxn, status: Status, step: &Step<State>) {
         if status.code() >= 300 {
             self.unmerge(txn.0);
         }
-        self.apply(txn.0, &step, None, false);
+        self.apply(txn.0, step, None, false);
         self.report_failures();
-        Ok(())
+    }
+
+    /// The user of this request waits for others to answer it: it does not count as one that the user leaves without an answer.
+    pub(crate) fn uncount(&mut self, txn: ServerTxn) {
+        let Some(record) = self.txns.get_mut(txn.0) else { return };
+        let counted = core::mem::take(&mut record.counted);
+        self.unanswered -= usize::from(counted && record.state.is_unanswered());
     }
 
     /// A request that is refused is not under way any more: the next one of a serial fork is no copy of it.

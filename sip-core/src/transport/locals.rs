@@ -49,6 +49,17 @@ impl Locals {
         }
     }
 
+    /// Whether host and port of a URI lead here, by whatever transport. An absent port is the default one.
+    pub(crate) fn has(&self, host: &[u8], port: Option<u16>) -> bool {
+        self.0.iter().any(|(local, sent_by)| {
+            let default = local.transport.default_port();
+            let (own_host, own_port) = split(sent_by);
+            let same_port = |own: u16| own == port.unwrap_or(default);
+            crate::uri::same_host(own_host.as_bytes(), host) && same_port(own_port.unwrap_or(default))
+                || crate::uri::ip(host) == Some(local.addr.ip()) && same_port(local.addr.port())
+        })
+    }
+
     /// RFC 3261 §18.1.2: whether a response is for us. An absent port equals the default one of its transport.
     pub(crate) fn is_ours(&self, transport: &[u8], host: &[u8], port: Option<u16>) -> bool {
         self.0.iter().any(|(local, sent_by)| {

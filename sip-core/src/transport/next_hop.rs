@@ -13,6 +13,16 @@ pub(crate) enum NextHop<'a> {
     Name { transport: Transport, host: &'a [u8], port: u16 },
 }
 
+impl NextHop<'_> {
+    /// Its transport, and its address if that is known.
+    pub(crate) const fn address(&self) -> (Transport, Option<SocketAddr>) {
+        match *self {
+            Self::Address(target) => (target.transport, Some(target.addr)),
+            Self::Name { transport, .. } => (transport, None),
+        }
+    }
+}
+
 /// The next hop that a URI names: its `maddr` or its host; its `transport`, else TLS for SIPS and UDP for SIP (RFC 3263
 /// §4.1); its port or the default one. Nothing for a URI that is no SIP or SIPS URI, or of an unknown transport.
 pub(crate) fn next_hop<'a>(uri: &Uri<'a>) -> Option<NextHop<'a>> {

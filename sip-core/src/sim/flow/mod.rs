@@ -31,6 +31,7 @@
 //! |---|---|
 //! | `over tcp` | how they talk; else UDP |
 //! | `agent a timer=90s methods=REFER,REGISTER packages=presence noprack` | how an agent is configured: a session timer, what it takes besides INFO and MESSAGE, `noprack`: the user sends each PRACK |
+//! | `proxy p to=b,c serial challenges leaves` | `p`, then `q`: a proxy that forwards what comes to it to all of these, or to one after the other (`serial`); `challenges`: only with credentials, any will do; `leaves`: it does not stay on the way of the dialog |
 //! | `hold a BYE 50ms`, `lose a ACK`, `copy b 200 INVITE` | the next message of `a` like this one comes late, is lost, or comes twice |
 //! | `a > invite NAME [to=c] [bare] [replaces=OTHER] [expires=3s]` | a call to `b`, or `c`; `bare`: without an offer |
 //! | `a > ring NAME 183 [reliably] [offer]`, `accept NAME [bare]`, `reject NAME 486 [challenge] [to=c]`, `cancel NAME`, `bye NAME`, `ack NAME`, `prack NAME [bare]` | what users do with calls |
@@ -53,11 +54,13 @@ use super::ledger::{Ledger, Ledgers, left};
 use super::monitor::{Violation, wire_monitors};
 use super::node::Node;
 use super::party::Party;
+use super::router::Router;
 use super::scenario::{Failed, sections, words};
 use super::tape::Tape;
 use super::world::World;
 use crate::config::Config as CoreConfig;
 use crate::message::Method;
+use crate::proxy::{self, Proxy};
 use crate::time::Instant;
 use crate::transaction::Timers;
 use crate::transport::Transport;
@@ -72,15 +75,19 @@ use core::cell::RefCell;
 /// What agents may take besides.
 const TAKEN: [Method<'static>; 4] = [Method::Refer, Method::Register, Method::Publish, Method::Options];
 
-/// The nodes, by their letters.
-const NODES: [&str; 3] = ["a", "b", "c"];
+/// The nodes, by their letters: user agents, then proxies.
+const NODES: [&str; 5] = ["a", "b", "c", "p", "q"];
+
+/// How many of them are user agents.
+const AGENTS: usize = 3;
 
 /// One section of a file of flows.
 #[derive(Clone, Debug)]
 pub struct Flow {
     title: String,
     transport: Transport,
-    agents: [Agent; NODES.len()],
+    agents: [Agent; AGENTS],
+    proxies: Vec<Relay>,
     tricks: Vec<Trick>,
     steps: Vec<Step>,
     expected: Vec<Expected>,
@@ -93,6 +100,15 @@ struct Agent {
     methods: Vec<Method<'static>>,
     packages: Vec<String>,
     noprack: bool,
+}
+
+/// How a proxy is configured.
+#[derive(Clone, Debug, Default)]
+struct Relay {
+    to: Vec<usize>,
+    serial: bool,
+    challenges: bool,
+    leaves: bool,
 }
 
 /// A line that says what happens.
@@ -133,6 +149,7 @@ pub fn read(text: &str) -> Result<Vec<Flow>, Failed> {
             title: title.clone(),
             transport: Transport::Udp,
             agents: Default::default(),
+            proxies: Vec::new(),
             tricks: Vec::new(),
             steps: Vec::new(),
             expected: Vec::new(),
@@ -171,11 +188,30 @@ impl Flow {
                     agent.set(word)?;
                 }
             }
+            ["proxy", name, rest @ ..] => {
+                if node(name)? != AGENTS + self.proxies.len() {
+                    return Err(format!(
+                        "the proxies are {}, in this order",
+                        NODES.split_at(AGENTS).1.join(", ")
+                    ));
+                }
+                let mut proxy = Relay::default();
+                for word in rest {
+                    proxy.set(word)?;
+                }
+                if proxy.to.is_empty() {
+                    return Err(format!("to= says where {name} sends what comes"));
+                }
+                self.proxies.push(proxy);
+            }
             [trick @ ("hold" | "lose" | "copy"), name, rest @ ..] => {
                 self.tricks.push(Trick::read(trick, node(name)?, rest)?);
             }
             [time, name, sign @ (">" | "<" | "->"), rest @ ..] => {
                 let node = node(name)?;
+                if node >= AGENTS && *sign != "->" {
+                    return Err(format!("{name} is a proxy: it sends, and has no user here"));
+                }
                 let at = words::instant(time, *now)?;
                 *now = at;
                 let words = rest.join(" ");
@@ -251,7 +287,15 @@ impl Flow {
                 Box::new(Wire::around(at, Box::new(party), tricks.clone(), diary.clone()))
             });
         }
-        for monitor in wire_monitors().into_iter().chain(dialog_monitors(&Timers::DEFAULT)) {
+        for (at, proxy) in (AGENTS..).zip(&self.proxies) {
+            let tricks: Vec<Trick> = self.tricks.iter().filter(|trick| trick.node == at).cloned().collect();
+            let (proxy, transport, diary) = (proxy.clone(), self.transport, diary.clone());
+            world.add(address(at), move |_| -> Box<dyn Node> {
+                let party = Party::new(proxy.machine(at), address(at), proxy.router(at, transport));
+                Box::new(Wire::around(at, Box::new(party), tricks.clone(), diary.clone()))
+            });
+        }
+        for monitor in wire_monitors().into_iter().chain(dialog_monitors(&Timers::DEFAULT, AGENTS)) {
             world.watch(monitor);
         }
         world.watch(Ledgers::over(&ledger));
@@ -260,6 +304,44 @@ impl Flow {
         drop(world);
         let diary = core::mem::take(&mut *diary.borrow_mut());
         (violations, diary)
+    }
+}
+
+/// The URI of a node.
+fn uri(node: usize, transport: Transport) -> String {
+    let name = NODES.get(node).copied().unwrap_or_default();
+    let param = if transport == Transport::Udp { "" } else { ";transport=tcp" };
+    format!("sip:{name}@{}{param}", address(node))
+}
+
+impl Relay {
+    fn set(&mut self, word: &str) -> Result<(), String> {
+        match word.split_once('=') {
+            Some(("to", names)) => self.to = names.split(',').map(node).collect::<Result<_, _>>()?,
+            None if word == "serial" => self.serial = true,
+            None if word == "challenges" => self.challenges = true,
+            None if word == "leaves" => self.leaves = true,
+            _ => return Err(format!("{word} is none of to=, serial, challenges, leaves")),
+        }
+        Ok(())
+    }
+
+    fn machine(&self, node: usize) -> Proxy {
+        let mut seed = [7; 32];
+        if let Some(first) = seed.first_mut() {
+            *first = node as u8;
+        }
+        Proxy::new(proxy::Config {
+            record_route: !self.leaves,
+            ask: self.serial,
+            ..proxy::Config::new(CoreConfig::new(seed))
+        })
+    }
+
+    fn router(&self, node: usize, transport: Transport) -> Router {
+        let targets = self.to.iter().map(|node| uri(*node, transport)).collect();
+        let realm = NODES.get(node).filter(|_| self.challenges).map(|name| (*name).into());
+        Router::new(targets, self.serial, realm)
     }
 }
 

@@ -6,14 +6,15 @@ use super::super::scenario::words::{is_method, key, need};
 use super::{Diary, Happened, node};
 use crate::endpoint::{Cause, Misuse};
 use crate::handle::{DialogId, Invitation, RegistrationId, RequestId, ServerTxn, SubscriptionId};
+use crate::headers::Name;
 use crate::machine::TransactionUser;
-use crate::message::{Content, Message, Method, Status};
+use crate::message::{Content, Message, Method, Request, Status};
 use crate::time::Instant;
 use crate::transport::{Target, Transport};
 use crate::ua::{
     Ended, Event, NewInvite, NewRefer, NewRegistration, NewRequest, NewSubscription, Notice, UserAgent,
 };
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
@@ -132,8 +133,8 @@ pub(super) struct Player {
     /// What it was told, and when.
     told: Vec<(String, Instant)>,
     calls: BTreeMap<String, (Option<Invitation>, Option<DialogId>)>,
-    /// Every dialog that it was told of: a late copy of an INVITE is a call of the same name.
-    dialogs: BTreeSet<DialogId>,
+    /// The call of every dialog that it was told of: forks are one call, and so is a late copy of an INVITE.
+    dialogs: BTreeMap<DialogId, String>,
     waiting: VecDeque<(ServerTxn, bool)>,
     subscriptions: Vec<SubscriptionId>,
     registration: Option<RegistrationId>,
@@ -160,7 +161,7 @@ impl Player {
             farewell,
             told: Vec::new(),
             calls: BTreeMap::new(),
-            dialogs: BTreeSet::new(),
+            dialogs: BTreeMap::new(),
             waiting: VecDeque::new(),
             subscriptions: Vec::new(),
             registration: None,
@@ -186,7 +187,7 @@ impl Player {
     }
 
     fn dialog_name(&self, dialog: DialogId) -> String {
-        self.name(|call| call.1 == Some(dialog))
+        self.dialogs.get(&dialog).cloned().unwrap_or_else(|| "?".into())
     }
 
     fn target(&self, words: &[&str]) -> Result<(Target, String), String> {
@@ -194,8 +195,7 @@ impl Player {
             Some(name) => node(name)?,
             None => 1 - self.node.min(1),
         };
-        let target = Target { transport: self.transport, addr: address(to) };
-        Ok((target, format!("sip:{}@{}", super::NODES.get(to).copied().unwrap_or_default(), target.addr)))
+        Ok((Target { transport: self.transport, addr: address(to) }, super::uri(to, Transport::Udp)))
     }
 
     fn act(&mut self, now: Instant, machine: &mut UserAgent, step: &Step) -> Result<(), String> {
@@ -331,7 +331,7 @@ impl Player {
         for invitation in self.calls.values().filter_map(|call| call.0) {
             let _ = machine.cancel(now, invitation);
         }
-        for dialog in &self.dialogs {
+        for dialog in self.dialogs.keys() {
             let _ = machine.bye(now, *dialog, &Content::NONE);
         }
         for subscription in self.subscriptions.drain(..) {
@@ -351,10 +351,6 @@ impl Player {
 
     /// An event in words; nothing for what only says that something is over that was done.
     fn words(&mut self, event: &Event<'_>) -> Option<String> {
-        let name_of = |request: &crate::message::Request<'_>| {
-            let subject = request.value(crate::headers::Name::Subject).unwrap_or_default();
-            String::from_utf8_lossy(subject).into_owned()
-        };
         Some(match event {
             Event::Incoming { dialog, request, .. } => {
                 let name = name_of(request);
@@ -446,14 +442,23 @@ fn response_words(response: &Message<'_>) -> String {
     format!("response {} {}", response.status_code(), response.cseq().method)
 }
 
+/// The name of a call is its subject.
+fn name_of(request: &Request<'_>) -> String {
+    String::from_utf8_lossy(request.value(Name::Subject).unwrap_or_default()).into_owned()
+}
+
 impl TransactionUser<UserAgent> for Player {
     fn event(&mut self, now: Instant, machine: &mut UserAgent, event: Event<'_>) {
         self.ledger.borrow_mut().note(self.node, machine, &event);
-        if let Event::Incoming { dialog, .. }
-        | Event::Progress { dialog: Some(dialog), .. }
-        | Event::Answered { dialog, .. } = event
-        {
-            self.dialogs.insert(dialog);
+        match &event {
+            Event::Incoming { dialog, request, .. } => {
+                self.dialogs.insert(*dialog, name_of(request));
+            }
+            Event::Progress { invitation, dialog: Some(dialog), .. }
+            | Event::Answered { invitation, dialog, .. } => {
+                self.dialogs.insert(*dialog, self.name(|call| call.0 == Some(*invitation)));
+            }
+            _ => {}
         }
         if let Some(words) = self.words(&event) {
             self.write(now, words);

@@ -15,7 +15,7 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
 /// What becomes of the next message like this.
@@ -47,6 +47,9 @@ impl Trick {
         Ok(Self { node, words: words.join(" "), does })
     }
 }
+
+/// An address that no node has.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0)), 9);
 
 /// A message that is held.
 struct Held {
@@ -134,7 +137,16 @@ impl Node for Wire {
             let trick = tricks.iter().position(|trick| trick.words == words).map(|at| tricks.remove(at).does);
             let after = match trick {
                 None => return sink(Act::Transmit(transmit)),
-                Some(Does::Lose) => return,
+                // To where nobody is: whoever watches the wire sees that it was sent.
+                Some(Does::Lose) => {
+                    let to = match transmit.to {
+                        Destination::Datagram { local, .. } => {
+                            Destination::Datagram { local, remote: NOWHERE }
+                        }
+                        Destination::Flow(_) => return,
+                    };
+                    return sink(Act::Transmit(Transmit { to, ..transmit }));
+                }
                 Some(Does::Hold(after)) => after,
                 Some(Does::Copy) => {
                     sink(Act::Transmit(transmit));

@@ -1,0 +1,93 @@
+//! Response contexts (RFC 3261 §16.6): what is kept of a request that is forwarded, and what came of its branches.
+
+use super::routing::Arrival;
+use super::{Origin, Outcome};
+use crate::handle::{BranchId, ClientTxn, ContextId, Key, ServerTxn};
+use crate::message::Status;
+use crate::transaction::BufferId;
+use alloc::vec::Vec;
+
+pub(super) struct Context {
+    pub(super) user: u64,
+    pub(super) server: ServerTxn,
+    /// The server transaction lives.
+    pub(super) serving: bool,
+    pub(super) is_invite: bool,
+    pub(super) arrival: Arrival,
+    /// The request, prepared to be forwarded.
+    pub(super) request: BufferId,
+    /// What finds loops.
+    pub(super) mark: u64,
+    pub(super) phase: Phase,
+    /// The caller has cancelled.
+    pub(super) cancelled: bool,
+    /// The branches whose transactions live.
+    pub(super) branches: Vec<Key>,
+    /// The final responses other than 2xx that came, and what stands for those that did not.
+    pub(super) ended: Vec<Ended>,
+}
+
+/// How far a response context is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The user is to say what becomes of the request, for the first time or when all branches have failed.
+    Undecided,
+    /// It has been forwarded.
+    Relaying,
+    /// A final response went back.
+    Answered(Status),
+}
+
+/// A branch that came to nothing.
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+    /// Its response without the Via of this proxy, if there is one.
+    pub(super) response: BufferId,
+}
+
+pub(super) struct BranchRecord {
+    pub(super) user: u64,
+    pub(super) context: Key,
+    pub(super) txn: Option<ClientTxn>,
+    /// It has had its final response.
+    pub(super) is_done: bool,
+}
+
+impl Context {
+    pub(super) const fn id(key: Key) -> ContextId {
+        ContextId(key)
+    }
+
+    pub(super) const fn status(&self) -> Option<Status> {
+        match self.phase {
+            Phase::Answered(status) => Some(status),
+            Phase::Undecided | Phase::Relaying => None,
+        }
+    }
+
+    pub(super) const fn is_answered(&self) -> bool {
+        matches!(self.phase, Phase::Answered(_))
+    }
+
+    /// Whether the search is over: a 6xx came (RFC 3261 §16.7, step 5), or the caller does not want it any more.
+    pub(super) fn is_closed(&self) -> bool {
+        let is_global =
+            |ended: &Ended| ended.outcome.origin == Origin::Received && ended.outcome.status.code() >= 600;
+        self.cancelled || self.is_answered() || self.ended.iter().any(is_global)
+    }
+}
+
+/// The token of the transactions of a context or branch; that of those that have none is zero.
+pub(super) const fn token_of(key: Key) -> u64 {
+    key.to_bits() + 1
+}
+
+pub(super) fn key_of(token: u64) -> Option<Key> {
+    token.checked_sub(1).map(Key::from_bits)
+}
+
+impl BranchRecord {
+    pub(super) const fn id(key: Key) -> BranchId {
+        BranchId(key)
+    }
+}

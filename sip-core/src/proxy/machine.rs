@@ -1,0 +1,310 @@
+//! The verbs of a proxy.
+
+use super::context::{Context, Phase};
+use super::routing::Arrival;
+use super::{Branch, Command, Event, Proxy};
+use crate::endpoint::{Misuse, Output, Rejected, Source, Stats, Txn};
+use crate::framing::{StreamBuf, read_datagram};
+use crate::handle::{BranchId, ContextId, FlowId, ServerTxn};
+use crate::headers::Name;
+use crate::machine::{Machine, next_heard, next_output};
+use crate::message::{Content, Error, Message, Method, Parsed, Status};
+use crate::time::Instant;
+use crate::transaction::{Heard, Told};
+use alloc::vec::Vec;
+
+/// What a message means, without the message.
+#[derive(Clone, Copy)]
+pub(super) enum Meaning {
+    Request { context: ContextId, routed: bool },
+    Ack { forwarded: bool },
+    Cancelled { context: ContextId, user: u64 },
+    Response { context: ContextId, user: u64, branch: BranchId, branch_user: u64, forwarded: bool },
+    Refused(Status),
+    Rejected(Error, Option<Status>),
+    Stray,
+}
+
+impl<'b> Event<'b> {
+    /// A message with what it means.
+    fn of(meaning: Meaning, source: Source, message: Message<'b>) -> Self {
+        if let Meaning::Rejected(error, status) = meaning {
+            return Self::Rejected(Rejected::new(message, error, status, source));
+        }
+        match (message.classify(), meaning) {
+            (Ok(request), Meaning::Request { context, routed }) => {
+                Self::Request { context, request, source, routed }
+            }
+            (Ok(request), Meaning::Cancelled { context, user }) => Self::Cancelled { context, user, request },
+            (Ok(request), Meaning::Refused(status)) => Self::Refused { request, status },
+            (Ok(request), meaning) => {
+                Self::Ack { request, forwarded: matches!(meaning, Meaning::Ack { forwarded: true }) }
+            }
+            (Err(response), Meaning::Response { context, user, branch, branch_user, forwarded }) => {
+                Self::Response { context, user, branch, branch_user, response, forwarded }
+            }
+            (Err(response), _) => Self::Stray(response),
+        }
+    }
+}
+
+impl Proxy {
+    /// Every call begins here: what was due before it is done first, so that it makes no difference when outputs are drained.
+    pub(super) fn enter(&mut self, now: Instant) {
+        while self.is_due() {
+            self.fire();
+        }
+        self.layer.set_clock(now);
+    }
+
+    /// Every call ends here: what the layer has to tell is acted on.
+    pub(super) fn leave(&mut self) {
+        while let Some(told) = self.layer.told() {
+            match told {
+                Told::Terminated { txn: Txn::Client(_), user, cause } => self.on_branch_over(user, cause),
+                Told::Terminated { txn: Txn::Server(_), user, .. } => self.on_server_over(user),
+                // The transaction goes on, and the peer sends its request again.
+                Told::TransportError { .. } | Told::Unanswered { .. } => {}
+            }
+        }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.waits.next().map(|(due, _)| due).into_iter().chain(self.layer.next_due()).min()
+    }
+
+    fn is_due(&self) -> bool {
+        self.next_due().is_some_and(|due| due <= self.layer.clock())
+    }
+
+    /// Fires the timer that is due first; of equal ones a transaction's before one of this machine's own.
+    fn fire(&mut self) {
+        if self.layer.next_due() == self.next_due() {
+            self.layer.fire();
+        } else if let Some((_, place)) = self.waits.next() {
+            self.waits.disarm(place);
+            if let Some(key) = self.contexts.key_at(place) {
+                self.on_patience_over(key);
+            }
+        }
+        self.leave();
+    }
+
+    fn hear(&mut self, source: Source, parsed: &Parsed<'_>, exact: u64) -> Option<Meaning> {
+        let message = &parsed.message;
+        let meaning = match parsed.fault {
+            None => self
+                .layer
+                .receive(source, message, exact)
+                .and_then(|heard| self.on_heard(heard, source, message)),
+            Some(error) => Some(Meaning::Rejected(error, self.layer.reject(source, message, error))),
+        };
+        self.leave();
+        meaning
+    }
+
+    fn on_heard(&mut self, heard: Heard, source: Source, message: &Message<'_>) -> Option<Meaning> {
+        match heard {
+            // RFC 3261 §16.3: a request that came by another path before is no loop, and a proxy takes it.
+            Heard::Request { txn, .. } => Some(self.on_request(txn, source, message)),
+            Heard::Ack { .. } => {
+                Some(Meaning::Ack { forwarded: self.forward_ack(source, message).is_some() })
+            }
+            Heard::Cancel { invite, .. } => {
+                let key = self.context_of(invite)?;
+                let user = self.contexts.get(key)?.user;
+                self.on_cancel(key);
+                Some(Meaning::Cancelled { context: Context::id(key), user })
+            }
+            Heard::Response { user, .. } => self.on_response(user, message),
+            Heard::Stray => Some(Meaning::Stray),
+        }
+    }
+
+    fn on_request(&mut self, txn: ServerTxn, source: Source, request: &Message<'_>) -> Meaning {
+        let own = self.own();
+        let checked = match (request.method(), self.arrival(source)) {
+            // There is nothing to cancel here, and a proxy with state has forwarded nothing without it.
+            (Method::Cancel, _) => Err(Status::NO_SUCH_TRANSACTION),
+            (_, None) => Err(Status::SERVER_INTERNAL_ERROR),
+            (_, Some(arrival)) => own.validate(request).map(|()| arrival),
+        };
+        let mark = own.mark(request);
+        let mut text = core::mem::take(&mut self.text);
+        text.clear();
+        let prepared = checked.and_then(|arrival| {
+            let done = self.own().prepare(request, arrival.remote, &mut text);
+            done.map(|()| arrival).map_err(|error| error.status())
+        });
+        let meaning = match prepared {
+            Ok(arrival) => {
+                let context = Context {
+                    user: 0,
+                    server: txn,
+                    serving: true,
+                    is_invite: request.method() == Method::Invite,
+                    arrival,
+                    request: self.layer.buffers.keep(&text),
+                    mark,
+                    phase: Phase::Undecided,
+                    cancelled: false,
+                    branches: Vec::new(),
+                    ended: Vec::new(),
+                };
+                let routed = Message::parse(&text, &crate::config::Limits::NONE)
+                    .is_ok_and(|prepared| self.own().is_routed(&prepared));
+                Meaning::Request { context: Context::id(self.open(context)), routed }
+            }
+            Err(status) => {
+                let unsupported: Vec<u8> = match status {
+                    Status::BAD_EXTENSION => {
+                        self.own().unsupported(request).collect::<Vec<_>>().join(&b", "[..])
+                    }
+                    _ => Vec::new(),
+                };
+                let _ = self.layer.respond(txn, status, &Content::NONE, |writer| {
+                    if !unsupported.is_empty() {
+                        writer.field(Name::Unsupported, &[&unsupported]);
+                    }
+                });
+                Meaning::Refused(status)
+            }
+        };
+        self.text = text;
+        meaning
+    }
+
+    fn arrival(&self, source: Source) -> Option<Arrival> {
+        let peer = self.layer.peer(source)?;
+        let local = match source {
+            Source::Datagram { local, .. } => Some(local),
+            Source::Flow(id) => self.layer.flow(id).and_then(|flow| flow.local),
+        };
+        Some(Arrival { transport: peer.transport, local, remote: peer.addr })
+    }
+
+    /// RFC 3261 §16.6, RFC 6026 §7.3: the ACK for a 2xx goes its way without a transaction. Nothing comes back to it, so what may not go
+    /// on is dropped.
+    fn forward_ack(&mut self, source: Source, ack: &Message<'_>) -> Option<()> {
+        let arrival = self.arrival(source)?;
+        self.own().validate(ack).ok()?;
+        let mut text = core::mem::take(&mut self.text);
+        text.clear();
+        let prepared = self.own().prepare(ack, arrival.remote, &mut text);
+        let done = prepared.ok().and_then(|()| self.send_ack(ack, arrival, &text));
+        self.text = text;
+        done
+    }
+
+    fn send_ack(&mut self, received: &Message<'_>, arrival: Arrival, prepared: &[u8]) -> Option<()> {
+        let ack = Message::parse(prepared, &crate::config::Limits::NONE).ok()?;
+        if !self.own().is_routed(&ack) {
+            return None;
+        }
+        let mut out = Vec::new();
+        self.own().build(&ack, arrival, &Branch::AS_IT_IS, &mut out).ok()?;
+        // RFC 3261 §16.11: a copy of it has the same branch.
+        let via = received.value(Name::Via).unwrap_or_default();
+        let identity = self.layer.hash.of(&[via, received.call_id(), received.request_uri()]) as u64;
+        self.layer.forward_stateless(None, Branch::AS_IT_IS.towards(&ack), identity, &out).ok()
+    }
+}
+
+impl Machine for Proxy {
+    type Event<'b> = Event<'b>;
+    type Command<'a> = Command<'a>;
+    type Made = ();
+
+    fn datagram<'b>(&mut self, now: Instant, from: Source, data: &'b [u8]) -> Option<Event<'b>> {
+        self.enter(now);
+        let Some(exact) = self.layer.receive_exact(from, data) else {
+            self.leave();
+            return None;
+        };
+        let mut parsed = Parsed::unread();
+        read_datagram(data, &self.config.core.limits, &mut parsed);
+        let meaning = self.hear(from, &parsed, exact)?;
+        Some(Event::of(meaning, from, parsed.message))
+    }
+
+    fn stream<'b>(&mut self, now: Instant, flow: FlowId, buf: &'b mut StreamBuf) -> Option<Event<'b>> {
+        self.enter(now);
+        let source = Source::Flow(flow);
+        let limits = self.config.core.limits.clone();
+        let (meaning, parsed) = next_heard(buf, &limits, |parsed| {
+            let Some(parsed) = parsed else {
+                self.layer.pong(flow);
+                return None;
+            };
+            let meaning = self.hear(source, parsed, 0);
+            if parsed.fault.is_some_and(Error::breaks_stream) {
+                self.layer.close_flow(flow);
+                self.leave();
+            }
+            meaning
+        })?;
+        Some(Event::of(meaning, source, parsed.message))
+    }
+
+    fn advance(&mut self, now: Instant) {
+        self.enter(now);
+    }
+
+    fn poll(&mut self) -> Option<Output<'_, Event<'static>>> {
+        while self.layer.out.is_empty() && self.is_due() {
+            self.fire();
+        }
+        next_output(&mut self.layer, &mut self.events)
+    }
+
+    fn poll_event(&mut self) -> Option<Event<'static>> {
+        while self.events.is_empty() && self.is_due() {
+            self.fire();
+        }
+        let event = self.events.pop_front()?;
+        self.layer.out.overtake();
+        Some(event)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        if self.layer.out.is_empty() { self.next_due() } else { Some(self.layer.clock()) }
+    }
+
+    crate::machine::facts!();
+
+    fn command(&mut self, now: Instant, command: Command<'_>) -> Result<(), Misuse> {
+        match command {
+            Command::Relay(context, branches) => self.relay(now, context, branches),
+            Command::ForwardBest(context) => self.forward_best(now, context),
+            Command::Respond(context, status, content) => self.respond(now, context, status, &content),
+            Command::Cancel(context) => self.cancel(now, context),
+            Command::CancelBranch(branch) => self.cancel_branch(now, branch),
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.layer.is_idle() && self.contexts.len() == 0
+    }
+
+    fn stats(&self) -> Stats {
+        self.layer.stats()
+    }
+
+    fn into_owned(event: Event<'_>) -> Event<'static> {
+        event.into_owned()
+    }
+
+    fn refuse<'b>(&mut self, now: Instant, event: Self::Event<'b>) -> Option<Self::Event<'b>> {
+        match event {
+            Event::Request { context, .. } => {
+                let after = alloc::format!("{}", self.config.core.limits.retry_after.as_secs());
+                let headers = [("Retry-After", &*after)];
+                let _ = self.respond(now, context, Status::SERVICE_UNAVAILABLE, &Content::headers(&headers));
+                None
+            }
+            Event::Ended { .. } | Event::AllFailed { .. } => Some(event),
+            // What these tell has been done.
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! A proxy: requests forwarded with state, forked, and answered with the best response (RFC 3261 §16).
+//!
+//! A [`Proxy`] takes a request, checks it (§16.3), reads its routing information (§16.4), and tells its user of it. The user says where it
+//! goes: [`relay`](Proxy::relay) forwards it to one place or to several at once (§16.6). Provisional responses and every 2xx go back as they come; of the
+//! others the best one goes back when all have come (§16.7). What is not wanted any more is cancelled.
+//!
+//! ```
+//! use sip_core::proxy::{Branch, Config, Event, Proxy};
+//! use sip_core::{Config as CoreConfig, Instant, Local, Machine, Output, Source, Transport};
+//!
+//! let mut proxy = Proxy::new(Config::new(CoreConfig::new([1; 32])));
+//! let (now, addr) = (Instant::ZERO, "192.0.2.1:5060".parse().unwrap());
+//! proxy.listen(now, Local { transport: Transport::Udp, addr, advertised: None });
+//! let from = Source::Datagram { local: addr, remote: "192.0.2.9:5060".parse().unwrap() };
+//! let event = proxy.datagram(now, from, b"OPTIONS sip:bob@192.0.2.1 SIP/2.0\r\n\
+//!     Via: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK1\r\nMax-Forwards: 70\r\nFrom: <sip:a@x>;tag=1\r\n\
+//!     To: <sip:bob@192.0.2.1>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\n\r\n");
+//! let Some(Event::Request { context, routed: false, .. }) = event else { panic!() };
+//! // Where bob is, somebody else knows. To ask him may take a while: the request is kept.
+//! proxy.relay(now, context, &[Branch::to("sip:bob@192.0.2.7")]).unwrap();
+//! let Some(Output::Transmit(sent)) = proxy.poll() else { panic!() };
+//! assert!(sent.bytes.starts_with(b"OPTIONS sip:bob@192.0.2.7 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK"));
+//! ```
+
+mod best;
+mod context;
+mod event;
+mod machine;
+mod responses;
+mod routing;
+
+pub use best::{Origin, Outcome};
+pub use event::{Command, Event};
+
+use self::context::{BranchRecord, Context, Ended, Phase, token_of};
+use self::routing::Own;
+use crate::config::Config as CoreConfig;
+use crate::endpoint::{Misuse, Txn};
+use crate::handle::{BranchId, ContextId, FlowId, Key, Slab};
+use crate::headers::Name;
+use crate::message::{Content, Message, Status};
+use crate::time::{Instant, micros};
+use crate::transaction::{BufferId, ClientRequest, Item, Lanes, Layer, Timers};
+use crate::transport::Target;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// What a proxy is configured with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Seed, timers and limits. [`Timers::ringing`] is Timer C (RFC 3261 §16.8); [`Limits::forks`](crate::Limits::forks) is how many branches a
+    /// request may have at once.
+    pub core: CoreConfig,
+    /// The domains that it is responsible for, besides its addresses.
+    pub domains: Vec<String>,
+    /// The option tags of Proxy-Require that it lets pass; others get 420.
+    pub extensions: Vec<String>,
+    /// Stay on the way of dialogs (RFC 3261 §16.6, step 4).
+    pub record_route: bool,
+    /// When all branches have failed, [`Event::AllFailed`] asks the user what to do.
+    pub ask: bool,
+    /// How long the user may take to decide: then a new request is answered with 500, and one whose branches have failed with the best
+    /// response. 32 s.
+    pub patience: Duration,
+}
+
+impl Config {
+    /// The defaults of the RFCs.
+    pub const fn new(core: CoreConfig) -> Self {
+        Self {
+            core,
+            domains: Vec::new(),
+            extensions: Vec::new(),
+            record_route: false,
+            ask: false,
+            patience: Duration::from_secs(32),
+        }
+    }
+}
+
+/// A place to forward a request to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Branch<'a> {
+    /// The new Request-URI; `None`: as it is.
+    pub uri: Option<&'a str>,
+    /// Routes to go by first, top first: the Path of a registered contact (RFC 3327 §5.3).
+    pub routes: &'a [&'a str],
+    /// Where to send it; `None`: where the first Route leads, or else the Request-URI.
+    pub target: Option<Target>,
+    /// Headers to add.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// The timers of this branch; `None`: those of the proxy.
+    pub timers: Option<Timers>,
+    /// A number of the caller's; events about the branch carry it.
+    pub user: u64,
+}
+
+impl<'a> Branch<'a> {
+    /// Forwards the request as it is: the way of all that says itself where it goes.
+    pub const AS_IT_IS: Self =
+        Self { uri: None, routes: &[], target: None, headers: &[], timers: None, user: 0 };
+
+    /// Forwards it to this URI.
+    pub const fn to(uri: &'a str) -> Self {
+        Self { uri: Some(uri), ..Self::AS_IT_IS }
+    }
+}
+
+/// A transaction-stateful proxy (RFC 3261 §16.2).
+pub struct Proxy {
+    layer: Layer,
+    config: Config,
+    events: VecDeque<Event<'static>>,
+    contexts: Slab<Context>,
+    branches: Slab<BranchRecord>,
+    /// Contexts whose user has to decide something, by their places.
+    waits: Lanes,
+    /// The request or response at hand, as it goes on.
+    text: Vec<u8>,
+}
+
+impl Proxy {
+    /// A proxy without addresses: state them with [`listen`](crate::Machine::listen).
+    pub fn new(config: Config) -> Self {
+        let mut core = config.core.clone();
+        // A call rings as long as its branches do; what the user leaves undecided is this machine's to end.
+        core.timers.unanswered_invite = None;
+        Self {
+            layer: Layer::new(core),
+            config,
+            events: VecDeque::new(),
+            contexts: Slab::new(),
+            branches: Slab::new(),
+            waits: Lanes::default(),
+            text: Vec::new(),
+        }
+    }
+
+    /// Forwards the request to these places, all at once (RFC 3261 §16.6); again when they have failed, or while others still ring.
+    ///
+    /// A place that nothing can be sent to counts as one that failed.
+    ///
+    /// # Errors
+    /// Nothing has been forwarded: [`Misuse::Gone`]; [`Misuse::WrongState`] after a final response, a 6xx or a CANCEL; [`Misuse::BadUri`],
+    /// [`Misuse::BadContent`]; [`Misuse::Full`] if there are more places than a request may have, or none.
+    pub fn relay(&mut self, now: Instant, context: ContextId, branches: &[Branch<'_>]) -> Result<(), Misuse> {
+        self.enter(now);
+        let key = context.0;
+        let found = self.contexts.get(key).ok_or(Misuse::Gone)?;
+        if found.is_closed() {
+            return Err(Misuse::WrongState);
+        }
+        if branches.is_empty() || found.branches.len() + branches.len() > self.config.core.limits.forks {
+            return Err(Misuse::Full);
+        }
+        // All are made before the first is sent: either all are sound, or nothing happens.
+        let mut text = core::mem::take(&mut self.text);
+        text.clear();
+        let mut ends = Vec::with_capacity(branches.len());
+        let made = branches.iter().try_for_each(|branch| {
+            let strict = self.build(found, branch, &mut text)?;
+            ends.push((text.len(), strict));
+            Ok(())
+        });
+        if made.is_ok() {
+            self.decided(key);
+            let mut start = 0;
+            for (branch, (end, strict)) in branches.iter().zip(ends) {
+                self.start(key, branch, text.get(start..end).unwrap_or_default(), strict);
+                start = end;
+            }
+            self.settle(key);
+        }
+        self.text = text;
+        self.leave();
+        made
+    }
+
+    fn build(&self, context: &Context, branch: &Branch<'_>, out: &mut Vec<u8>) -> Result<bool, Misuse> {
+        let request = self.request(context)?;
+        self.own().build(&request, context.arrival, branch, out)
+    }
+
+    /// The prepared request of a context.
+    fn request(&self, context: &Context) -> Result<Message<'_>, Misuse> {
+        let bytes = self.layer.buffers.message(context.request);
+        Message::parse(bytes, &crate::config::Limits::NONE).map_err(|_| Misuse::Gone)
+    }
+
+    const fn own(&self) -> Own<'_> {
+        Own { config: &self.config, locals: &self.layer.locals, hash: &self.layer.hash }
+    }
+
+    /// The user has said what becomes of the request.
+    fn decided(&mut self, key: Key) {
+        self.waits.disarm(key.index);
+        let Some(context) = self.contexts.get_mut(key) else { return };
+        context.phase = Phase::Relaying;
+        let server = context.server;
+        self.layer.uncount(server);
+    }
+
+    /// Sends one branch: to its first Route, or to a strict router by the Request-URI.
+    fn start(&mut self, key: Key, branch: &Branch<'_>, message: &[u8], strict: bool) {
+        let Ok(request) = Message::parse(message, &crate::config::Limits::NONE) else { return };
+        let Some(mark) = self.contexts.get(key).map(|context| context.mark) else { return };
+        let record = BranchRecord { user: branch.user, context: key, txn: None, is_done: false };
+        let id = self.branches.insert(record);
+        if let Some(context) = self.contexts.get_mut(key) {
+            context.branches.push(id);
+        }
+        let route = request.value(Name::Route).filter(|_| !strict);
+        let towards = crate::transaction::towards(request.request_uri(), route);
+        let client = ClientRequest {
+            method: request.method(),
+            uri: request.request_uri(),
+            towards,
+            target: branch.target,
+            timers: branch.timers,
+            user: token_of(id),
+        };
+        match self.layer.forward(&client, mark, message) {
+            Ok(txn) => {
+                if let Some(record) = self.branches.get_mut(id) {
+                    record.txn = Some(txn);
+                }
+            }
+            Err(_) => self.fail(id, Origin::Transport),
+        }
+    }
+
+    /// Sends back the best of what the branches said, when all have failed (RFC 3261 §16.7, step 6).
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]; [`Misuse::WrongState`] while a branch is under way, before the first, or after a final response.
+    pub fn forward_best(&mut self, now: Instant, context: ContextId) -> Result<(), Misuse> {
+        self.enter(now);
+        let found = self.contexts.get(context.0).ok_or(Misuse::Gone)?;
+        if found.phase != Phase::Undecided || found.ended.is_empty() {
+            return Err(Misuse::WrongState);
+        }
+        self.send_best(context.0);
+        self.leave();
+        Ok(())
+    }
+
+    /// Answers the request from here. A final response cancels what is under way.
+    ///
+    /// # Errors
+    /// As [`Endpoint::respond`](crate::Endpoint::respond).
+    pub fn respond(
+        &mut self,
+        now: Instant,
+        context: ContextId,
+        status: Status,
+        content: &Content<'_>,
+    ) -> Result<(), Misuse> {
+        content.check().map_err(|_| Misuse::BadContent)?;
+        self.enter(now);
+        let server = self.contexts.get(context.0).ok_or(Misuse::Gone)?.server;
+        let done = self.layer.respond(server, status, content, |_| {});
+        if done.is_ok() && !status.is_provisional() {
+            self.has_answered(context.0, status);
+        }
+        self.leave();
+        done
+    }
+
+    /// Cancels all branches, as a CANCEL of the caller would (RFC 3261 §16.10). What they answer goes back; a request without branches gets 487.
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]; [`Misuse::BadMethod`] if it is no INVITE; [`Misuse::WrongState`] after a final response.
+    pub fn cancel(&mut self, now: Instant, context: ContextId) -> Result<(), Misuse> {
+        self.enter(now);
+        let found = self.contexts.get(context.0).ok_or(Misuse::Gone)?;
+        if !found.is_invite {
+            return Err(Misuse::BadMethod);
+        }
+        if found.is_answered() {
+            return Err(Misuse::WrongState);
+        }
+        self.on_cancel(context.0);
+        self.leave();
+        Ok(())
+    }
+
+    /// Cancels one branch (RFC 3261 §9.1): at once if it rings, else when it does.
+    ///
+    /// # Errors
+    /// As [`Endpoint::cancel`](crate::Endpoint::cancel).
+    pub fn cancel_branch(&mut self, now: Instant, branch: BranchId) -> Result<(), Misuse> {
+        self.enter(now);
+        let txn = self.branches.get(branch.0).and_then(|branch| branch.txn).ok_or(Misuse::Gone)?;
+        let done = self.layer.cancel(txn);
+        self.leave();
+        done
+    }
+
+    /// Attaches a number of the caller's to a response context; events about it carry the number.
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]
+    pub fn set_user(&mut self, now: Instant, context: ContextId, user: u64) -> Result<(), Misuse> {
+        self.enter(now);
+        self.contexts.get_mut(context.0).ok_or(Misuse::Gone)?.user = user;
+        Ok(())
+    }
+
+    /// All connections that are open or being opened.
+    pub fn flows(&self) -> impl Iterator<Item = FlowId> {
+        self.layer.flow_ids()
+    }
+
+    /// All response contexts that are alive.
+    pub fn contexts(&self) -> impl Iterator<Item = ContextId> {
+        self.contexts.iter().map(|(key, _)| ContextId(key))
+    }
+
+    /// The request of a context as it will be forwarded: its Via stamped, its hops counted, routes to this proxy taken off.
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]
+    pub fn request_of(&self, context: ContextId) -> Result<Message<'_>, Misuse> {
+        self.request(self.contexts.get(context.0).ok_or(Misuse::Gone)?)
+    }
+
+    fn push(&mut self, event: Event<'static>) {
+        self.events.push_back(event);
+        self.layer.out.push(Item::Event);
+    }
+
+    /// The user has so long to decide.
+    fn wait(&mut self, key: Key) {
+        self.waits.arm(key.index, self.layer.clock(), micros(self.config.patience));
+    }
+
+    /// Nobody is wanted any more: all branches that have no final response are cancelled.
+    fn cancel_branches(&mut self, key: Key) {
+        let all = self.contexts.get(key).map(|context| context.branches.clone()).unwrap_or_default();
+        for branch in all {
+            if let Some(txn) = self.branches.get(branch).and_then(|record| record.txn) {
+                // Who has answered is not cancelled; what is no INVITE ends by itself.
+                let _ = self.layer.cancel(txn);
+            }
+        }
+    }
+
+    /// Whether a context is over, and what follows from that.
+    fn release(&mut self, key: Key) {
+        let Some(context) = self.contexts.get(key) else { return };
+        if context.serving || !context.branches.is_empty() {
+            return;
+        }
+        self.waits.disarm(key.index);
+        let Some(context) = self.contexts.remove(key) else { return };
+        self.layer.buffers.unpin(context.request);
+        for Ended { response, .. } in &context.ended {
+            self.layer.buffers.unpin(*response);
+        }
+        self.push(Event::Ended { context: Context::id(key), user: context.user, status: context.status() });
+    }
+
+    /// Keeps a new request.
+    fn open(&mut self, context: Context) -> Key {
+        let server = context.server;
+        let key = self.contexts.insert(context);
+        self.layer.set_user(Txn::Server(server), token_of(key));
+        self.wait(key);
+        key
+    }
+}
+
+/// No response is kept.
+const NOTHING: BufferId = BufferId::NONE;

@@ -1,0 +1,246 @@
+//! What comes back (RFC 3261 §16.7), and what does not.
+
+use super::best::{Origin, Outcome, best};
+use super::context::{BranchRecord, Context, Ended, Phase, key_of};
+use super::machine::Meaning;
+use super::{Event, NOTHING, Proxy};
+use crate::config::Limits;
+use crate::endpoint::{Cause, Txn};
+use crate::handle::{Key, ServerTxn};
+use crate::headers::{Name, Via};
+use crate::message::{Content, Message, Status};
+use crate::transaction::BufferId;
+use alloc::vec::Vec;
+
+impl Proxy {
+    pub(super) fn on_response(&mut self, token: u64, response: &Message<'_>) -> Option<Meaning> {
+        let id = key_of(token)?;
+        let (key, branch_user) = self.branches.get(id).map(|branch| (branch.context, branch.user))?;
+        let status = Status::new(response.status_code())?;
+        // RFC 3261 §16.7, step 5: a 100 is for this hop alone.
+        if status == Status::TRYING {
+            return None;
+        }
+        let mut text = core::mem::take(&mut self.text);
+        text.clear();
+        // Step 3: below our Via stands that of who sent the request here. Without it the response is for nobody, and the branch ends as if
+        // there were none.
+        let is_for_others = response.all::<Via<'_>>().nth(1).is_some_and(|via| via.is_ok());
+        let goes_on = is_for_others && response.edit(&mut text).pop_via().is_ok();
+        let forwarded = goes_on && self.pass_on(key, id, status, &text);
+        self.text = text;
+        let user = self.contexts.get(key)?.user;
+        self.settle(key);
+        let context = Context::id(key);
+        Some(Meaning::Response { context, user, branch: BranchRecord::id(id), branch_user, forwarded })
+    }
+
+    /// Sends a response on, or keeps it; whether it was sent on.
+    fn pass_on(&mut self, key: Key, id: Key, status: Status, response: &[u8]) -> bool {
+        let Some(context) = self.contexts.get(key) else { return false };
+        let (server, is_answered) = (context.server, context.is_answered());
+        if status.is_provisional() {
+            return !is_answered && self.layer.relay(server, status, response).is_ok();
+        }
+        if let Some(branch) = self.branches.get_mut(id) {
+            branch.is_done = true;
+        }
+        if status.code() < 300 {
+            // Step 5: every 2xx to an INVITE goes back, of another request the first.
+            let sent = self.layer.relay(server, status, response).is_ok();
+            if sent && !is_answered {
+                self.has_answered(key, status);
+            }
+            return sent;
+        }
+        if !is_answered {
+            let response = self.layer.buffers.keep(response);
+            self.note(key, Outcome { status, origin: Origin::Received }, response);
+        }
+        if status.code() >= 600 {
+            self.cancel_branches(key);
+        }
+        false
+    }
+
+    fn note(&mut self, key: Key, outcome: Outcome, response: BufferId) {
+        match self.contexts.get_mut(key) {
+            Some(context) => context.ended.push(Ended { outcome, response }),
+            None => self.layer.buffers.unpin(response),
+        }
+    }
+
+    /// A branch ends without a response.
+    pub(super) fn fail(&mut self, id: Key, origin: Origin) {
+        let Some(branch) = self.branches.get_mut(id) else { return };
+        branch.is_done = true;
+        let (key, branch_user) = (branch.context, branch.user);
+        let status = match origin {
+            Origin::Transport => Status::SERVICE_UNAVAILABLE,
+            Origin::Received | Origin::Timeout => Status::REQUEST_TIMEOUT,
+        };
+        let outcome = Outcome { status, origin };
+        let Some(context) = self.contexts.get_mut(key) else { return };
+        let user = context.user;
+        if !context.is_answered() {
+            context.ended.push(Ended { outcome, response: NOTHING });
+            let (context, branch) = (Context::id(key), BranchRecord::id(id));
+            self.push(Event::BranchFailed { context, user, branch, branch_user, outcome });
+        }
+        // One that was never sent has no transaction whose end would tell.
+        if self.branches.get(id).is_some_and(|branch| branch.txn.is_none()) {
+            self.forget(id);
+        }
+    }
+
+    fn forget(&mut self, id: Key) {
+        let Some(branch) = self.branches.remove(id) else { return };
+        if let Some(context) = self.contexts.get_mut(branch.context) {
+            context.branches.retain(|other| *other != id);
+        }
+    }
+
+    pub(super) fn on_branch_over(&mut self, token: u64, cause: Cause) {
+        let Some(id) = key_of(token) else { return };
+        let Some(branch) = self.branches.get(id) else { return };
+        let key = branch.context;
+        if !branch.is_done {
+            let origin = if cause == Cause::TransportError { Origin::Transport } else { Origin::Timeout };
+            self.fail(id, origin);
+        }
+        self.forget(id);
+        self.settle(key);
+        self.release(key);
+    }
+
+    pub(super) fn on_server_over(&mut self, token: u64) {
+        let Some(key) = key_of(token) else { return };
+        let Some(context) = self.contexts.get_mut(key) else { return };
+        context.serving = false;
+        self.cancel_branches(key);
+        self.release(key);
+    }
+
+    /// When all branches of a context have failed, its user decides, or the best response goes back.
+    pub(super) fn settle(&mut self, key: Key) {
+        let Some(context) = self.contexts.get(key) else { return };
+        let waits = |id: &Key| self.branches.get(*id).is_some_and(|branch| !branch.is_done);
+        if context.phase != Phase::Relaying || context.branches.iter().any(waits) {
+            return;
+        }
+        let Some(found) = best(context.ended.iter().map(|ended| ended.outcome)) else { return };
+        if !self.config.ask || context.is_closed() {
+            return self.send_best(key);
+        }
+        let (user, best) = (context.user, context.ended.get(found).map(|ended| ended.outcome));
+        if let (Some(best), Some(context)) = (best, self.contexts.get_mut(key)) {
+            context.phase = Phase::Undecided;
+            self.wait(key);
+            self.push(Event::AllFailed { context: Context::id(key), user, best });
+        }
+    }
+
+    /// RFC 3261 §16.7, steps 6 to 9.
+    pub(super) fn send_best(&mut self, key: Key) {
+        let Some(context) = self.contexts.get(key) else { return };
+        let Some(found) = best(context.ended.iter().map(|ended| ended.outcome)) else { return };
+        let Some(Ended { outcome, response }) = context.ended.get(found) else { return };
+        let (server, status, response) = (context.server, outcome.status, *response);
+        let status = match (outcome.origin, status) {
+            // A branch that was cancelled and said nothing is what the caller wanted.
+            (Origin::Timeout | Origin::Transport, _) if context.cancelled => Status::REQUEST_TERMINATED,
+            // Step 6: what is true of one server is not true of this one.
+            (_, Status::SERVICE_UNAVAILABLE) => Status::SERVER_INTERNAL_ERROR,
+            (_, status) => status,
+        };
+        // RFC 4320 §4.2: who waits for anything but an INVITE has given up by then.
+        let sent = if status == Status::REQUEST_TIMEOUT && !context.is_invite {
+            false
+        } else if outcome.origin == Origin::Received && status == outcome.status {
+            let mut text = core::mem::take(&mut self.text);
+            text.clear();
+            self.aggregate(key, found, response, &mut text);
+            let sent = self.layer.relay(server, status, &text).is_ok();
+            self.text = text;
+            sent
+        } else {
+            self.layer.respond(server, status, &Content::NONE, |_| {}).is_ok()
+        };
+        if sent {
+            self.has_answered(key, status);
+        } else {
+            // Nobody is to be answered: the server transaction ends by itself.
+            self.waits.disarm(key.index);
+        }
+    }
+
+    /// The best response; of challenges all (RFC 3261 §16.7, step 7).
+    fn aggregate(&self, key: Key, found: usize, response: BufferId, out: &mut Vec<u8>) {
+        let bytes = self.layer.buffers.message(response);
+        let is_challenge = |status: Status| matches!(status.code(), 401 | 407);
+        let Some(context) = self.contexts.get(key) else { return };
+        let others = context.ended.iter().enumerate().filter(|(place, ended)| {
+            *place != found && is_challenge(ended.outcome.status) && ended.response != NOTHING
+        });
+        let wanted = context.ended.get(found).is_some_and(|best| is_challenge(best.outcome.status));
+        let parsed = Message::parse(bytes, &Limits::NONE);
+        let (true, Ok(best)) = (wanted && others.clone().next().is_some(), parsed) else {
+            return out.extend_from_slice(bytes);
+        };
+        let mut edit = best.edit(out);
+        for (_, other) in others {
+            let Ok(other) = Message::parse(self.layer.buffers.message(other.response), &Limits::NONE) else {
+                continue;
+            };
+            for name in [Name::WwwAuthenticate, Name::ProxyAuthenticate] {
+                for value in other.values(name) {
+                    let _ = edit.add(name.as_str(), value);
+                }
+            }
+        }
+    }
+
+    /// A final response went back: nobody else is wanted (RFC 3261 §16.7, step 10).
+    pub(super) fn has_answered(&mut self, key: Key, status: Status) {
+        self.waits.disarm(key.index);
+        let Some(context) = self.contexts.get_mut(key) else { return };
+        context.phase = Phase::Answered(status);
+        let server = context.server;
+        for ended in core::mem::take(&mut context.ended) {
+            self.layer.buffers.unpin(ended.response);
+        }
+        self.layer.uncount(server);
+        self.cancel_branches(key);
+    }
+
+    /// The caller does not want the call any more (RFC 3261 §16.10).
+    pub(super) fn on_cancel(&mut self, key: Key) {
+        let Some(context) = self.contexts.get_mut(key) else { return };
+        context.cancelled = true;
+        if context.phase == Phase::Relaying {
+            return self.cancel_branches(key);
+        }
+        // Nothing is under way: what would come back is known.
+        let server = context.server;
+        if self.layer.respond(server, Status::REQUEST_TERMINATED, &Content::NONE, |_| {}).is_ok() {
+            self.has_answered(key, Status::REQUEST_TERMINATED);
+        }
+    }
+
+    /// The user has not decided in time.
+    pub(super) fn on_patience_over(&mut self, key: Key) {
+        let Some(context) = self.contexts.get(key) else { return };
+        if !context.ended.is_empty() {
+            return self.send_best(key);
+        }
+        let (server, status) = (context.server, Status::SERVER_INTERNAL_ERROR);
+        if self.layer.respond(server, status, &Content::NONE, |_| {}).is_ok() {
+            self.has_answered(key, status);
+        }
+    }
+
+    /// The context of a server transaction.
+    pub(super) fn context_of(&self, txn: ServerTxn) -> Option<Key> {
+        key_of(self.layer.user(Txn::Server(txn))?)
+    }
+}

@@ -1,0 +1,245 @@
+//! What a proxy does to requests: validation (RFC 3261 §16.3), the routing information they come with (§16.4) and leave with (§16.6).
+
+use super::{Branch, Config};
+use crate::endpoint::Misuse;
+use crate::headers::{Header, MaxForwards, Name, ProxyRequire, RecordRoute, Route, Via};
+use crate::message::{Edit, Error, Message, Method, Status, UriOf};
+use crate::random::KeyedHash;
+use crate::transaction::mark_of;
+use crate::transport::{Locals, Transport};
+use crate::uri::Uri;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::num::NonZero;
+
+/// The parameter of a Record-Route that stands above another of this proxy: of two that were put on at once (RFC 5658 §3).
+const DOUBLE: &str = "r2";
+
+/// What a proxy knows of itself.
+#[derive(Clone, Copy)]
+pub(super) struct Own<'a> {
+    pub(super) config: &'a Config,
+    pub(super) locals: &'a Locals,
+    pub(super) hash: &'a KeyedHash,
+}
+
+/// The socket that a request came by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    pub(super) transport: Transport,
+    pub(super) local: Option<SocketAddr>,
+    pub(super) remote: SocketAddr,
+}
+
+impl Own<'_> {
+    /// Whether a request may be forwarded; else what it is answered with (RFC 3261 §16.3).
+    pub(super) fn validate(self, request: &Message<'_>) -> Result<(), Status> {
+        if matches!(request.uri(), Uri::Other { .. }) {
+            return Err(Status::UNSUPPORTED_URI_SCHEME);
+        }
+        if request.get::<MaxForwards>().is_ok_and(|hops| hops == Some(MaxForwards(0))) {
+            return Err(Status::TOO_MANY_HOPS);
+        }
+        let mark = self.mark(request);
+        let has_looped = |via: &Via<'_>| {
+            via.branch().is_some_and(|branch| mark_of(branch) == Some(mark))
+                && self.locals.is_ours(via.transport, via.host, via.port.map(NonZero::get))
+        };
+        if request.all::<Via<'_>>().flatten().any(|via| has_looped(&via)) {
+            return Err(Status::LOOP_DETECTED);
+        }
+        // An ACK can't be refused: it goes its way.
+        if request.method() != Method::Ack && self.unsupported(request).next().is_some() {
+            return Err(Status::BAD_EXTENSION);
+        }
+        Ok(())
+    }
+
+    /// What a request wants of proxies and this one does not know.
+    pub(super) fn unsupported<'m>(self, request: &'m Message<'_>) -> impl Iterator<Item = &'m [u8]> {
+        let known = &self.config.extensions;
+        let known = move |tag: &[u8]| known.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(tag));
+        request.all::<ProxyRequire<'m>>().flatten().map(|tag| tag.0).filter(move |tag| !known(tag))
+    }
+
+    /// What all that decides about the way of a request comes down to: when it comes again and this has not changed, it runs in a circle
+    /// (RFC 5393 §4.2.1). The method is not in it.
+    pub(super) fn mark(self, request: &Message<'_>) -> u64 {
+        let routes: Vec<u8> = request.values(Name::Route).collect::<Vec<_>>().join(&b","[..]);
+        let number = request.cseq().number.to_be_bytes();
+        self.hash.of(&[
+            request.request_uri(),
+            &routes,
+            request.call_id(),
+            request.from_tag().unwrap_or_default(),
+            request.to_tag().unwrap_or_default(),
+            &number,
+        ]) as u64
+    }
+
+    /// Whether a URI leads to this proxy: by one of its addresses, or to a domain of its own.
+    pub(super) fn is_ours(self, uri: &Uri<'_>) -> bool {
+        let Some(sip) = uri.as_sip() else { return false };
+        let is_domain =
+            |domain: &String| crate::uri::same_host(domain.as_bytes(), sip.host) && sip.port.is_none();
+        self.config.domains.iter().any(is_domain) || self.locals.has(sip.host, sip.port.map(NonZero::get))
+    }
+
+    /// The routing information of a request as it comes (RFC 3261 §16.4), its Via stamped and its hops counted. It was validated.
+    pub(super) fn prepare(
+        self,
+        request: &Message<'_>,
+        remote: SocketAddr,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let mut edit = request.edit(out);
+        edit.stamp_via(remote)?;
+        edit.decrement_max_forwards()?;
+        let uri = request.uri();
+        let routes = || request.all::<Route<'_>>().flatten();
+        let from_strict_router =
+            self.is_ours(&uri) && uri.as_sip().is_some_and(|sip| sip.user.is_none() && is_loose(&uri));
+        let mut own = 0;
+        if let Some(last) = routes().last().filter(|_| from_strict_router) {
+            // A strict router has put our Record-Route into the Request-URI, and that behind the routes.
+            let count = routes().count();
+            edit.remove(Name::Route.as_str());
+            edit.set_uri(last.0.uri_bytes)?;
+            for route in routes().take(count - 1) {
+                edit.add(Name::Route.as_str(), &emitted(&route))?;
+            }
+        } else {
+            let mut first_is_double = true;
+            for route in routes() {
+                let Ok(uri) = route.0.uri() else { break };
+                if !first_is_double || !self.is_ours(&uri) {
+                    break;
+                }
+                own += 1;
+                first_is_double =
+                    own == 1 && uri.as_sip().is_some_and(|sip| sip.params.get(DOUBLE).is_some());
+            }
+        }
+        for _ in 0..own {
+            edit.pop_route()?;
+        }
+        if let Some(maddr) = uri.as_sip().and_then(|sip| sip.params.get("maddr")) {
+            let port = uri.as_sip().and_then(|sip| sip.port).map(NonZero::get);
+            if !from_strict_router && self.locals.has(maddr, port) {
+                edit.remove_uri_param(UriOf::Request, "maddr")?;
+                edit.remove_uri_param(UriOf::Request, "transport")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a prepared request says itself where it goes (RFC 3261 §16.5).
+    pub(super) fn is_routed(self, request: &Message<'_>) -> bool {
+        request.value(Name::Route).is_some() || !self.is_ours(&request.uri())
+    }
+
+    /// Makes what goes out by a branch of a prepared request (RFC 3261 §16.6, steps 2 to 6), all but the Via. Whether the next hop is a strict
+    /// router, which the Request-URI leads to then.
+    pub(super) fn build(
+        self,
+        request: &Message<'_>,
+        arrival: Arrival,
+        branch: &Branch<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, Misuse> {
+        let too_large = |_| Misuse::BadContent;
+        let hop = crate::transaction::hop(branch.target, branch.towards(request))?.address();
+        let mut edit = request.edit(out);
+        if let Some(uri) = branch.uri {
+            edit.set_uri(uri.as_bytes()).map_err(|_| Misuse::BadUri)?;
+        }
+        if self.config.record_route && makes_dialogs(request.method()) {
+            self.record_route(request, arrival, hop, &mut edit).map_err(too_large)?;
+        }
+        for route in branch.routes.iter().rev() {
+            let route = Route::whole(route.as_bytes()).map_err(|_| Misuse::BadContent)?;
+            edit.push_route(&route).map_err(too_large)?;
+        }
+        for (name, value) in branch.headers {
+            edit.add(name, value.as_bytes()).map_err(|_| Misuse::BadContent)?;
+        }
+        // RFC 3261 §16.6, step 6: a strict router wants to find itself in the Request-URI.
+        let strict = branch.first_route(request).filter(|route| !is_loose_route(route));
+        let strict = strict.and_then(|route| Route::list(route).next()?.ok());
+        if let Some(route) = &strict {
+            let uri = branch.uri.map_or(request.request_uri(), str::as_bytes);
+            let last = [b"<".as_slice(), uri, b">"].concat();
+            edit.add(Name::Route.as_str(), &last).map_err(too_large)?;
+            edit.pop_route().map_err(too_large)?;
+            edit.set_uri(route.0.uri_bytes).map_err(|_| Misuse::BadUri)?;
+        }
+        Ok(strict.is_some())
+    }
+
+    /// RFC 3261 §16.6, step 4; two where the request leaves by another socket than it came by (RFC 5658 §3).
+    fn record_route(
+        self,
+        request: &Message<'_>,
+        arrival: Arrival,
+        (transport, addr): (Transport, Option<SocketAddr>),
+        edit: &mut Edit<'_>,
+    ) -> Result<(), Error> {
+        let secure = request.uri().as_sip().is_some_and(|sip| sip.secure);
+        let came = self.locals.contact(arrival.transport, arrival.local, arrival.remote);
+        let leaves = self.locals.towards(transport, addr).map_or(came, |(_, sent_by)| sent_by);
+        let double = (came, arrival.transport) != (leaves, transport);
+        for (sent_by, transport) in
+            [(came, arrival.transport), (leaves, transport)].iter().skip(usize::from(!double))
+        {
+            let scheme = if secure { "sips" } else { "sip" };
+            let (param, value) = match transport {
+                Transport::Udp | Transport::Tls => ("", ""),
+                other => (";transport=", other.param()),
+            };
+            let (semicolon, mark) = if double { (";", DOUBLE) } else { ("", "") };
+            let text = ["<", scheme, ":", sent_by, param, value, ";lr", semicolon, mark, ">"].concat();
+            edit.push_record_route(&RecordRoute::whole(text.as_bytes())?)?;
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Branch<'a> {
+    /// The first Route that the request will have.
+    fn first_route<'m: 'r, 'r>(&'r self, request: &'m Message<'_>) -> Option<&'r [u8]> {
+        self.routes.first().map(|route| route.as_bytes()).or_else(|| request.value(Name::Route))
+    }
+
+    /// The URI that the next hop follows from (RFC 3261 §16.6, step 7).
+    pub(super) fn towards<'m: 'r, 'r>(&'r self, request: &'m Message<'_>) -> &'r [u8] {
+        match self.first_route(request).and_then(|route| Route::list(route).next()?.ok()) {
+            Some(route) => route.0.uri_bytes,
+            None => self.uri.map_or(request.request_uri(), str::as_bytes),
+        }
+    }
+}
+
+/// Requests whose route matters to those that follow (RFC 3261 §16.6, step 4), and those of which it is not known.
+fn makes_dialogs(method: Method<'_>) -> bool {
+    !matches!(
+        method,
+        Method::Register | Method::Options | Method::Message | Method::Publish | Method::Cancel | Method::Ack
+    )
+}
+
+fn is_loose_route(route: &[u8]) -> bool {
+    Route::list(route)
+        .next()
+        .is_some_and(|route| route.is_ok_and(|it| it.0.uri().is_ok_and(|uri| is_loose(&uri))))
+}
+
+fn is_loose(uri: &Uri<'_>) -> bool {
+    uri.as_sip().is_some_and(|sip| sip.params.get("lr").is_some())
+}
+
+fn emitted(route: &Route<'_>) -> Vec<u8> {
+    let mut text = Vec::new();
+    route.emit(&mut text);
+    text
+}

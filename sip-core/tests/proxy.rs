@@ -1,0 +1,477 @@
+//! A proxy, its neighbours played by hand (RFC 3261 §16).
+
+use core::time::Duration;
+use sip_core::message::{Content, Status};
+use sip_core::proxy::{Branch, Config, Event, Proxy};
+use sip_core::{BranchId, ContextId, Instant, Machine, Misuse, Source};
+
+mod support;
+
+use support::{Out, PEER, Rig, US, header, ms, sends};
+
+const B: Branch<'static> = Branch::to("sip:b@192.0.2.7");
+const C: Branch<'static> = Branch::to("sip:c@192.0.2.8");
+
+fn config() -> Config {
+    Config { domains: vec!["example.com".into()], ..Config::new(sip_core::Config::new([9; 32])) }
+}
+
+fn rig(config: Config) -> Rig<Proxy> {
+    Rig::new(Proxy::new(config))
+}
+
+/// A request of the caller's. `extra` has its own lines, and the empty one if it brings a body.
+fn request(method: &str, uri: &str, branch: &str, extra: &str) -> String {
+    let end = if extra.contains("\r\n\r\n") { "" } else { "\r\n" };
+    let hops = if extra.contains("Max-Forwards") { "" } else { "Max-Forwards: 70\r\n" };
+    format!(
+        "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bK{branch};rport\r\n{hops}\
+         From: <sip:alice@x>;tag=a\r\nTo: <sip:bob@example.com>\r\nCall-ID: call\r\nCSeq: 1 {method}\r\n{extra}{end}"
+    )
+}
+
+fn invite(branch: &str) -> String {
+    request("INVITE", "sip:bob@example.com", branch, "")
+}
+
+/// A response of the callee to what was forwarded, with all its Vias.
+fn reply(forwarded: &str, status: &str, tag: &str, extra: &str) -> String {
+    let mut text = format!("SIP/2.0 {status}\r\n");
+    for line in forwarded.lines().take_while(|line| !line.is_empty()) {
+        let name = line.split(':').next().unwrap();
+        match name {
+            "Via" | "From" | "Call-ID" | "CSeq" | "Record-Route" => text += &format!("{line}\r\n"),
+            "To" if !line.contains(";tag=") && !tag.is_empty() => text += &format!("{line};tag={tag}\r\n"),
+            "To" => text += &format!("{line}\r\n"),
+            _ => {}
+        }
+    }
+    text + extra + "\r\n"
+}
+
+/// Gives the proxy a request that it may forward.
+fn take(rig: &mut Rig<Proxy>, bytes: &str) -> (ContextId, bool) {
+    match rig.machine.datagram(rig.now, Rig::<Proxy>::source(), bytes.as_bytes()) {
+        Some(Event::Request { context, routed, .. }) => (context, routed),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What the requests and responses are that went out, in order.
+fn texts(outputs: &[Out], start: &str) -> Vec<String> {
+    let all = outputs.iter().map(Out::bytes).filter(|bytes| bytes.starts_with(start));
+    all.map(str::to_owned).collect()
+}
+
+fn relayed(rig: &mut Rig<Proxy>, bytes: &str, branches: &[Branch<'_>]) -> (ContextId, Vec<String>) {
+    let (context, _) = take(rig, bytes);
+    rig.machine.relay(rig.now, context, branches).unwrap();
+    let method = bytes.split(' ').next().unwrap();
+    let sent = texts(&rig.drain(), method);
+    (context, sent)
+}
+
+/// §16.3: what may not be forwarded, and what it is answered with.
+#[test]
+fn what_may_not_be_forwarded() {
+    for (uri, extra, status) in [
+        ("mailto:bob@example.com", "", "416"),
+        ("sip:bob@example.com", "Max-Forwards: 0\r\n", "483"),
+        ("sip:bob@example.com", "Proxy-Require: foo, bar\r\n", "420"),
+        ("sip:bob@example.com", "Proxy-Require: foo\r\n", ""),
+        ("tel:+1234", "", ""),
+    ] {
+        let mut rig = rig(Config { extensions: vec!["Foo".into()], ..config() });
+        let heard = rig.hear(&request("OPTIONS", uri, "1", extra)).unwrap();
+        let out = rig.drain();
+        if status.is_empty() {
+            assert!(heard.starts_with("Request"), "{heard}");
+            continue;
+        }
+        assert!(heard.starts_with("Refused") && out[0].line().starts_with(&format!("SIP/2.0 {status}")));
+        let unsupported = header(out[0].bytes(), "Unsupported");
+        assert_eq!(unsupported, if status == "420" { Some("bar") } else { None });
+    }
+}
+
+/// RFC 5393 §4.2: a request that comes again as it was is a loop; with another Request-URI it is a spiral.
+#[test]
+fn loops_are_found_and_spirals_pass() {
+    let mut rig = rig(config());
+    let here = Branch { target: Some(format!("udp:{US}").parse().unwrap()), ..Branch::AS_IT_IS };
+    let (_, sent) = relayed(&mut rig, &invite("1"), &[here]);
+    let heard = rig.hear(&sent[0]).unwrap();
+    assert!(heard.starts_with("Refused") && heard.contains("482"), "{heard}");
+    let spiral = sent[0].replace("INVITE sip:bob@example.com", "INVITE sip:carol@example.com");
+    let spiral = spiral.replacen(
+        "branch=z9hG4bK",
+        "branch=z9hG4bKother, SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK",
+        1,
+    );
+    assert!(rig.hear(&spiral).unwrap().starts_with("Request"));
+}
+
+/// §16.6, steps 1 to 3 and 8: all that is not this proxy's to change stays, byte for byte.
+#[test]
+fn what_is_not_known_goes_on_untouched() {
+    let mut rig = rig(config());
+    let extra = "X-What: \"a , b\" ;  c\r\ns:  folded\r\n line\r\nContent-Length: 4\r\n\r\n\0\u{1}x\n";
+    let odd = request("FROBNICATE", "sip:bob@example.com;x=%41", "1", extra);
+    let (_, sent) = relayed(&mut rig, &odd, &[Branch { target: B_TARGET, ..Branch::AS_IT_IS }]);
+    let (start, rest) = sent[0].split_once("\r\nVia: ").unwrap();
+    let (via, rest) = rest.split_once("\r\n").unwrap();
+    assert_eq!(start, "FROBNICATE sip:bob@example.com;x=%41 SIP/2.0");
+    assert!(via.starts_with("SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK") && via.ends_with(";rport"));
+    let before = odd.split_once("\r\n").unwrap().1;
+    let stamped = ";branch=z9hG4bK1;received=192.0.2.2;rport=5060";
+    let before =
+        before.replace(";branch=z9hG4bK1;rport", stamped).replace("Max-Forwards: 70", "Max-Forwards: 69");
+    assert_eq!(rest, before);
+}
+
+const B_TARGET: Option<sip_core::Target> = Some(sip_core::Target {
+    transport: sip_core::Transport::Udp,
+    addr: core::net::SocketAddr::V4(core::net::SocketAddrV4::new(
+        core::net::Ipv4Addr::new(192, 0, 2, 7),
+        5060,
+    )),
+});
+
+/// §16.4, and §16.6 step 6.
+#[test]
+fn routes_are_read_and_written() {
+    let own = "Route: <sip:192.0.2.1;lr>";
+    let next = "<sip:192.0.2.7;lr>";
+    for (uri, routes, routed, out_uri, out_routes, to) in [
+        // To another domain, and by a route.
+        ("sip:bob@192.0.2.9", String::new(), true, "sip:bob@192.0.2.9", vec![], "192.0.2.9"),
+        ("sip:bob@192.0.2.9", format!("{own}\r\n"), true, "sip:bob@192.0.2.9", vec![], "192.0.2.9"),
+        (
+            "sip:bob@192.0.2.9",
+            format!("{own},{next}\r\n"),
+            true,
+            "sip:bob@192.0.2.9",
+            vec![next],
+            "192.0.2.7",
+        ),
+        // Two that were put on at once; a second one of its own is not for this visit.
+        (
+            "sip:bob@192.0.2.9",
+            "Route: <sip:192.0.2.1;lr;r2>, <sip:192.0.2.1;transport=tcp;lr;r2>\r\n".into(),
+            true,
+            "sip:bob@192.0.2.9",
+            vec![],
+            "192.0.2.9",
+        ),
+        (
+            "sip:bob@192.0.2.9",
+            format!("{own}\r\nRoute: <sip:192.0.2.1:5060;lr>\r\n"),
+            true,
+            "sip:bob@192.0.2.9",
+            vec!["<sip:192.0.2.1:5060;lr>"],
+            US.split(':').next().unwrap(),
+        ),
+        // From a strict router: our Record-Route is the Request-URI, and that is the last Route.
+        (
+            "sip:192.0.2.1;lr",
+            "Route: <sip:bob@192.0.2.9>\r\n".into(),
+            true,
+            "sip:bob@192.0.2.9",
+            vec![],
+            "192.0.2.9",
+        ),
+        (
+            "sip:192.0.2.1;lr",
+            format!("Route: {next}\r\nRoute: <sip:bob@192.0.2.9>\r\n"),
+            true,
+            "sip:bob@192.0.2.9",
+            vec![next],
+            "192.0.2.7",
+        ),
+        // To a strict router.
+        (
+            "sip:bob@192.0.2.9",
+            format!("{own}, <sip:192.0.2.7>, <sip:q.example;lr>\r\n"),
+            true,
+            "sip:192.0.2.7",
+            vec!["<sip:q.example;lr>", "<sip:bob@192.0.2.9>"],
+            "192.0.2.7",
+        ),
+        // maddr names this proxy.
+        ("sip:bob@x.example;maddr=192.0.2.1", String::new(), true, "sip:bob@x.example", vec![], ""),
+        ("sip:bob@example.com", String::new(), false, "sip:bob@example.com", vec![], ""),
+    ] {
+        let mut rig = rig(config());
+        let (context, found) = take(&mut rig, &request("OPTIONS", uri, "1", &routes));
+        assert_eq!(found, routed, "{uri} {routes}");
+        rig.machine.relay(rig.now, context, &[Branch::AS_IT_IS]).unwrap();
+        let out = rig.drain();
+        let Some(Out::Sent { bytes, to: found, .. }) =
+            out.iter().find(|out| out.bytes().starts_with("OPTIONS"))
+        else {
+            assert_eq!(to, "", "{uri} {routes}: {out:?}");
+            continue;
+        };
+        assert_eq!((found.split(':').next(), bytes.split(' ').nth(1)), (Some(to), Some(out_uri)), "{bytes}");
+        let left = bytes.lines().filter_map(|line| line.strip_prefix("Route: "));
+        let left: Vec<_> = left.flat_map(|line| line.split(',')).map(str::trim).collect();
+        assert_eq!(left, out_routes, "{bytes}");
+    }
+}
+
+/// §16.6 step 4; two where the transport changes (RFC 5658 §3). A Path goes first (RFC 3327 §5.3).
+#[test]
+fn it_stays_on_the_way_if_it_is_told_to() {
+    let config = Config { record_route: true, ..config() };
+    let routes = |sent: &str, name: &str| -> Vec<String> {
+        sent.lines()
+            .filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+            .map(str::to_owned)
+            .collect()
+    };
+    let (_, sent) = relayed(
+        &mut rig(config.clone()),
+        &request("INVITE", "sip:bob@example.com", "1", "Record-Route: <sip:z;lr>\r\n"),
+        &[B],
+    );
+    assert_eq!(routes(&sent[0], "Record-Route"), ["<sip:192.0.2.1:5060;lr>", "<sip:z;lr>"]);
+    let (_, sent) =
+        relayed(&mut rig(config.clone()), &request("MESSAGE", "sip:bob@example.com", "1", ""), &[B]);
+    assert_eq!(routes(&sent[0], "Record-Route"), [] as [&str; 0]);
+    let path = ["<sip:192.0.2.8;lr>", "<sip:e;lr>"];
+    let (_, sent) = relayed(&mut rig(config.clone()), &invite("1"), &[Branch { routes: &path, ..B }]);
+    assert_eq!(routes(&sent[0], "Route"), path);
+
+    let mut rig = rig(config);
+    let (context, _) = take(&mut rig, &invite("1"));
+    rig.machine.relay(rig.now, context, &[Branch::to("sip:b@192.0.2.7;transport=tcp")]).unwrap();
+    let flow = rig.drain();
+    let Some(Out::Other(connect)) = flow.first() else { panic!("{flow:?}") };
+    assert!(connect.starts_with("connect"));
+    let flow = rig.machine.flows().next().unwrap();
+    rig.machine.flow_opened(rig.now, flow, US.parse().unwrap());
+    let sent = texts(&rig.drain(), "INVITE");
+    assert_eq!(
+        routes(&sent[0], "Record-Route"),
+        ["<sip:192.0.2.1:5060;transport=tcp;lr;r2>", "<sip:192.0.2.1:5060;lr;r2>"]
+    );
+}
+
+/// §16.7: the responses of two branches, and what goes back.
+#[test]
+fn the_best_response_goes_back() {
+    for (first, second, best, has) in [
+        ("486 Busy Here", "404 Not Found", "486", None),
+        ("503 Service Unavailable", "503 Service Unavailable", "500", None),
+        ("503 Service Unavailable", "480 Temporarily Unavailable", "480", None),
+        ("302 Moved Temporarily", "404 Not Found", "302", None),
+        ("404 Not Found", "603 Decline", "603", None),
+        ("401 Unauthorized", "407 Proxy Authentication Required", "401", Some(2)),
+        ("407 Proxy Authentication Required", "404 Not Found", "407", Some(1)),
+    ] {
+        let mut rig = rig(config());
+        let (_, sent) = relayed(&mut rig, &invite("1"), &[B, C]);
+        for (forwarded, status) in sent.iter().zip([first, second]) {
+            let challenge = match &status[..3] {
+                "401" => "WWW-Authenticate: Digest realm=\"b\", nonce=\"1\"\r\n",
+                "407" => "Proxy-Authenticate: Digest realm=\"c\", nonce=\"2\"\r\n",
+                _ => "",
+            };
+            rig.hear(&reply(forwarded, status, "t", &format!("X-From: {status}\r\n{challenge}")));
+        }
+        let out = rig.drain();
+        assert_eq!(texts(&out, "ACK").len(), 2, "each hop is acknowledged");
+        let back: Vec<_> =
+            texts(&out, "SIP/2.0").into_iter().filter(|text| !text.contains("CANCEL")).collect();
+        assert!(back.len() == 1 && back[0].starts_with(&format!("SIP/2.0 {best}")), "{back:?}");
+        assert_eq!(back[0].matches("Via: ").count(), 1);
+        let challenges = back[0].lines().filter(|line| line.contains("-Authenticate: ")).count();
+        assert_eq!(challenges, has.unwrap_or(0));
+        if best != "500" {
+            assert!(header(&back[0], "X-From").unwrap().starts_with(best), "as it came");
+        }
+    }
+}
+
+/// RFC 4320 §4.2: a request other than INVITE that nobody answers gets nothing; an INVITE gets the 408 that nobody has sent.
+#[test]
+fn nobody_answers() {
+    for (method, answer) in [("OPTIONS", false), ("INVITE", true)] {
+        let mut rig = rig(config());
+        let (_, _) = relayed(&mut rig, &request(method, "sip:bob@example.com", "1", ""), &[B]);
+        let out = rig.run_until(ms(40_000));
+        let finals: Vec<_> = sends(&out, "SIP/2.0 408");
+        assert_eq!(finals.first(), answer.then_some(&32_000), "{method}");
+        assert!(out.iter().any(|out| out.line().starts_with("BranchFailed")));
+        rig.run_until(ms(200_000));
+        assert!(rig.machine.is_idle() && rig.machine.contexts().next().is_none());
+    }
+}
+
+/// §16.8: Timer C, anew with each provisional response.
+#[test]
+fn a_branch_that_rings_without_end_is_cancelled() {
+    let mut rig = rig(config());
+    let (_, sent) = relayed(&mut rig, &invite("1"), &[B]);
+    rig.hear(&reply(&sent[0], "180 Ringing", "t", ""));
+    rig.run_until(ms(100_000));
+    rig.hear(&reply(&sent[0], "180 Ringing", "t", ""));
+    let out = rig.run_until(ms(290_000));
+    assert_eq!(sends(&out, "CANCEL").first(), Some(&281_000));
+    rig.hear(&reply(&sent[0], "487 Request Terminated", "t", ""));
+    assert_eq!(texts(&rig.drain(), "SIP/2.0 487").len(), 1);
+}
+
+/// The user decides late, or never; and what it may not do any more.
+#[test]
+fn a_user_who_takes_its_time() {
+    let mut rig = rig(Config { ask: true, patience: Duration::from_secs(10), ..config() });
+    // Never: 500.
+    take(&mut rig, &invite("1"));
+    let out = rig.run_until(ms(20_000));
+    assert_eq!(sends(&out, "SIP/2.0 500").first(), Some(&10_000));
+    // Late: what is needed has been kept.
+    let (context, _) = take(&mut rig, &invite("2"));
+    rig.run_until(ms(29_000));
+    assert_eq!(rig.machine.forward_best(rig.now, context), Err(Misuse::WrongState));
+    assert_eq!(rig.machine.relay(rig.now, context, &[]), Err(Misuse::Full));
+    assert_eq!(rig.machine.relay(rig.now, context, &[B, Branch::to("no uri")]), Err(Misuse::BadUri));
+    assert_eq!(texts(&rig.drain(), "INVITE").len(), 0, "all or nothing");
+    rig.machine.relay(rig.now, context, &[B]).unwrap();
+    let sent = texts(&rig.drain(), "INVITE");
+    rig.hear(&reply(&sent[0], "486 Busy Here", "t", ""));
+    let out = rig.drain();
+    assert!(out.iter().any(|out| out.line().starts_with("AllFailed")) && texts(&out, "SIP/2.0").is_empty());
+    rig.machine.relay(rig.now, context, &[C]).unwrap();
+    let sent = texts(&rig.drain(), "INVITE");
+    rig.hear(&reply(&sent[0], "404 Not Found", "t", ""));
+    rig.drain();
+    // Never again: the best goes back.
+    let out = rig.run_until(ms(60_000));
+    assert_eq!(sends(&out, "SIP/2.0 486").first(), Some(&39_000));
+    assert_eq!(rig.machine.relay(rig.now, context, &[B]), Err(Misuse::WrongState));
+    rig.run_until(ms(200_000));
+    assert_eq!(rig.machine.relay(rig.now, context, &[B]), Err(Misuse::Gone));
+    assert!(rig.machine.is_idle());
+}
+
+/// A CANCEL before anything was forwarded, and one that finds nothing.
+#[test]
+fn a_cancel_before_the_user_has_decided() {
+    let mut rig = rig(config());
+    let (context, _) = take(&mut rig, &invite("1"));
+    let heard = rig.hear(&request("CANCEL", "sip:bob@example.com", "1", "")).unwrap();
+    assert!(heard.starts_with("Cancelled"));
+    let out = rig.drain();
+    assert!(texts(&out, "SIP/2.0 200").len() == 1 && texts(&out, "SIP/2.0 487").len() == 1);
+    assert_eq!(rig.machine.relay(rig.now, context, &[B]), Err(Misuse::WrongState));
+    let heard = rig.hear(&request("CANCEL", "sip:bob@example.com", "7", "")).unwrap();
+    assert!(heard.starts_with("Refused"));
+    assert_eq!(texts(&rig.drain(), "SIP/2.0 481").len(), 1);
+}
+
+/// RFC 3261 §9.1: the CANCEL and the ACK of a hop have the Via of that hop alone, and its route.
+#[test]
+fn what_is_made_for_a_hop_is_made_of_what_was_sent() {
+    let mut rig = rig(config());
+    let path = ["<sip:192.0.2.8;lr>"];
+    let (context, sent) = relayed(&mut rig, &invite("1"), &[Branch { routes: &path, ..B }]);
+    rig.hear(&reply(&sent[0], "180 Ringing", "t", ""));
+    rig.machine.cancel(rig.now, context).unwrap();
+    let cancel = texts(&rig.drain(), "CANCEL").remove(0);
+    rig.hear(&reply(&sent[0], "487 Request Terminated", "t", ""));
+    let ack = texts(&rig.drain(), "ACK").remove(0);
+    for text in [&cancel, &ack] {
+        assert_eq!(text.matches("Via: ").count(), 1);
+        assert_eq!(header(text, "Via"), header(&sent[0], "Via"));
+        assert_eq!(header(text, "Route"), Some(path[0]));
+        assert_eq!(text.split(' ').nth(1), Some("sip:b@192.0.2.7"));
+    }
+}
+
+/// RFC 3261 §16.6, §16.11: the ACK for a 2xx goes by its route, a copy with the same branch, and never in a circle.
+#[test]
+fn the_ack_for_a_2xx_goes_its_way() {
+    let mut rig = rig(config());
+    let ack = request("ACK", "sip:b@192.0.2.7", "9", "Route: <sip:192.0.2.1;lr>\r\n");
+    let mut all = Vec::new();
+    for _ in 0..2 {
+        assert!(rig.hear(&ack).unwrap().contains("forwarded: true"));
+        all.extend(texts(&rig.drain(), "ACK"));
+    }
+    assert!(all.len() == 2 && all[0] == all[1] && header(&all[0], "Route").is_none());
+    assert_eq!(header(&all[0], "Max-Forwards"), Some("69"));
+    for (uri, extra) in [("sip:b@192.0.2.7", "Max-Forwards: 0\r\n"), ("sip:bob@example.com", "")] {
+        assert!(rig.hear(&request("ACK", uri, "9", extra)).unwrap().contains("forwarded: false"));
+        assert!(rig.drain().is_empty());
+    }
+    assert!(rig.machine.is_idle());
+}
+
+/// §16.7, step 3, RFC 6026 §7.3: a response without a Via of somebody else, or to nothing that is alive, goes nowhere.
+#[test]
+fn responses_that_are_for_nobody() {
+    let mut rig = rig(config());
+    let (_, sent) = relayed(&mut rig, &invite("1"), &[B]);
+    let ok = reply(&sent[0], "200 OK", "t", "");
+    let (first, second) = ok.split_once("Via: ").map(|(a, b)| (a, b.split_once("Via: ").unwrap())).unwrap();
+    let lonely = format!("{first}Via: {}{}", second.0, second.1.split_once("\r\n").unwrap().1);
+    assert!(rig.hear(&lonely).unwrap().contains("forwarded: false"));
+    let broken = ok.replace("SIP/2.0/UDP 192.0.2.2", "SIP/2.0?UDP 192.0.2.2");
+    assert!(rig.hear(&broken).unwrap().contains("forwarded: false"));
+    assert!(rig.drain().is_empty());
+    assert!(rig.hear(&ok).unwrap().contains("forwarded: true"));
+    assert_eq!(texts(&rig.drain(), "SIP/2.0 200").len(), 1);
+    assert!(rig.hear(&ok.replacen(";branch=z9hG4bK0", ";branch=z9hG4bK1", 1)).unwrap().starts_with("Stray"));
+}
+
+/// A place that nothing can be sent to is one that failed: the others go on.
+#[test]
+fn a_branch_that_can_not_be_sent() {
+    let mut rig = rig(config());
+    let nowhere = Branch::to("sip:b@192.0.2.7;transport=tls");
+    let (context, sent) = relayed(&mut rig, &invite("1"), &[nowhere, C]);
+    assert_eq!(sent.len(), 1);
+    rig.hear(&reply(&sent[0], "486 Busy Here", "t", ""));
+    assert_eq!(texts(&rig.drain(), "SIP/2.0 486").len(), 1, "what was received is better");
+    assert_eq!(rig.machine.respond(rig.now, context, Status::OK, &Content::NONE), Err(Misuse::WrongState));
+    assert_eq!(rig.machine.cancel_branch(rig.now, BranchId::from_bits(77)), Err(Misuse::Gone));
+    assert_eq!(rig.machine.set_user(rig.now, ContextId::from_bits(77), 1), Err(Misuse::Gone));
+}
+
+/// An answer of the proxy's own cancels what is under way, and the context ends once.
+#[test]
+fn an_answer_of_its_own() {
+    let mut rig = rig(config());
+    let (context, sent) = relayed(&mut rig, &invite("1"), &[B, C]);
+    rig.machine.set_user(rig.now, context, 42).unwrap();
+    for forwarded in &sent {
+        rig.hear(&reply(forwarded, "180 Ringing", "t", ""));
+    }
+    rig.machine.respond(rig.now, context, Status::BUSY_HERE, &Content::NONE).unwrap();
+    let out = rig.drain();
+    assert!(texts(&out, "CANCEL").len() == 2 && texts(&out, "SIP/2.0 486").len() == 1);
+    for forwarded in &sent {
+        rig.hear(&reply(forwarded, "487 Request Terminated", "t", ""));
+    }
+    let out = rig.run_until(Instant::from_millis(300_000));
+    let ends: Vec<_> = out.iter().filter(|out| out.line().starts_with("Ended")).collect();
+    assert!(
+        ends.len() == 1 && ends[0].line().contains("user: 42") && ends[0].line().contains("486"),
+        "{ends:?}"
+    );
+    assert!(rig.machine.is_idle());
+}
+
+/// Whoever refuses for its user says when to come again.
+#[test]
+fn a_user_without_room() {
+    let mut rig = rig(config());
+    let bytes = invite("1");
+    let source: Source = Rig::<Proxy>::source();
+    let event = rig.machine.datagram(rig.now, source, bytes.as_bytes()).unwrap();
+    assert!(rig.machine.refuse(ms(0), event).is_none());
+    let out = rig.drain();
+    let busy = texts(&out, "SIP/2.0 503");
+    assert_eq!(header(&busy[0], "Retry-After"), Some("5"));
+}
