@@ -229,3 +229,17 @@ fn the_end_of_a_reinvite_leaves_the_next_one_alone() {
         assert_eq!(call.offer(), open);
     }
 }
+
+/// RFC 3311 §5.1: an INVITE without an offer asks for one. It does not go beside an offer of this side, nor one beside it: the answer to both would
+/// have to stand in one ACK.
+#[test]
+fn who_asks_for_an_offer_makes_none() {
+    let mut call = Call::placed(config(), "");
+    let update = call.sent(Method::Update, SDP);
+    assert_eq!(call.send(Method::Invite, Content::NONE), Err(Misuse::WrongState));
+    call.answer(&update, "200 OK", &format!("{CONTACT}{BODY}"));
+    let reinvite = call.sent(Method::Invite, Content::NONE);
+    assert_eq!(call.send(Method::Update, SDP), Err(Misuse::WrongState));
+    call.send(Method::Update, Content::NONE).unwrap();
+    assert!(call.answer(&reinvite, "200 OK", &format!("{CONTACT}{BODY}")).wants);
+}

@@ -111,6 +111,11 @@ impl Alarms {
         Some(Self { lanes, set })
     }
 
+    /// What a timer is set for.
+    pub(super) fn what(&self, Alarm(key): Alarm) -> Option<Due> {
+        self.set.get(key).copied()
+    }
+
     /// When a timer is due that is set.
     pub(super) fn due(&self, Alarm(key): Alarm) -> Option<Instant> {
         self.set.get(key).and_then(|_| self.lanes.due_of(key.index))

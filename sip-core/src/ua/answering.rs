@@ -314,11 +314,10 @@ impl UserAgent {
     /// RFC 3891 §3: the call that was replaced is hung up, or given up if it was never answered.
     fn replace(&mut self, replaced: DialogId) {
         let Some(session) = self.session_mut(replaced.0) else { return };
-        if let (Phase::Early, Some(invitation)) = (session.phase, session.invitation) {
-            let _ = self.cancel_invitation(invitation);
-            return;
-        }
-        let _ = self.bye_in_time(replaced, &Content::NONE);
+        let _ = match session.phase {
+            Phase::Early => self.leave_early(replaced, &Content::NONE),
+            _ => self.bye_in_time(replaced, &Content::NONE),
+        };
         // A BYE that must wait for an ACK ends it later.
         if self.session_mut(replaced.0).is_some_and(|session| session.phase == Phase::Terminating) {
             self.end_session(replaced.0, Reason::Replaced);

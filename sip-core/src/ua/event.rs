@@ -168,8 +168,8 @@ pub enum Event<'b> {
         /// The NOTIFY.
         request: Request<'b>,
     },
-    /// The peer subscribes to one of [`Config::packages`](super::Config::packages), or refreshes its subscription: answer with
-    /// [`respond`](super::UserAgent::respond), then tell the present state with [`notify`](super::UserAgent::notify).
+    /// The peer subscribes to one of [`Config::packages`](super::Config::packages), or refreshes its subscription, or prolongs or ends what its REFER
+    /// made: answer with [`respond`](super::UserAgent::respond), then tell the present state with [`notify`](super::UserAgent::notify).
     Subscribe {
         /// Its transaction.
         txn: ServerTxn,
@@ -555,9 +555,10 @@ pub struct NewRegistration<'a> {
     pub registrar: &'a str,
     /// Who is registered: the value of To and From, `<sip:alice@example.com>`.
     pub aor: &'a str,
-    /// Parameters of this side's Contact, each with its semicolon: `;q=0.7`, `;+sip.instance="<urn:uuid:…>";reg-id=1`.
+    /// Parameters of this side's Contact, each with its semicolon: `;q=0.7`, `;+sip.instance="<urn:uuid:…>";reg-id=1`. Not `expires`, which
+    /// is for all bindings.
     pub contact_params: &'a str,
-    /// Other values of Contact to be bound with it.
+    /// Other values of Contact to be bound with it, without `expires`.
     pub contacts: &'a [&'a str],
     /// The values of Route, top first.
     pub route: &'a [&'a str],

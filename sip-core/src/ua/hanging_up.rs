@@ -47,7 +47,7 @@ impl UserAgent {
         }
     }
 
-    fn write_ack(&mut self, key: Key, cseq: u32, content: &Content<'_>) -> Option<BufferId> {
+    pub(super) fn write_ack(&mut self, key: Key, cseq: u32, content: &Content<'_>) -> Option<BufferId> {
         let record = self.dialogs.get(key)?;
         let (uri, towards) = record.dialog.uris();
         let sent = self.layer.send_stateless(Method::Ack, uri, towards, |writer| {
@@ -166,11 +166,34 @@ impl UserAgent {
     pub fn hang_up(&mut self, now: Instant, dialog: DialogId, content: &Content<'_>) -> Result<(), Misuse> {
         content.check().map_err(|_| Misuse::BadContent)?;
         self.enter(now);
-        let session = &self.alive(dialog)?.session;
-        match (session.phase, session.invitation) {
-            (Phase::Ringing, _) => self.reject(now, dialog, Status::DECLINE, content),
-            (Phase::Early, Some(invitation)) => self.cancel(now, invitation),
+        match self.alive(dialog)?.session.phase {
+            Phase::Ringing => {
+                // A 2xx that waits for its PRACK has not been sent.
+                if let Some(reliable) =
+                    self.session_mut(dialog.0).and_then(|session| session.reliable.as_mut())
+                {
+                    reliable.queue.retain(|(status, _)| status.is_provisional());
+                }
+                self.reject(now, dialog, Status::DECLINE, content)
+            }
+            Phase::Early => {
+                let done = self.leave_early(dialog, content);
+                self.leave();
+                done
+            }
             _ => self.bye(now, dialog, content),
+        }
+    }
+
+    /// Ends an early dialog of this side's INVITE: with all its forks, or with a BYE when another fork has answered that (RFC 3261 §15).
+    pub(super) fn leave_early(&mut self, dialog: DialogId, content: &Content<'_>) -> Result<(), Misuse> {
+        let invitation = self.alive(dialog)?.session.invitation;
+        let Some(call) = invitation.and_then(|invitation| self.calls.get(invitation.0)) else {
+            return self.bye_in_time(dialog, content);
+        };
+        match invitation {
+            Some(invitation) if !call.answered => self.cancel_invitation(invitation),
+            _ => self.bye_in_time(dialog, content),
         }
     }
 

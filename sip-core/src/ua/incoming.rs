@@ -167,6 +167,8 @@ impl UserAgent {
         let key = self.find_id(&id).ok_or(Status::NO_SUCH_TRANSACTION)?;
         let session = &self.dialogs.get(key).ok_or(Status::NO_SUCH_TRANSACTION)?.session;
         match session.phase {
+            // It was made by something else than an INVITE.
+            Phase::Over if !session.announced => Err(Status::NO_SUCH_TRANSACTION),
             Phase::Over | Phase::Terminating => Err(Status::DECLINE),
             // It was not this side that began it.
             Phase::Ringing => Err(Status::NO_SUCH_TRANSACTION),

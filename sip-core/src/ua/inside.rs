@@ -3,7 +3,7 @@
 use super::machine::Meaning;
 use super::record::Phase;
 use super::validate::{self, Refusal};
-use super::{Kind, Reason, UserAgent};
+use super::{Kind, Reason, UserAgent, notifier};
 use crate::dialog::offer::{self, Offer};
 use crate::dialog::{self, session_timer};
 use crate::endpoint::Source;
@@ -49,7 +49,10 @@ impl UserAgent {
             Method::Prack => self.on_prack(key, txn, request),
             Method::Notify => self.on_notify(key, txn, request),
             Method::Refer if self.takes(Method::Refer) => self.on_refer(Some(key), txn, source, request),
-            Method::Subscribe if !self.config.packages.is_empty() && !self.takes(Method::Subscribe) => {
+            Method::Subscribe
+                if !self.takes(Method::Subscribe)
+                    && (!self.config.packages.is_empty() || notifier::is_refer(request)) =>
+            {
                 self.on_subscribe(Some(key), txn, source, request)
             }
             method if self.takes(method) => self.hand_over(txn, Some(key), Kind::Other, b"", None),

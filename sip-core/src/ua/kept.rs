@@ -63,10 +63,11 @@ kept!(Call {
 });
 kept!(Outgoing {
     1 purpose, 2 txn, 3 user, 4 dialog, 5 request, 6 answers, 7 cseq, 8 tries, 9 target, 10 timers, 11 offered,
+    12 cancelled,
 });
 kept!(Serving { 1 dialog, 2 kind, 3 target, 4 terms, 5 waits, 6 offered, 7 contact });
-kept!(Subscription { 1 role, 2 user, 3 dialog, 4 package, 5 id, 6 lasts, 7 until, 8 alarm });
-kept!(Asked { 1 call_id, 2 tag, 3 work, 4 cseq, 5 notified, 6 timer_n, 7 leaving, 8 refer, 9 forks, 10 parted });
+kept!(Subscription { 1 role, 2 user, 3 dialog, 4 package, 5 id, 6 lasts, 7 until, 8 alarm, 9 silent });
+kept!(Asked { 1 call_id, 2 tag, 3 work, 4 cseq, 5 notified, 6 timer_n, 7 leaving, 8 refer, 9 forks, 10 parted, 11 answers });
 kept!(Upkeep {
     1 what, 2 user, 3 uri, 4 target, 5 timers, 6 call_id, 7 tag, 8 cseq, 9 lasts, 10 until, 11 answers, 12 work,
     13 leaving, 14 alarm,
@@ -168,10 +169,10 @@ impl UserAgent {
     /// credentials that were given with its INVITE, so they are secret. Requests that are under way in it are not.
     ///
     /// # Errors
-    /// [`Misuse::Gone`]; [`Misuse::WrongState`] if the session is not up.
+    /// [`Misuse::Gone`]; [`Misuse::WrongState`] if the session is not up, or is being hung up.
     pub fn snapshot_dialog(&self, dialog: DialogId) -> Result<Vec<u8>, Misuse> {
         let record = self.alive(dialog)?;
-        if record.session.phase != Phase::Up {
+        if record.session.phase != Phase::Up || record.session.bye_queued.is_some() {
             return Err(Misuse::WrongState);
         }
         let mut out = Out::new(Snapshot::Dialog, self.layer.clock(), &self.layer.buffers);
@@ -181,7 +182,13 @@ impl UserAgent {
 
     fn keep_dialog(&self, record: &Record, out: &mut Out<'_>) {
         let session = &record.session;
+        // A refresh that is under way is not kept: it is sent again at once.
+        let refreshing = session.timer.is_some_and(|terms| terms.ours)
+            && session
+                .timer_alarm
+                .is_some_and(|alarm| matches!(self.alarms.what(alarm), Some(Due::Unrefreshed(_))));
         let due = session.timer_alarm.and_then(|alarm| self.alarms.due(alarm));
+        let due = due.map(|due| if refreshing { self.layer.clock() } else { due });
         out.map(11);
         out.field(1, &record.dialog);
         out.field(2, &record.contact);
@@ -244,7 +251,9 @@ impl UserAgent {
         let found = self.subscriptions.get(subscription.0).ok_or(Misuse::Gone)?;
         let record = found.dialog.and_then(|key| self.dialogs.get(key)).ok_or(Misuse::WrongState)?;
         let (subscriber, refer) = match &found.role {
-            Role::Subscriber(asked) if asked.leaving => return Err(Misuse::WrongState),
+            Role::Subscriber(asked) if asked.leaving || found.alarm.is_none() => {
+                return Err(Misuse::WrongState);
+            }
             Role::Subscriber(asked) => (true, asked.refer),
             Role::Notifier { accepted: true } => (false, false),
             Role::Notifier { accepted: false } => return Err(Misuse::WrongState),
@@ -287,6 +296,7 @@ impl UserAgent {
             lasts: Default::default(),
             until: None,
             alarm: None,
+            silent: false,
         };
         from.fields(|number, from| {
             match number {

@@ -328,6 +328,14 @@ impl Machine for UserAgent {
                 None
             }
             Event::Request { txn, .. } | Event::Subscribe { txn, .. } | Event::Refer { txn, .. } => {
+                // Nor of a subscription that was to begin.
+                if let Event::Subscribe { subscription, refresh: false, .. }
+                | Event::Refer { subscription: Some(subscription), .. } = event
+                {
+                    if let Some(subscription) = self.subscriptions.get_mut(subscription.0) {
+                        subscription.silent = true;
+                    }
+                }
                 let _ = self.respond(now, txn, busy.0, &busy.1);
                 None
             }

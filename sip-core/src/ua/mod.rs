@@ -341,7 +341,8 @@ impl UserAgent {
 
     /// The dialog with this Call-ID and these tags (RFC 3261 §12). Takes as long among a million as among ten.
     pub fn dialog(&self, call_id: &[u8], local_tag: &[u8], remote_tag: &[u8]) -> Option<DialogId> {
-        self.find_id(&Id { call_id, local_tag, remote_tag }).map(DialogId)
+        let found = self.find_id(&Id { call_id, local_tag, remote_tag }).map(DialogId);
+        found.filter(|dialog| self.alive(*dialog).is_ok())
     }
 
     /// The dialogs with this Call-ID and local tag: all forks that answered one INVITE of this side.
@@ -352,7 +353,7 @@ impl UserAgent {
             found.dialog.id().is_of_set(&set).then(|| self.dialogs.key_at(place)).flatten()
         });
         // Collected, because the two tags need not live as long as the iterator.
-        places.map(DialogId).collect::<Vec<_>>().into_iter()
+        places.map(DialogId).filter(|dialog| self.alive(*dialog).is_ok()).collect::<Vec<_>>().into_iter()
     }
 
     /// The name of a dialog for others: a value of Replaces for [`NewInvite::replaces`] (RFC 3891 §3).

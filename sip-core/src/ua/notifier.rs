@@ -65,8 +65,15 @@ impl UserAgent {
         request: &Message<'_>,
     ) -> Option<Meaning> {
         // RFC 6665 §4.2.1.1, §8.2.1
+        let is = |role: &Role| matches!(role, Role::Notifier { .. });
+        let old = dialog.and_then(|dialog| self.find_subscription(dialog, request, is));
+        // RFC 3515 §2.4.4: a REFER alone makes such a subscription, but who sent it may prolong or end it.
+        if is_refer(request) && old.is_none() {
+            return self.decline(txn, Refusal::status(Status::FORBIDDEN));
+        }
         let known = |package: &[u8]| {
-            self.config.packages.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(package))
+            old.is_some()
+                || self.config.packages.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(package))
         };
         let event = subscription::event(request).filter(|(package, _)| known(package));
         let Some((package, id)) = event else {
@@ -81,8 +88,6 @@ impl UserAgent {
             });
             return Some(Meaning::Declined(Status::INTERVAL_TOO_BRIEF));
         }
-        let is = |role: &Role| matches!(role, Role::Notifier { .. });
-        let old = dialog.and_then(|dialog| self.find_subscription(dialog, request, is));
         let (key, refresh) = match old {
             Some(key) => (key, true),
             None => {
@@ -95,6 +100,7 @@ impl UserAgent {
                     lasts: expires,
                     until: Some(self.layer.clock() + expires),
                     alarm: None,
+                    silent: false,
                 };
                 (self.open_served(dialog, subscription, txn, source, request)?, false)
             }
@@ -164,6 +170,7 @@ impl UserAgent {
                 lasts: REFER_LASTS,
                 until: Some(self.layer.clock() + REFER_LASTS),
                 alarm: None,
+                silent: false,
             };
             Some(self.open_served(dialog, subscription, txn, source, request)?)
         };
@@ -205,7 +212,11 @@ impl UserAgent {
             return self.end_subscription(key, Ended::Timeout, None);
         }
         let notice = Notice::Terminated { reason: Ended::Timeout, retry_after: None };
-        if self.tell(key, notice, &Content::NONE).is_err() {
+        // RFC 3515 §2.4.4: of a REFER something has to be said. What became of it is not known here.
+        let refer = subscription.package.eq_ignore_ascii_case(b"refer");
+        let content =
+            if refer { Content::body("message/sipfrag", b"SIP/2.0 100 Trying\r\n") } else { Content::NONE };
+        if self.tell(key, notice, &content).is_err() {
             self.end_subscription(key, Ended::Lost, None);
         }
     }
@@ -216,6 +227,11 @@ impl UserAgent {
             self.end_subscription(key, Ended::Lost, None);
         }
     }
+}
+
+/// Whether a SUBSCRIBE is about a REFER.
+pub(super) fn is_refer(request: &Message<'_>) -> bool {
+    subscription::event(request).is_some_and(|(package, _)| package.eq_ignore_ascii_case(b"refer"))
 }
 
 /// How long this side may take to tell what became of a REFER.

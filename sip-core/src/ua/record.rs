@@ -1,12 +1,12 @@
 //! What is kept of a dialog: its state, the session in it, and how many other usages share it (RFC 5057).
 
 use super::alarms::{Alarm, Due};
-use super::{Event, Reason, UserAgent};
+use super::{Event, Kind, Reason, UserAgent};
 use crate::auth::Answers;
 use crate::dialog::offer::Exchange;
 use crate::dialog::session_timer::Terms;
 use crate::dialog::{Dialog, Id};
-use crate::endpoint::Misuse;
+use crate::endpoint::{Misuse, Txn};
 use crate::handle::{DialogId, Invitation, Key, RequestId, ServerTxn};
 use crate::message::{Content, Message, Status};
 use crate::time::Instant;
@@ -246,18 +246,29 @@ impl UserAgent {
         key
     }
 
-    /// Makes a dialog one that is found. Of two with one name, the first.
+    /// Makes a dialog one that is found. Of two with one name, the one that lives: a tag may come back when the first is over.
     pub(super) fn enter_dialog(&mut self, key: Key) {
         let Some(record) = self.dialogs.get(key) else { return };
         let id = record.dialog.id();
         let hashes = (id.hash(&self.layer.hash), id.set_hash(&self.layer.hash));
-        if self.find_hashed(&id, hashes.0).is_some() {
-            return;
+        if let Some(known) = self.find_hashed(&id, hashes.0) {
+            if self.alive(DialogId(known)).is_ok() {
+                return;
+            }
+            self.unfind(known);
         }
         self.by_id.insert(hashes.0, key.index);
         self.by_set.insert(hashes.1, key.index);
         if let Some(record) = self.dialogs.get_mut(key) {
             record.hashes = Some(hashes);
+        }
+    }
+
+    /// It is not found any more.
+    fn unfind(&mut self, key: Key) {
+        if let Some((id, set)) = self.dialogs.get_mut(key).and_then(|record| record.hashes.take()) {
+            self.by_id.remove(id, key.index);
+            self.by_set.remove(set, key.index);
         }
     }
 
@@ -311,11 +322,8 @@ impl UserAgent {
         if !self.dialogs.get(key).is_some_and(over) {
             return;
         }
+        self.unfind(key);
         let Some(record) = self.dialogs.remove(key) else { return };
-        if let Some((id, set)) = record.hashes {
-            self.by_id.remove(id, key.index);
-            self.by_set.remove(set, key.index);
-        }
         self.alarms.stop(record.session.timer_alarm);
         for (_, ack) in record.session.acks {
             self.layer.buffers.unpin(ack);
@@ -325,8 +333,16 @@ impl UserAgent {
         }
     }
 
-    /// Ends a session for its user. The requests of the peer that wait in it are answered with 487 (RFC 3261 §15.1.2).
+    /// Ends a session for its user. The requests of the peer that wait in it are answered with 487 (RFC 3261 §15.1.2), but for those that have a
+    /// usage of their own (RFC 5057 §5.5).
     pub(super) fn end_session(&mut self, key: Key, reason: Reason) {
+        // RFC 3261 §13.2.2.4: a 2xx whose answer the user still owes is acknowledged without.
+        if let Some(cseq) = self.session_mut(key).and_then(|session| session.owed_ack.take()) {
+            let ack = self.write_ack(key, cseq, &Content::NONE);
+            if let (Some(ack), Some(session)) = (ack, self.session_mut(key)) {
+                session.acks.push((cseq, ack));
+            }
+        }
         let Some(record) = self.dialogs.get_mut(key) else { return };
         let session = &mut record.session;
         if session.phase == Phase::Over {
@@ -349,13 +365,24 @@ impl UserAgent {
             self.alarms.stop(alarm);
         }
         let waiting = core::mem::take(&mut record.waiting);
-        for txn in waiting {
+        let (stay, go): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|txn| self.is_for_subscription(*txn));
+        if let Some(record) = self.dialogs.get_mut(key) {
+            record.waiting = stay;
+        }
+        for txn in go {
             self.withdraw(txn, Status::REQUEST_TERMINATED);
         }
         if announced {
             self.push(Event::Ended { dialog: DialogId(key), user, reason });
         }
         self.forget_if_over(key);
+    }
+
+    /// Whether a request of the peer asks for something that outlives a session.
+    fn is_for_subscription(&self, txn: ServerTxn) -> bool {
+        let serving = self.layer.user(Txn::Server(txn)).and_then(|token| self.serving(token));
+        serving.is_some_and(|(_, serving)| matches!(serving.kind, Kind::Subscribe(_) | Kind::Refer(Some(_))))
     }
 
     pub(super) fn on_alarm(&mut self, due: Due) {

@@ -35,8 +35,9 @@ impl UserAgent {
         let sound = is_text(new.aor)
             && Address::whole(new.aor.as_bytes()).is_ok()
             && is_text(new.contact_params)
-            && Params::parse(new.contact_params.as_bytes()).is_ok()
-            && new.contacts.iter().all(|value| is_text(value) && Contact::whole(value.as_bytes()).is_ok());
+            && Params::parse(new.contact_params.as_bytes())
+                .is_ok_and(|params| params.get("expires").is_none())
+            && new.contacts.iter().all(|value| is_text(value) && is_contact(value));
         if !sound {
             return Err(Misuse::BadContent);
         }
@@ -141,6 +142,12 @@ impl Registration {
         };
         self.service_route = response.all::<ServiceRoute<'_>>().map_while(Result::ok).map(text).collect();
     }
+}
+
+/// Whether this is the address of a binding. How long it lasts is said for all at once, or it could not be taken back (RFC 3261 §10.2.1.1).
+fn is_contact(value: &str) -> bool {
+    Contact::whole(value.as_bytes())
+        .is_ok_and(|contact| contact.address().is_some() && contact.expires().is_none())
 }
 
 /// RFC 3261 §10.2.4: how many seconds the registrar says that the first Contact of this REGISTER lasts.

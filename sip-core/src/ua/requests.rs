@@ -38,6 +38,8 @@ pub(super) struct Outgoing {
     pub(super) timers: Option<Timers>,
     /// It made an offer: if it is refused, that is gone with it.
     pub(super) offered: bool,
+    /// It is not wanted any more.
+    pub(super) cancelled: bool,
 }
 
 /// What a request of this side is for.
@@ -95,6 +97,7 @@ impl Outgoing {
             target: None,
             timers: None,
             offered: false,
+            cancelled: false,
         }
     }
 }
@@ -275,15 +278,22 @@ impl UserAgent {
         check(method, content)?;
         self.enter(now);
         let session = &self.open(dialog)?.session;
+        let offers = offer::is_in_content(content);
+        // An INVITE without an offer asks for one, and that finds no room beside another (RFC 3311 §5.1).
+        let asks = session
+            .own_invite
+            .and_then(|id| self.outgoing(id.0))
+            .is_some_and(|invite| invite.txn.is_some() && !invite.offered && !session.heard);
         let may = match method {
             Method::Invite => {
                 session.phase == Phase::Up
+                    && (offers || session.exchange.state() == Offer::Stable)
                     && session.own_invite.is_none()
                     && session.invite.is_none()
                     && session.unacked.is_none()
                     && session.owed_ack.is_none()
             }
-            Method::Update => session.is_alive() && session.own_update.is_none(),
+            Method::Update => session.is_alive() && session.own_update.is_none() && !(offers && asks),
             // RFC 6086 §4: it belongs to the session.
             Method::Info => session.is_alive(),
             _ => true,
@@ -311,7 +321,11 @@ impl UserAgent {
         let outgoing = self.outgoing(request.0).ok_or(Misuse::Gone)?;
         let done = match outgoing.txn {
             Some(_) if outgoing.purpose != Purpose::Reinvite => Err(Misuse::BadMethod),
-            Some(txn) => self.layer.cancel(txn),
+            Some(txn) => self.layer.cancel(txn).map(|()| {
+                if let Some(outgoing) = self.outgoing_mut(request.0) {
+                    outgoing.cancelled = true;
+                }
+            }),
             None => {
                 self.end_request(request.0, Cause::Aborted);
                 Ok(())
@@ -519,6 +533,8 @@ impl UserAgent {
         let dialog = Some(DialogId(key));
         let plain = Meaning::Response { id, user, dialog, wants_prack: false, wants_answer: false };
         if code < 200 {
+            // Nothing more is sent in what this side has hung up.
+            self.dialogs.get(key).filter(|record| record.session.is_alive())?;
             let wants_prack = self.on_reliable(key, response)?;
             return Some(Meaning::Response { id, user, dialog, wants_prack, wants_answer: false });
         }

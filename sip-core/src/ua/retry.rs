@@ -7,6 +7,7 @@ use super::requests::Purpose;
 use super::{UserAgent, WorkId, token_of};
 use crate::config::Limits;
 use crate::dialog::offer;
+use crate::dialog::subscription::{self, Notice};
 use crate::endpoint::Cause;
 use crate::handle::Key;
 use crate::headers::{Contact, Expires, MinExpires, MinSe, Name};
@@ -42,13 +43,14 @@ impl UserAgent {
     pub(super) fn send_again(&mut self, work: WorkId, response: &Message<'_>) -> Again {
         let Some(outgoing) = self.outgoing(work) else { return Again::No };
         let (purpose, tries, dialog) = (outgoing.purpose, outgoing.tries, outgoing.dialog);
-        let cancelled = matches!(purpose, Purpose::Call(invitation) if self.is_cancelled(invitation));
+        let cancelled = outgoing.cancelled
+            || matches!(purpose, Purpose::Call(invitation) if self.is_cancelled(invitation));
         let most = if let Purpose::Call(_) = purpose {
             MAX_TRIES.saturating_add(self.config.redirects)
         } else {
             MAX_TRIES
         };
-        if cancelled || tries >= most || !self.may_repeat(purpose, dialog) {
+        if cancelled || tries >= most || !self.may_repeat(work, purpose, dialog) {
             return Again::No;
         }
         let done = match (response.status_code(), purpose) {
@@ -71,8 +73,14 @@ impl UserAgent {
         done
     }
 
-    /// Whether there is still what a request is about: after a BYE nothing of the session is sent but that.
-    fn may_repeat(&self, purpose: Purpose, dialog: Option<Key>) -> bool {
+    /// Whether there is still what a request is about: after a BYE nothing of the session is sent but that, and nothing of a subscription that is
+    /// over or has been asked for otherwise since.
+    fn may_repeat(&self, work: WorkId, purpose: Purpose, dialog: Option<Key>) -> bool {
+        match purpose {
+            Purpose::Subscribe(key) => return self.asked(key).is_some_and(|asked| asked.work == Some(work)),
+            Purpose::Notify(key) if self.subscriptions.get(key).is_none() => return self.is_last_word(work),
+            _ => {}
+        }
         let Some(key) = dialog else { return true };
         let session = self.dialogs.get(key).map(|record| &record.session);
         match purpose {
@@ -82,6 +90,14 @@ impl UserAgent {
             Purpose::Other(_) => self.open(crate::handle::DialogId(key)).is_ok(),
             _ => true,
         }
+    }
+
+    /// Whether a NOTIFY says that its subscription is over.
+    fn is_last_word(&self, work: WorkId) -> bool {
+        let Some(outgoing) = self.outgoing(work) else { return false };
+        let sent = Message::parse(self.layer.buffers.message(outgoing.request), &Limits::NONE);
+        let notice = sent.ok().and_then(|sent| subscription::read(&sent));
+        matches!(notice, Some((Notice::Terminated { .. }, _)))
     }
 
     fn on_challenge(&mut self, work: WorkId, response: &Message<'_>) -> Again {
@@ -140,7 +156,8 @@ impl UserAgent {
         let Some(outgoing) = self.outgoing(work) else { return Again::No };
         let sent = Message::parse(self.layer.buffers.message(outgoing.request), &Limits::NONE);
         let before = sent.ok().and_then(|sent| sent.get::<Expires>().ok().flatten());
-        if before.is_none_or(|Expires(before)| before >= min) {
+        // What is to end is not to last longer.
+        if before.is_none_or(|Expires(before)| before == 0 || before >= min) {
             return Again::No;
         }
         self.repeat(work, &Change { numbers: &[(Name::Expires, min)], ..Change::default() })

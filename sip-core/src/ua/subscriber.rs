@@ -296,10 +296,11 @@ impl UserAgent {
         if fork && (first.leaving || first.forks + 1 >= self.config.core.limits.forks) {
             return None;
         }
-        let cseq = first.work.and_then(|work| self.outgoing(work)).map_or(first.cseq, |sent| sent.cseq);
-        let answers = first.work.and_then(|work| self.outgoing(work)).map(|sent| sent.answers.clone());
+        let sent = first.work.and_then(|work| self.outgoing(work));
+        let cseq = sent.map_or(first.cseq, |sent| sent.cseq);
+        let answers = sent.map_or(&first.answers, |sent| &sent.answers).clone();
         let forked = fork.then(|| Subscription {
-            role: Role::Subscriber(Asked { cseq, notified: true, ..Asked::default() }),
+            role: Role::Subscriber(Asked { cseq, notified: true, refer: first.refer, ..Asked::default() }),
             user: subscription.user,
             dialog: None,
             package: subscription.package.clone(),
@@ -307,11 +308,12 @@ impl UserAgent {
             lasts: subscription.lasts,
             until: Some(self.layer.clock() + subscription.lasts),
             alarm: None,
+            silent: false,
         });
         let dialog =
             self.open_dialog(Dialog::of_notify(notify, cseq), contact, super::record::Session::none());
         if let Some(record) = self.dialogs.get_mut(dialog) {
-            record.answers = answers.unwrap_or_default();
+            record.answers = answers;
         }
         let key = match forked {
             // RFC 6665 §4.1.4: each fork that notifies is a subscription of its own.
@@ -440,10 +442,13 @@ impl UserAgent {
 
     /// A SUBSCRIBE or REFER is over; without a response, so is what only it could have brought.
     pub(super) fn on_asking_ended(&mut self, key: Key, cause: Cause) {
+        let sent = self.asked(key).and_then(|asked| self.outgoing(asked.work?));
+        let answers = sent.filter(|sent| sent.dialog.is_none()).map(|sent| sent.answers.clone());
         let Some(subscription) = self.subscriptions.get_mut(key) else { return };
         let refreshing = subscription.alarm.is_some();
         let Role::Subscriber(asked) = &mut subscription.role else { return };
         asked.work = None;
+        asked.answers = answers.unwrap_or_default();
         if !matches!(cause, Cause::Timeout | Cause::TransportError) {
             return;
         }
@@ -522,5 +527,6 @@ fn asked(new: &NewSubscription<'_>, dialog: Option<Key>) -> Subscription {
         lasts: new.expires,
         until: None,
         alarm: None,
+        silent: false,
     }
 }

@@ -2,6 +2,7 @@
 
 use super::alarms::{Alarm, Due};
 use super::{Event, UserAgent, WorkId};
+use crate::auth::Answers;
 use crate::dialog::subscription::{self, Ended};
 use crate::handle::{Key, SubscriptionId};
 use crate::message::Message;
@@ -25,6 +26,8 @@ pub(super) struct Subscription {
     pub(super) until: Option<Instant>,
     /// The refresh, or the end.
     pub(super) alarm: Option<Alarm>,
+    /// Its user was never told of it, and is not told of its end.
+    pub(super) silent: bool,
 }
 
 /// Which side it is on.
@@ -57,6 +60,8 @@ pub(super) struct Asked {
     pub(super) refer: bool,
     /// How many forks have notified besides.
     pub(super) forks: usize,
+    /// How challenges were answered outside a dialog, for the dialogs that NOTIFYs make.
+    pub(super) answers: Answers,
 }
 
 impl Subscription {
@@ -76,6 +81,13 @@ impl UserAgent {
             self.attach(key, dialog);
         }
         key
+    }
+
+    pub(super) fn asked(&self, key: Key) -> Option<&Asked> {
+        match &self.subscriptions.get(key)?.role {
+            Role::Subscriber(asked) => Some(asked),
+            Role::Notifier { .. } => None,
+        }
     }
 
     pub(super) fn asked_mut(&mut self, key: Key) -> Option<&mut Asked> {
@@ -124,12 +136,14 @@ impl UserAgent {
             self.alarms.stop(asked.timer_n);
             self.forget_asked(key, &asked);
         }
-        self.push(Event::SubscriptionEnded {
-            subscription: SubscriptionId(key),
-            user: subscription.user,
-            reason,
-            retry_after,
-        });
+        if !subscription.silent {
+            self.push(Event::SubscriptionEnded {
+                subscription: SubscriptionId(key),
+                user: subscription.user,
+                reason,
+                retry_after,
+            });
+        }
         if let Some(dialog) = subscription.dialog {
             if let Some(record) = self.dialogs.get_mut(dialog) {
                 record.subscriptions.retain(|other| *other != key);
