@@ -1523,9 +1523,18 @@ fn a_dialog_can_be_looked_at() {
     assert_eq!(rig.machine.view(dialog).unwrap().session, SessionState::Terminating);
     rig.run_until(ms(100_000));
     assert_eq!(rig.machine.view(dialog), Err(Misuse::Gone));
-    let call = Call::ringing(config(), BODY);
+    let route = "Record-Route: <sip:192.0.2.7;lr>\r\nSupported: 100rel\r\n";
+    let mut call = Call::ringing(config(), &format!("{route}{BODY}"));
     let view = call.rig.machine.view(call.dialog).unwrap();
     assert_eq!((view.session, view.remote_cseq, view.is_owner), (SessionState::Ringing, Some(1), false));
+    assert_eq!(
+        (view.routes, view.contact),
+        (&[b"<sip:192.0.2.7;lr>".to_vec()][..], &b"<sip:alice@192.0.2.1:5060>"[..])
+    );
+    assert!(view.knows_100rel && !view.awaits_ack);
+    call.rig.machine.accept(call.rig.now, call.dialog, &SDP).unwrap();
+    let view = call.rig.machine.view(call.dialog).unwrap();
+    assert!(view.session == SessionState::Up && view.awaits_ack);
 }
 
 /// Two users behind one machine, in one realm: each call has credentials of its own, and its dialog goes on with them.

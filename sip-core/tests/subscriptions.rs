@@ -795,3 +795,22 @@ fn an_attended_transfer() {
         "headers are no part of a Request-URI"
     );
 }
+
+/// RFC 3515 §2.4.5: the body of a NOTIFY about a REFER begins with the status line of what came of it.
+#[test]
+fn what_became_of_a_transfer() {
+    for (body, status) in [
+        ("SIP/2.0 100 Trying\r\n", Some(100)),
+        ("SIP/2.0 200 OK", Some(200)),
+        ("sip/2.0 603\r\nContact: <sip:x>\r\n", Some(603)),
+        ("SIP/2.0 20 OK", None),
+        ("SIP/2.0 2000 OK", None),
+        ("SIP/2.0 +20 OK", None),
+        ("SIP/2.0 999 Huh", None),
+        ("SIP/3.0 200 OK", None),
+        ("INVITE sip:200 SIP/2.0\r\n", None),
+        ("", None),
+    ] {
+        assert_eq!(Status::of_fragment(body.as_bytes()).map(Status::code), status, "{body}");
+    }
+}

@@ -27,6 +27,11 @@ impl RouteSet {
         Self { routes }
     }
 
+    /// Its values.
+    pub(crate) fn values(&self) -> &[Vec<u8>] {
+        &self.routes
+    }
+
     /// The URI of the first route if that is a strict router: one without `lr` (RFC 2543).
     fn strict(&self) -> Option<&[u8]> {
         let route = RecordRoute::whole(self.routes.first()?).ok()?;

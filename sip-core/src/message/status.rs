@@ -108,6 +108,22 @@ impl Status {
         }
     }
 
+    /// The status in a body of type `message/sipfrag` (RFC 3420) that begins with a status line: what became of a REFER (RFC 3515 §2.4.5).
+    ///
+    /// ```
+    /// use sip_core::message::Status;
+    /// assert_eq!(Status::of_fragment(b"SIP/2.0 486 Busy Here\r\n"), Some(Status::BUSY_HERE));
+    /// assert_eq!(Status::of_fragment(b"INVITE sip:x SIP/2.0\r\n"), None);
+    /// ```
+    pub fn of_fragment(body: &[u8]) -> Option<Self> {
+        let (version, rest) = body.split_at_checked(b"SIP/2.0 ".len())?;
+        let (code, behind) = rest.split_at_checked(3)?;
+        let ends = matches!(behind.first(), None | Some(b' ' | b'\r'));
+        let known = version.eq_ignore_ascii_case(b"SIP/2.0 ") && ends && code.iter().all(u8::is_ascii_digit);
+        let code = core::str::from_utf8(code).ok().filter(|_| known)?;
+        Self::new(code.parse().ok()?)
+    }
+
     /// The number.
     pub const fn code(self) -> u16 {
         self.0

@@ -4,6 +4,7 @@ use super::UserAgent;
 use super::record::Phase;
 use crate::endpoint::Misuse;
 use crate::handle::DialogId;
+use alloc::vec::Vec;
 
 /// A dialog as it is now (RFC 3261 §12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,10 @@ pub struct DialogView<'a> {
     pub remote: &'a [u8],
     /// The URI that they go to, the Contact of the peer.
     pub target: &'a [u8],
+    /// The proxies that they go through, nearest first, each as a value of Route.
+    pub routes: &'a [Vec<u8>],
+    /// The value of Contact in them: how the peer reaches this side.
+    pub contact: &'a [u8],
     /// The number of the last one.
     pub local_cseq: u32,
     /// The number of the peer's last one; nothing before its first.
@@ -29,6 +34,10 @@ pub struct DialogView<'a> {
     pub is_owner: bool,
     /// Where its session stands.
     pub session: SessionState,
+    /// Whether the ACK for a 2xx of this side is still to come.
+    pub awaits_ack: bool,
+    /// Whether the peer takes reliable provisional responses (RFC 3262).
+    pub knows_100rel: bool,
 }
 
 /// Where the session of a dialog stands.
@@ -61,6 +70,8 @@ impl UserAgent {
             local: &found.local,
             remote: &found.remote,
             target: &found.target,
+            routes: found.routes.values(),
+            contact: &record.contact,
             local_cseq: found.local_cseq,
             remote_cseq: found.remote_cseq,
             is_owner: found.owner,
@@ -71,6 +82,8 @@ impl UserAgent {
                 Phase::Up => SessionState::Up,
                 Phase::Terminating => SessionState::Terminating,
             },
+            awaits_ack: record.session.unacked.is_some(),
+            knows_100rel: record.session.knows_100rel,
         })
     }
 }
