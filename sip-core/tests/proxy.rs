@@ -475,3 +475,56 @@ fn a_user_without_room() {
     let busy = texts(&out, "SIP/2.0 503");
     assert_eq!(header(&busy[0], "Retry-After"), Some("5"));
 }
+
+/// §16.6: the highest q first, equal ones at once, the next when those have failed. A 6xx ends it, and so does the caller.
+#[test]
+fn places_have_their_turns() {
+    let branches = [
+        Branch { q: 500, ..B },
+        C,
+        Branch { q: 500, user: 3, ..Branch::to("sip:d@192.0.2.9") },
+        Branch { q: 1, ..B },
+    ];
+    let start = || {
+        let mut rig = rig(config());
+        let (context, sent) = relayed(&mut rig, &invite("1"), &branches);
+        assert_eq!(sent.len(), 1);
+        assert!(sent[0].starts_with("INVITE sip:c@"));
+        (rig, context, sent)
+    };
+    let (mut rig, _, sent) = start();
+    rig.hear(&reply(&sent[0], "404 Not Found", "t", ""));
+    let second = texts(&rig.drain(), "INVITE");
+    assert!(
+        second.len() == 2 && second[0].starts_with("INVITE sip:b@") && second[1].starts_with("INVITE sip:d@")
+    );
+    rig.hear(&reply(&second[0], "486 Busy Here", "t", ""));
+    assert!(texts(&rig.drain(), "INVITE").is_empty(), "the other one still rings");
+    rig.hear(&reply(&second[1], "480 Temporarily Unavailable", "t", ""));
+    let last = texts(&rig.drain(), "INVITE");
+    assert_eq!(last.len(), 1);
+    rig.hear(&reply(&last[0], "500 Server Internal Error", "t", ""));
+    assert_eq!(texts(&rig.drain(), "SIP/2.0 404").len(), 1);
+
+    let (mut rig, _, sent) = start();
+    rig.hear(&reply(&sent[0], "603 Decline", "t", ""));
+    let out = rig.drain();
+    assert!(texts(&out, "INVITE").is_empty() && texts(&out, "SIP/2.0 603").len() == 1);
+
+    let (mut rig, _, sent) = start();
+    rig.hear(&reply(&sent[0], "180 Ringing", "t", ""));
+    rig.hear(&request("CANCEL", "sip:bob@example.com", "1", ""));
+    rig.hear(&reply(&sent[0], "487 Request Terminated", "t", ""));
+    let out = rig.drain();
+    assert!(texts(&out, "INVITE").is_empty() && texts(&out, "SIP/2.0 487").len() == 1);
+
+    // More may be added while some wait.
+    let (mut rig, context, sent) = start();
+    rig.machine.relay(rig.now, context, &[Branch { q: 700, ..Branch::to("sip:e@192.0.2.9") }]).unwrap();
+    assert_eq!(texts(&rig.drain(), "INVITE").len(), 1, "the best of a list begins at once");
+    rig.machine.respond(rig.now, context, Status::BUSY_HERE, &Content::NONE).unwrap();
+    rig.hear(&reply(&sent[0], "404 Not Found", "t", ""));
+    assert!(texts(&rig.drain(), "INVITE").is_empty());
+    rig.run_until(ms(300_000));
+    assert!(rig.machine.is_idle() && rig.machine.stats().retained_bytes == 0);
+}

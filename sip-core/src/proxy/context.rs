@@ -4,7 +4,8 @@ use super::routing::Arrival;
 use super::{Origin, Outcome};
 use crate::handle::{BranchId, ClientTxn, ContextId, Key, ServerTxn};
 use crate::message::Status;
-use crate::transaction::BufferId;
+use crate::transaction::{BufferId, Timers};
+use crate::transport::Target;
 use alloc::vec::Vec;
 
 pub(super) struct Context {
@@ -23,6 +24,8 @@ pub(super) struct Context {
     pub(super) cancelled: bool,
     /// The branches whose transactions live.
     pub(super) branches: Vec<Key>,
+    /// What is forwarded when those have failed, the next ones last.
+    pub(super) later: Vec<Later>,
     /// The final responses other than 2xx that came, and what stands for those that did not.
     pub(super) ended: Vec<Ended>,
 }
@@ -36,6 +39,24 @@ pub(super) enum Phase {
     Relaying,
     /// A final response went back.
     Answered(Status),
+}
+
+/// A branch that waits for those before it.
+pub(super) struct Later {
+    pub(super) q: u16,
+    /// Its request, all but the Via.
+    pub(super) request: BufferId,
+    pub(super) way: Way,
+}
+
+/// How a branch is sent.
+#[derive(Clone, Copy)]
+pub(super) struct Way {
+    pub(super) target: Option<Target>,
+    pub(super) timers: Option<Timers>,
+    pub(super) user: u64,
+    /// By the Request-URI, which leads to a strict router, whatever the first Route.
+    pub(super) strict: bool,
 }
 
 /// A branch that came to nothing.

@@ -149,6 +149,7 @@ impl Proxy {
                     phase: Phase::Undecided,
                     cancelled: false,
                     branches: Vec::new(),
+                    later: Vec::new(),
                     ended: Vec::new(),
                 };
                 let routed = Message::parse(&text, &crate::config::Limits::NONE)

@@ -32,7 +32,7 @@ mod routing;
 pub use best::{Origin, Outcome};
 pub use event::{Command, Event};
 
-use self::context::{BranchRecord, Context, Ended, Phase, token_of};
+use self::context::{BranchRecord, Context, Ended, Later, Phase, Way, token_of};
 use self::routing::Own;
 use crate::config::Config as CoreConfig;
 use crate::endpoint::{Misuse, Txn};
@@ -81,7 +81,7 @@ impl Config {
 }
 
 /// A place to forward a request to.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Branch<'a> {
     /// The new Request-URI; `None`: as it is.
     pub uri: Option<&'a str>,
@@ -93,6 +93,8 @@ pub struct Branch<'a> {
     pub headers: &'a [(&'a str, &'a str)],
     /// The timers of this branch; `None`: those of the proxy.
     pub timers: Option<Timers>,
+    /// Its turn, in thousandths: those of the highest number go at once, the next when these have failed (RFC 3261 §16.6).
+    pub q: u16,
     /// A number of the caller's; events about the branch carry it.
     pub user: u64,
 }
@@ -100,7 +102,7 @@ pub struct Branch<'a> {
 impl<'a> Branch<'a> {
     /// Forwards the request as it is: the way of all that says itself where it goes.
     pub const AS_IT_IS: Self =
-        Self { uri: None, routes: &[], target: None, headers: &[], timers: None, user: 0 };
+        Self { uri: None, routes: &[], target: None, headers: &[], timers: None, q: 1_000, user: 0 };
 
     /// Forwards it to this URI.
     pub const fn to(uri: &'a str) -> Self {
@@ -138,7 +140,8 @@ impl Proxy {
         }
     }
 
-    /// Forwards the request to these places, all at once (RFC 3261 §16.6); again when they have failed, or while others still ring.
+    /// Forwards the request to these places (RFC 3261 §16.6): to those of the highest q at once, to the others in their turn, when all that went
+    /// before have failed. More may be added while these are under way, or when they have failed.
     ///
     /// A place that nothing can be sent to counts as one that failed.
     ///
@@ -152,30 +155,67 @@ impl Proxy {
         if found.is_closed() {
             return Err(Misuse::WrongState);
         }
-        if branches.is_empty() || found.branches.len() + branches.len() > self.config.core.limits.forks {
+        let all = found.branches.len() + found.later.len() + branches.len();
+        if branches.is_empty() || all > self.config.core.limits.forks {
             return Err(Misuse::Full);
         }
         // All are made before the first is sent: either all are sound, or nothing happens.
         let mut text = core::mem::take(&mut self.text);
         text.clear();
-        let mut ends = Vec::with_capacity(branches.len());
-        let made = branches.iter().try_for_each(|branch| {
+        let mut made = Vec::with_capacity(branches.len());
+        let sound = branches.iter().try_for_each(|branch| {
+            let start = text.len();
             let strict = self.build(found, branch, &mut text)?;
-            ends.push((text.len(), strict));
+            let way = Way { target: branch.target, timers: branch.timers, user: branch.user, strict };
+            made.push((branch.q, start..text.len(), way));
             Ok(())
         });
-        if made.is_ok() {
+        if sound.is_ok() {
             self.decided(key);
-            let mut start = 0;
-            for (branch, (end, strict)) in branches.iter().zip(ends) {
-                self.start(key, branch, text.get(start..end).unwrap_or_default(), strict);
-                start = end;
+            let first = branches.iter().map(|branch| branch.q).max();
+            for (q, range, way) in made {
+                let request = text.get(range).unwrap_or_default();
+                if Some(q) == first {
+                    self.start(key, &way, request);
+                } else {
+                    self.put_off(key, q, way, request);
+                }
             }
             self.settle(key);
         }
         self.text = text;
         self.leave();
-        made
+        sound
+    }
+
+    /// Keeps a branch until its turn comes; of equal ones in the order in which they came.
+    fn put_off(&mut self, key: Key, q: u16, way: Way, request: &[u8]) {
+        let request = self.layer.buffers.keep(request);
+        if let Some(context) = self.contexts.get_mut(key) {
+            let at = context.later.partition_point(|other| other.q < q);
+            context.later.insert(at, Later { q, request, way });
+        }
+    }
+
+    /// Sends those whose turn it is, if there are some.
+    fn start_next(&mut self, key: Key) -> bool {
+        let Some(context) = self.contexts.get_mut(key) else { return false };
+        let Some(q) = context.later.last().map(|later| later.q) else { return false };
+        let at = context.later.partition_point(|later| later.q < q);
+        for Later { request, way, .. } in context.later.split_off(at).into_iter().rev() {
+            let message = Vec::from(self.layer.buffers.message(request));
+            self.start(key, &way, &message);
+            self.layer.buffers.unpin(request);
+        }
+        true
+    }
+
+    /// Forgets those whose turn has not come.
+    fn forget_later(&mut self, key: Key) {
+        let Some(context) = self.contexts.get_mut(key) else { return };
+        for later in core::mem::take(&mut context.later) {
+            self.layer.buffers.unpin(later.request);
+        }
     }
 
     fn build(&self, context: &Context, branch: &Branch<'_>, out: &mut Vec<u8>) -> Result<bool, Misuse> {
@@ -202,23 +242,23 @@ impl Proxy {
         self.layer.uncount(server);
     }
 
-    /// Sends one branch: to its first Route, or to a strict router by the Request-URI.
-    fn start(&mut self, key: Key, branch: &Branch<'_>, message: &[u8], strict: bool) {
+    /// Sends one branch.
+    fn start(&mut self, key: Key, way: &Way, message: &[u8]) {
         let Ok(request) = Message::parse(message, &crate::config::Limits::NONE) else { return };
         let Some(mark) = self.contexts.get(key).map(|context| context.mark) else { return };
-        let record = BranchRecord { user: branch.user, context: key, txn: None, is_done: false };
+        let record = BranchRecord { user: way.user, context: key, txn: None, is_done: false };
         let id = self.branches.insert(record);
         if let Some(context) = self.contexts.get_mut(key) {
             context.branches.push(id);
         }
-        let route = request.value(Name::Route).filter(|_| !strict);
+        let route = request.value(Name::Route).filter(|_| !way.strict);
         let towards = crate::transaction::towards(request.request_uri(), route);
         let client = ClientRequest {
             method: request.method(),
             uri: request.request_uri(),
             towards,
-            target: branch.target,
-            timers: branch.timers,
+            target: way.target,
+            timers: way.timers,
             user: token_of(id),
         };
         match self.layer.forward(&client, mark, message) {
@@ -356,6 +396,9 @@ impl Proxy {
         self.waits.disarm(key.index);
         let Some(context) = self.contexts.remove(key) else { return };
         self.layer.buffers.unpin(context.request);
+        for Later { request, .. } in &context.later {
+            self.layer.buffers.unpin(*request);
+        }
         for Ended { response, .. } in &context.ended {
             self.layer.buffers.unpin(*response);
         }

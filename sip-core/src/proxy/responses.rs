@@ -58,6 +58,7 @@ impl Proxy {
             self.note(key, Outcome { status, origin: Origin::Received }, response);
         }
         if status.code() >= 600 {
+            self.forget_later(key);
             self.cancel_branches(key);
         }
         false
@@ -117,6 +118,7 @@ impl Proxy {
         let Some(key) = key_of(token) else { return };
         let Some(context) = self.contexts.get_mut(key) else { return };
         context.serving = false;
+        self.forget_later(key);
         self.cancel_branches(key);
         self.release(key);
     }
@@ -128,6 +130,11 @@ impl Proxy {
         if context.phase != Phase::Relaying || context.branches.iter().any(waits) {
             return;
         }
+        if !context.is_closed() && self.start_next(key) {
+            // They may have failed as they began.
+            return self.settle(key);
+        }
+        let Some(context) = self.contexts.get(key) else { return };
         let Some(found) = best(context.ended.iter().map(|ended| ended.outcome)) else { return };
         if !self.config.ask || context.is_closed() {
             return self.send_best(key);
@@ -210,6 +217,7 @@ impl Proxy {
             self.layer.buffers.unpin(ended.response);
         }
         self.layer.uncount(server);
+        self.forget_later(key);
         self.cancel_branches(key);
     }
 
@@ -217,6 +225,8 @@ impl Proxy {
     pub(super) fn on_cancel(&mut self, key: Key) {
         let Some(context) = self.contexts.get_mut(key) else { return };
         context.cancelled = true;
+        self.forget_later(key);
+        let Some(context) = self.contexts.get(key) else { return };
         if context.phase == Phase::Relaying {
             return self.cancel_branches(key);
         }

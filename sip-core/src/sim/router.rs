@@ -1,12 +1,10 @@
 //! A proxy's user: who says where requests go.
 
-use crate::handle::ContextId;
 use crate::headers::ProxyAuthorization;
 use crate::machine::TransactionUser;
 use crate::message::{Content, Message, Status};
 use crate::proxy::{Branch, Event, Proxy};
 use crate::time::Instant;
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -17,13 +15,11 @@ pub(super) struct Router {
     serial: bool,
     /// The realm for which it wants credentials, with a request that begins something; any will do.
     realm: Option<String>,
-    /// How many targets were tried.
-    tried: BTreeMap<ContextId, usize>,
 }
 
 impl Router {
     pub(super) const fn new(targets: Vec<String>, serial: bool, realm: Option<String>) -> Self {
-        Self { targets, serial, realm, tried: BTreeMap::new() }
+        Self { targets, serial, realm }
     }
 
     /// The challenge for a request without credentials.
@@ -34,15 +30,14 @@ impl Router {
         (!known).then(|| format!("Digest realm=\"{realm}\", nonce=\"n\", algorithm=MD5, qop=\"auth\""))
     }
 
-    fn next(&mut self, now: Instant, proxy: &mut Proxy, context: ContextId) {
-        let tried = self.tried.entry(context).or_default();
-        let most = if self.serial { 1 } else { self.targets.len() };
-        let branches: Vec<Branch<'_>> =
-            self.targets.iter().skip(*tried).take(most).map(|uri| Branch::to(uri)).collect();
-        *tried += branches.len();
-        if proxy.relay(now, context, &branches).is_err() {
-            let _ = proxy.forward_best(now, context);
-        }
+    /// Where a request goes that does not say so itself.
+    fn branches(&self) -> Vec<Branch<'_>> {
+        let q = |place: usize| if self.serial { 1_000 - place.min(1_000) as u16 } else { 1_000 };
+        self.targets
+            .iter()
+            .enumerate()
+            .map(|(place, uri)| Branch { q: q(place), ..Branch::to(uri) })
+            .collect()
     }
 }
 
@@ -54,15 +49,12 @@ impl TransactionUser<Proxy> for Router {
             }
             Event::Request { context, request, .. } => {
                 let Some(challenge) = self.challenge(&request) else {
-                    return self.next(now, proxy, context);
+                    let _ = proxy.relay(now, context, &self.branches());
+                    return;
                 };
                 let headers = [("Proxy-Authenticate", &*challenge)];
                 let status = Status::PROXY_AUTHENTICATION_REQUIRED;
                 let _ = proxy.respond(now, context, status, &Content::headers(&headers));
-            }
-            Event::AllFailed { context, .. } => self.next(now, proxy, context),
-            Event::Ended { context, .. } => {
-                self.tried.remove(&context);
             }
             _ => {}
         }

@@ -331,11 +331,7 @@ impl Relay {
         if let Some(first) = seed.first_mut() {
             *first = node as u8;
         }
-        Proxy::new(proxy::Config {
-            record_route: !self.leaves,
-            ask: self.serial,
-            ..proxy::Config::new(CoreConfig::new(seed))
-        })
+        Proxy::new(proxy::Config { record_route: !self.leaves, ..proxy::Config::new(CoreConfig::new(seed)) })
     }
 
     fn router(&self, node: usize, transport: Transport) -> Router {
