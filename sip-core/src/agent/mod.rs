@@ -1,16 +1,18 @@
 //! The agents behind the examples, without a runtime (feature `agent`): one that answers calls, one that places them, one
-//! that asks whether a peer lives.
+//! that asks whether a peer lives, one that forwards.
 //!
-//! Each is a [`TransactionUser`](crate::TransactionUser) of a [`UserAgent`](crate::ua::UserAgent). Both adapters run them as
-//! they are.
+//! Each is a [`TransactionUser`](crate::TransactionUser) of a [`UserAgent`](crate::ua::UserAgent) or a [`Proxy`](crate::proxy::Proxy). Both
+//! adapters run them as they are.
 
 mod enrolment;
+mod forwarder;
 mod ping;
 mod registrar;
 mod uac;
 mod uas;
 
 pub use enrolment::Enrolment;
+pub use forwarder::{Forwarder, ForwarderOptions, Report};
 pub use ping::{Ping, PingError};
 pub use uac::{Uac, UacOptions, Within};
 pub use uas::{Uas, UasOptions};

@@ -23,8 +23,8 @@ pub enum Origin {
 }
 
 impl Outcome {
-    /// How good it is; less is better. Anything that was received is better than what nobody said.
-    fn rank(self) -> (u8, u8, u16) {
+    /// How good it is; less is better. Anything that was received is better than what nobody said. Who has cancelled wants to hear that it is.
+    fn rank(self, cancelled: bool) -> (u8, u8) {
         let code = self.status.code();
         let class = match code / 100 {
             // A 6xx ends the search; else the lowest class wins.
@@ -32,19 +32,21 @@ impl Outcome {
             class => class as u8,
         };
         let within = match code {
+            487 if cancelled => 0,
             // What the caller can mend by sending its request again.
-            401 | 407 | 415 | 420 | 484 => 0,
+            401 | 407 | 415 | 420 | 484 => 1,
             // What says least.
-            408 | 503 => 2,
-            _ => 1,
+            408 | 503 => 3,
+            _ => 2,
         };
-        if self.origin == Origin::Received { (class, within, 0) } else { (10 + class, within, 0) }
+        (if self.origin == Origin::Received { class } else { 10 + class }, within)
     }
 }
 
 /// The place of the best of these outcomes; of equals the first. None of nothing.
-pub(super) fn best(outcomes: impl Iterator<Item = Outcome>) -> Option<usize> {
-    outcomes.enumerate().min_by_key(|(place, outcome)| (outcome.rank(), *place)).map(|(place, _)| place)
+pub(super) fn best(outcomes: impl Iterator<Item = Outcome>, cancelled: bool) -> Option<usize> {
+    let best = outcomes.enumerate().min_by_key(|(place, outcome)| (outcome.rank(cancelled), *place));
+    best.map(|(place, _)| place)
 }
 
 #[cfg(test)]
@@ -73,9 +75,11 @@ mod tests {
             (&[local(408), received(503)], 1),
             (&[local(503), local(408)], 1),
         ] {
-            assert_eq!(best(outcomes.iter().copied()), Some(place), "{outcomes:?}");
+            assert_eq!(best(outcomes.iter().copied(), false), Some(place), "{outcomes:?}");
         }
-        assert_eq!(best([].into_iter()), None);
+        assert_eq!(best([].into_iter(), false), None);
+        let cancelled = [received(486), received(401), received(487)].into_iter();
+        assert_eq!((best(cancelled.clone(), true), best(cancelled, false)), (Some(2), Some(1)));
     }
 
     /// No 6xx loses, what was received beats what was not, and the order decides only between equals.
@@ -84,8 +88,8 @@ mod tests {
         let all: Vec<Outcome> = (300..700).flat_map(|code| [received(code), local(code)]).collect();
         for a in &all {
             for b in &all {
-                let (first, second) = (best([*a, *b].into_iter()), best([*b, *a].into_iter()));
-                assert!(a.rank() == b.rank() || first != second);
+                let (first, second) = (best([*a, *b].into_iter(), false), best([*b, *a].into_iter(), false));
+                assert!(a.rank(false) == b.rank(false) || first != second);
                 if a.origin == Origin::Received && a.status.code() >= 600 && b.status.code() < 600 {
                     assert_eq!(first, Some(0));
                 }

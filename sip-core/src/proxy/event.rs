@@ -74,6 +74,15 @@ pub enum Event<'b> {
         /// The best of what they said.
         best: Outcome,
     },
+    /// The first final response went back: one of a branch, or one of this side.
+    Answered {
+        /// The response context.
+        context: ContextId,
+        /// Its number.
+        user: u64,
+        /// Its status.
+        status: Status,
+    },
     /// A request that may not be forwarded (RFC 3261 §16.3), and was answered.
     Refused {
         /// The request.
@@ -115,6 +124,7 @@ impl Event<'_> {
                 Event::BranchFailed { context, user, branch, branch_user, outcome }
             }
             Self::AllFailed { context, user, best } => Event::AllFailed { context, user, best },
+            Self::Answered { context, user, status } => Event::Answered { context, user, status },
             Self::Refused { request, status } => Event::Refused { request: request.into_owned(), status },
             Self::Stray(response) => Event::Stray(response.into_owned()),
             Self::Rejected(rejected) => Event::Rejected(rejected.into_owned()),

@@ -1,6 +1,6 @@
 //! What comes back (RFC 3261 §16.7), and what does not.
 
-use super::best::{Origin, Outcome, best};
+use super::best::{Origin, Outcome};
 use super::context::{BranchRecord, Context, Ended, Phase, key_of};
 use super::machine::Meaning;
 use super::{Event, NOTHING, Proxy};
@@ -135,7 +135,7 @@ impl Proxy {
             return self.settle(key);
         }
         let Some(context) = self.contexts.get(key) else { return };
-        let Some(found) = best(context.ended.iter().map(|ended| ended.outcome)) else { return };
+        let Some(found) = context.best() else { return };
         if !self.config.ask || context.is_closed() {
             return self.send_best(key);
         }
@@ -150,7 +150,7 @@ impl Proxy {
     /// RFC 3261 §16.7, steps 6 to 9.
     pub(super) fn send_best(&mut self, key: Key) {
         let Some(context) = self.contexts.get(key) else { return };
-        let Some(found) = best(context.ended.iter().map(|ended| ended.outcome)) else { return };
+        let Some(found) = context.best() else { return };
         let Some(Ended { outcome, response }) = context.ended.get(found) else { return };
         let (server, status, response) = (context.server, outcome.status, *response);
         let status = match (outcome.origin, status) {
@@ -212,10 +212,11 @@ impl Proxy {
         self.waits.disarm(key.index);
         let Some(context) = self.contexts.get_mut(key) else { return };
         context.phase = Phase::Answered(status);
-        let server = context.server;
+        let (server, user) = (context.server, context.user);
         for ended in core::mem::take(&mut context.ended) {
             self.layer.buffers.unpin(ended.response);
         }
+        self.push(Event::Answered { context: Context::id(key), user, status });
         self.layer.uncount(server);
         self.forget_later(key);
         self.cancel_branches(key);

@@ -5,18 +5,18 @@ pub(crate) mod cli;
 
 use core::sync::atomic::AtomicBool;
 use mio::{Poll, Token};
-use sip_core::{Target, TransactionUser, ua::UserAgent};
+use sip_core::{Machine, Target, TransactionUser};
 use sip_mio_adapter::Driver;
 use std::io;
 use std::sync::Arc;
 
 /// Runs an agent on mio.
-pub(crate) fn run<U: TransactionUser<UserAgent>>(
-    machine: UserAgent,
+pub(crate) fn run<M: Machine + 'static, U: TransactionUser<M>>(
+    machine: M,
     agent: U,
     listen: &[Target],
     announce: bool,
-) -> io::Result<(UserAgent, U)> {
+) -> io::Result<(M, U)> {
     let mut poll = Poll::new()?;
     let mut driver = Driver::new(machine, agent, poll.registry().try_clone()?, Token(0));
     for target in listen {

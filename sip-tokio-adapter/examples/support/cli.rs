@@ -1,11 +1,14 @@
 //! The command lines of the agents, the same for every adapter: an example hands in how it runs an agent.
 
-use clap::{Args, Parser};
+use clap::{Args, Parser, ValueEnum};
 use core::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
-use sip_core::agent::{Enrolment, Ping, PingError, Uac, UacOptions, Uas, UasOptions, Within};
+use sip_core::agent::{
+    Enrolment, Forwarder, ForwarderOptions, Ping, PingError, Report, Uac, UacOptions, Uas, UasOptions, Within,
+};
 use sip_core::auth::Credentials;
 use sip_core::message::Status;
+use sip_core::proxy::{self, Origin, Proxy};
 use sip_core::ua::{self, UserAgent};
 use sip_core::{Cause, Config, Instant, Machine, Target, TransactionUser, Transport};
 use std::io;
@@ -14,7 +17,7 @@ use std::process::ExitCode;
 
 /// What an adapter does with an agent: opens the sockets, drives the machine until the agent is done or a signal comes, and
 /// gives both back. With the flag set it says on stderr where it listens.
-pub(crate) type Run<U> = fn(UserAgent, U, &[Target], bool) -> io::Result<(UserAgent, U)>;
+pub(crate) type Run<U, M = UserAgent> = fn(M, U, &[Target], bool) -> io::Result<(M, U)>;
 
 /// Answers calls, OPTIONS, REGISTER, SUBSCRIBE to `presence`, MESSAGE and requests inside dialogs, until SIGINT or SIGTERM.
 #[derive(Parser)]
@@ -70,6 +73,32 @@ struct UacArgs {
     subscribe: Option<String>,
     #[command(flatten)]
     identity: Identity,
+}
+
+/// Forwards requests, with state: by their routes, and what is for this proxy to the places of --to.
+#[derive(Parser)]
+struct ProxyArgs {
+    /// Where to listen, for example udp:127.0.0.1:5060; may be given more than once
+    #[arg(long, required = true, value_name = "ADDR")]
+    listen: Vec<Target>,
+    /// Where requests go that do not say so themselves; may be given more than once
+    #[arg(long, required = true, value_name = "URI", value_parser = place)]
+    to: Vec<String>,
+    /// To all places at once, or to the next one when one has failed
+    #[arg(long, value_name = "HOW", default_value = "parallel")]
+    fork: Fork,
+    /// Stay on the way of dialogs
+    #[arg(long)]
+    record_route: bool,
+    /// Write a line of JSON for each request, branch result and final response: to a file, or to unix:PATH
+    #[arg(long, value_name = "FILE")]
+    events: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Fork {
+    Parallel,
+    Serial,
 }
 
 /// Sends one OPTIONS; succeeds on a 2xx only.
@@ -148,6 +177,12 @@ fn not_built(flag: &str) -> Failure {
 fn status(text: &str) -> Result<Status, String> {
     let code = text.parse().map_err(|_| "not a number")?;
     Status::new(code).filter(|status| status.is_final()).ok_or_else(|| "a final status is 200 to 699".into())
+}
+
+fn place(text: &str) -> Result<String, String> {
+    let uri = sip_core::uri::Uri::parse(text.as_bytes());
+    let sip = uri.ok().is_some_and(|uri| uri.as_sip().is_some());
+    if sip { Ok(text.into()) } else { Err("write a SIP URI: sip:127.0.0.1:5070".into()) }
 }
 
 fn transport(text: &str) -> Result<Transport, String> {
@@ -240,6 +275,70 @@ pub(crate) fn uac(seed: sip_core::Seed, run: Run<Watched>) -> ExitCode {
         }
         Ok(ExitCode::SUCCESS)
     })())
+}
+
+/// Takes a line.
+type Lines = Box<dyn FnMut(&str)>;
+/// What a [`Forwarder`] tells.
+type Tell = Box<dyn FnMut(Instant, &Report<'_>)>;
+
+/// The command `proxy`.
+#[allow(dead_code, reason = "each example uses one of these")]
+pub(crate) fn proxy(seed: sip_core::Seed, run: Run<Forwarder<Tell>, Proxy>) -> ExitCode {
+    let args: ProxyArgs = parse();
+    exit((|| {
+        built(args.listen.iter().map(|target| target.transport))?;
+        let tell: Tell = match &args.events {
+            Some(path) => {
+                let mut line = lines(path).map_err(|error| Failure(format!("{path}: {error}"), 1))?;
+                Box::new(move |now, report| line(&json(now, report)))
+            }
+            None => Box::new(|_, _| ()),
+        };
+        let options = ForwarderOptions { targets: args.to, serial: args.fork == Fork::Serial };
+        let config =
+            proxy::Config { record_route: args.record_route, ..proxy::Config::new(Config::new(seed)) };
+        let (machine, agent) = run(Proxy::new(config), Forwarder::new(options, tell), &args.listen, true)
+            .map_err(|error| Failure(error.to_string(), 1))?;
+        println!("{}", agent.report(&machine));
+        Ok(ExitCode::SUCCESS)
+    })())
+}
+
+/// Where lines go: to the end of a file, or to a socket that somebody reads. What can't be written is lost: a proxy does not wait for its log.
+fn lines(path: &str) -> io::Result<Lines> {
+    use std::io::Write;
+    let mut out: Box<dyn Write> = match path.strip_prefix("unix:") {
+        Some(path) => Box::new(std::os::unix::net::UnixStream::connect(path)?),
+        None => Box::new(std::fs::OpenOptions::new().create(true).append(true).open(path)?),
+    };
+    Ok(Box::new(move |line| {
+        let _ = out.write_all(line.as_bytes());
+    }))
+}
+
+/// A report as a line of JSON.
+fn json(now: Instant, report: &Report<'_>) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let time = now.as_micros();
+    let line = match report {
+        Report::Request { context, request, source } => serde_json::json!({
+            "event": "request", "time_us": time, "context": context.to_bits(), "source": format!("{source:?}"),
+            "method": request.method().to_string(), "uri": text(request.uri_bytes()),
+            "from": text(request.value_of("From").unwrap_or_default()),
+            "to": text(request.value_of("To").unwrap_or_default()),
+            "call_id": text(request.call_id()), "cseq": request.cseq().number,
+        }),
+        Report::Branch { context, branch, status, origin } => serde_json::json!({
+            "event": "branch", "time_us": time, "context": context.to_bits(), "branch": branch.to_bits(),
+            "status": status.code(), "received": *origin == Origin::Received,
+        }),
+        Report::Final { context, status } => serde_json::json!({
+            "event": "final", "time_us": time, "context": context.to_bits(), "status": status.code(),
+        }),
+        _ => return String::new(),
+    };
+    format!("{line}\n")
 }
 
 /// The command `ping`.

@@ -2,18 +2,18 @@
 
 pub(crate) mod cli;
 
-use sip_core::{Target, TransactionUser, ua::UserAgent};
+use sip_core::{Machine, Target, TransactionUser};
 use sip_tokio_adapter::Driver;
 use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs an agent on tokio.
-pub(crate) fn run<U: TransactionUser<UserAgent>>(
-    machine: UserAgent,
+pub(crate) fn run<M: Machine + 'static, U: TransactionUser<M>>(
+    machine: M,
     agent: U,
     listen: &[Target],
     announce: bool,
-) -> io::Result<(UserAgent, U)> {
+) -> io::Result<(M, U)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut driver = Driver::new(machine, agent);

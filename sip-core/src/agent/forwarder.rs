@@ -1,0 +1,116 @@
+//! An agent that forwards requests to fixed places.
+
+use crate::message::{Request, Status};
+use crate::proxy::{Branch, Event, Origin, Proxy};
+use crate::{BranchId, ContextId, Instant, Machine, Source, TransactionUser};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// Where requests go.
+#[derive(Clone, Debug, Default)]
+pub struct ForwarderOptions {
+    /// The URIs for what does not say itself where it goes.
+    pub targets: Vec<String>,
+    /// One after the other, and not all at once.
+    pub serial: bool,
+}
+
+/// What happened to a request.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Report<'a> {
+    /// It came.
+    Request {
+        /// Its response context.
+        context: ContextId,
+        /// The request.
+        request: &'a Request<'a>,
+        /// Where it came from.
+        source: Source,
+    },
+    /// A branch of it has a final response, or will have none.
+    Branch {
+        /// Its response context.
+        context: ContextId,
+        /// The branch.
+        branch: BranchId,
+        /// What it was, or what stands for it.
+        status: Status,
+        /// Who said so.
+        origin: Origin,
+    },
+    /// The final response went back.
+    Final {
+        /// Its response context.
+        context: ContextId,
+        /// What it was.
+        status: Status,
+    },
+}
+
+/// Forwards by Route, by the Request-URI if that is not of this proxy, and else to its targets; gives a report of all that happens to `tell`.
+pub struct Forwarder<F> {
+    options: ForwarderOptions,
+    tell: F,
+    requests: u64,
+    answered: u64,
+}
+
+impl<F: FnMut(Instant, &Report<'_>)> Forwarder<F> {
+    /// An agent with these options.
+    pub const fn new(options: ForwarderOptions, tell: F) -> Self {
+        Self { options, tell, requests: 0, answered: 0 }
+    }
+
+    /// What it did, as one line of `key=value`.
+    pub fn report(&self, machine: &Proxy) -> String {
+        let stats = machine.stats();
+        format!(
+            "requests={} answered={} retransmissions_in={} retransmissions_out={} transactions_open={}",
+            self.requests,
+            self.answered,
+            stats.retransmissions_in,
+            stats.retransmissions_out,
+            stats.client_transactions + stats.server_transactions,
+        )
+    }
+
+    fn branches(&self) -> Vec<Branch<'_>> {
+        // The number of a place is its turn.
+        let turn = |place: usize| if self.options.serial { u16::MAX - place as u16 } else { u16::MAX };
+        let targets = self.options.targets.iter().enumerate();
+        targets.map(|(place, uri)| Branch { q: turn(place), ..Branch::to(uri) }).collect()
+    }
+}
+
+impl<F: FnMut(Instant, &Report<'_>)> TransactionUser<Proxy> for Forwarder<F> {
+    fn event(&mut self, now: Instant, machine: &mut Proxy, event: Event<'_>) {
+        match event {
+            Event::Request { context, request, source, routed } => {
+                self.requests += 1;
+                (self.tell)(now, &Report::Request { context, request: &request, source });
+                let branches = if routed { Vec::from([Branch::AS_IT_IS]) } else { self.branches() };
+                if machine.relay(now, context, &branches).is_err() {
+                    // Nothing can be sent there: RFC 3261 §16.5 says 404 for a resource that does not exist.
+                    let nothing = crate::message::Content::NONE;
+                    let _ = machine.respond(now, context, Status::NOT_FOUND, &nothing);
+                }
+            }
+            Event::Response { context, branch, response, .. } if response.status().is_final() => {
+                let (status, origin) = (response.status(), Origin::Received);
+                (self.tell)(now, &Report::Branch { context, branch, status, origin });
+            }
+            Event::BranchFailed { context, branch, outcome, .. } => {
+                let report =
+                    Report::Branch { context, branch, status: outcome.status, origin: outcome.origin };
+                (self.tell)(now, &report);
+            }
+            Event::Answered { context, status, .. } => {
+                self.answered += 1;
+                (self.tell)(now, &Report::Final { context, status });
+            }
+            _ => {}
+        }
+    }
+}
