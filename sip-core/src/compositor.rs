@@ -3,11 +3,12 @@
 //! The state is soft and belongs to no dialog. A [`Compositor`] keeps it; what the composed state of a resource is, its application
 //! decides from [`publications`](Compositor::publications).
 
-use crate::headers::{Event, Expires, SipIfMatch};
-use crate::message::{Request, Status, push_hex};
+use crate::headers::{Event, Expires, Name, SipIfMatch};
+
+use crate::message::{Request, Status, lex, push_hex};
 use crate::registrar::{Headers, address_of_record};
 use crate::time::Instant;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -60,6 +61,8 @@ pub struct Publication {
 #[derive(Clone, Debug, Default)]
 pub struct Compositor {
     resources: BTreeMap<String, Vec<Publication>>,
+    /// Resources with publications that have ended, which nobody has heard of yet.
+    changed: BTreeSet<String>,
     made: u64,
 }
 
@@ -69,7 +72,7 @@ pub type Answer = (Status, Headers);
 impl Compositor {
     /// A compositor that knows of nothing. Its entity tags begin after `made`: give one that has lasted more than the tags of a restart before.
     pub const fn new(made: u64) -> Self {
-        Self { resources: BTreeMap::new(), made }
+        Self { resources: BTreeMap::new(), changed: BTreeSet::new(), made }
     }
 
     /// Takes a PUBLISH (§6), and says with what it is to be answered: 200 with SIP-ETag and Expires, 400, 403, 404, 412, 423,
@@ -89,10 +92,24 @@ impl Compositor {
             return (Status::INTERVAL_TOO_BRIEF, [("Min-Expires", min)].into());
         }
         let lasts = lasts.min(policy.max_expires);
-        let full = self.resources.len() >= policy.resources && !self.resources.contains_key(&resource);
+        // §6, step 3: one entity tag, or none.
+        let mut tags = request.all::<SipIfMatch<'_>>();
+        let wanted = match (request.value(Name::SipIfMatch), tags.next(), tags.next()) {
+            (None, ..) => None,
+            (Some(_), Some(Ok(etag)), None) => Some(etag.0),
+            _ => return refuse(Status::BAD_REQUEST),
+        };
+        let is_new = !self.resources.contains_key(&resource);
+        if is_new && self.resources.len() >= policy.resources {
+            self.forget(now);
+        }
+        let full = is_new && self.resources.len() >= policy.resources;
         let known = self.resources.entry(resource.clone()).or_default();
+        let before = known.len();
         known.retain(|publication| publication.until > now);
-        let wanted = request.get::<SipIfMatch<'_>>().ok().flatten().map(|etag| etag.0);
+        if known.len() < before {
+            self.changed.insert(resource.clone());
+        }
         let old = known.iter().position(|old| Some(old.etag.as_bytes()) == wanted && old.package == package);
         let has_body = !request.body().is_empty();
         let status = match (wanted, old) {
@@ -112,13 +129,13 @@ impl Compositor {
         push_hex(&mut etag, self.made);
         let etag = String::from_utf8_lossy(&etag).into_owned();
         let before = old.map(|at| known.remove(at));
-        let content_type = request.value(crate::headers::Name::ContentType).unwrap_or_default();
+        let content_type = request.value(Name::ContentType).unwrap_or_default();
         let publication = match before {
             Some(before) if !has_body => Publication { etag: etag.clone(), until: now + lasts, ..before },
             _ => Publication {
                 package,
                 etag: etag.clone(),
-                content_type: String::from_utf8_lossy(content_type).into_owned(),
+                content_type: lex::unfolded(content_type),
                 body: request.body().into(),
                 until: now + lasts,
             },
@@ -138,21 +155,28 @@ impl Compositor {
 
     /// When the next publication ends.
     pub fn deadline(&self) -> Option<Instant> {
+        if !self.changed.is_empty() {
+            return Some(Instant::ZERO);
+        }
         self.resources.values().flatten().map(|publication| publication.until).min()
     }
 
     /// Forgets what has ended; the resources whose state has changed with that.
     pub fn advance(&mut self, now: Instant) -> Vec<String> {
-        let mut changed = Vec::new();
+        self.forget(now);
+        core::mem::take(&mut self.changed).into_iter().collect()
+    }
+
+    fn forget(&mut self, now: Instant) {
+        let changed = &mut self.changed;
         self.resources.retain(|resource, publications| {
             let before = publications.len();
             publications.retain(|publication| publication.until > now);
             if publications.len() < before {
-                changed.push(resource.clone());
+                changed.insert(resource.clone());
             }
             !publications.is_empty()
         });
-        changed
     }
 
     fn tidy(&mut self, resource: &str) {

@@ -6,6 +6,12 @@ use crate::message::{Request, Status};
 use crate::registrar::{Bindings, Headers, Policy};
 use alloc::string::String;
 
+/// Whether a request is about the address of this user.
+fn is_user(request: &Request<'_>, username: &str) -> bool {
+    let uri = request.to().uri();
+    uri.is_ok_and(|uri| uri.as_sip().is_some_and(|sip| sip.user == Some(username.as_bytes())))
+}
+
 /// A registrar for one user.
 pub(super) struct Registrar {
     bindings: Bindings,
@@ -30,6 +36,10 @@ impl Registrar {
                 door.verify(now, request, &claim, username, Secret::Password(password))
             });
             match verdict {
+                // RFC 3261 §10.3, step 4: each for itself.
+                Verdict::Accepted if !is_user(request, username) => {
+                    return (Status::FORBIDDEN, Headers::new());
+                }
                 Verdict::Accepted => {}
                 Verdict::Malformed => return (Status::BAD_REQUEST, Headers::new()),
                 Verdict::Refused => return (Status::FORBIDDEN, Headers::new()),

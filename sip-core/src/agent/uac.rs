@@ -316,6 +316,9 @@ impl TransactionUser<UserAgent> for Uac {
             Event::Response { user, response, .. } if response.status().is_final() => {
                 self.stepped(now, user, response.status().is_success());
             }
+            Event::RequestEnded { user, cause: Cause::Timeout | Cause::TransportError, .. } => {
+                self.stepped(now, user, false);
+            }
             Event::Notified { user, .. } => {
                 if let Some(call) = self.calls.get_mut(user as usize) {
                     if call.outcome == Outcome::Open {
@@ -329,7 +332,9 @@ impl TransactionUser<UserAgent> for Uac {
                 if self.options.subscribe.is_none() {
                     return self.stepped(now, user, well);
                 }
-                if let Some(call) = self.calls.get_mut(user as usize) {
+                // Another fork may have counted before.
+                let call = self.calls.get_mut(user as usize).filter(|call| call.outcome != Outcome::Over);
+                if let Some(call) = call {
                     let notified = core::mem::replace(&mut call.outcome, Outcome::Over) == Outcome::Notified;
                     self.count(notified && well);
                 }
@@ -372,7 +377,11 @@ impl TransactionUser<UserAgent> for Uac {
             None if matches!(self.enrolment, Enrolled::Asked | Enrolled::Over) => None,
             None => Some(Instant::ZERO),
             Some(_) if (self.calls.len() as u64) < self.options.calls => self.due(self.calls.len()),
-            Some(_) => (self.done() >= self.options.calls).then_some(self.linger),
+            // Once the registrar is asked to forget, its answer is waited for.
+            Some(_) => {
+                let waits = !self.has_called() || self.enrolment == Enrolled::Leaving;
+                (!waits).then_some(self.linger)
+            }
         };
         next.into_iter().chain(self.agenda.next()).min()
     }

@@ -31,6 +31,8 @@ struct Answer {
     userhash: bool,
     /// How often this nonce was used.
     count: u32,
+    /// What its session key was made with.
+    cnonce: Option<u64>,
 }
 
 /// The realms that requests of one dialog, or one request, answer at once.
@@ -54,8 +56,8 @@ impl Answers {
         credentials: &[Credentials],
     ) -> bool {
         let mut fresh: Vec<Answer> = Vec::new();
-        let server = response.all::<WwwAuthenticate<'_>>().map_while(Result::ok);
-        let proxies = response.all::<ProxyAuthenticate<'_>>().map_while(Result::ok);
+        let server = response.all::<WwwAuthenticate<'_>>().flatten();
+        let proxies = response.all::<ProxyAuthenticate<'_>>().flatten();
         let server = server.map(|challenge| (false, challenge.scheme, challenge.params));
         let proxies = proxies.map(|challenge| (true, challenge.scheme, challenge.params));
         for (proxy, scheme, params) in server.chain(proxies) {
@@ -74,7 +76,12 @@ impl Answers {
             fresh.push(answer);
         }
         let worth = !fresh.is_empty();
-        for answer in fresh {
+        for mut answer in fresh {
+            // RFC 7616 §3.4: the same nonce goes on to be counted.
+            let known = |old: &&Answer| old.is_for(answer.proxy, &answer.realm) && old.nonce == answer.nonce;
+            if let Some(old) = self.answers.iter().find(known) {
+                (answer.count, answer.cnonce) = (old.count, old.cnonce);
+            }
             self.answers.retain(|old| !old.is_for(answer.proxy, &answer.realm));
             self.answers.push(answer);
         }
@@ -125,9 +132,9 @@ fn find<'c>(first: &'c [Credentials], then: &'c [Credentials], realm: &[u8]) -> 
 fn sent<'m>(request: &'m Message<'_>, proxy: bool, realm: &[u8]) -> Option<&'m [u8]> {
     let nonce = |params: AuthParams<'m>| params.get("nonce").filter(|_| params.get("realm") == Some(realm));
     if proxy {
-        request.all::<ProxyAuthorization<'_>>().map_while(Result::ok).find_map(|found| nonce(found.params))
+        request.all::<ProxyAuthorization<'_>>().flatten().find_map(|found| nonce(found.params))
     } else {
-        request.all::<Authorization<'_>>().map_while(Result::ok).find_map(|found| nonce(found.params))
+        request.all::<Authorization<'_>>().flatten().find_map(|found| nonce(found.params))
     }
 }
 
@@ -154,6 +161,7 @@ impl Answer {
             qop,
             userhash: params.get("userhash").is_some_and(|value| value.eq_ignore_ascii_case(b"true")),
             count: 0,
+            cnonce: None,
         })
     }
 
@@ -172,6 +180,8 @@ impl Answer {
     ) {
         self.count = self.count.wrapping_add(1);
         let username = quoted(&credentials.username);
+        // RFC 7616 §3.4.2: a session key is made once, with the first cnonce.
+        let random = if self.algorithm.is_sess() { *self.cnonce.get_or_insert(random) } else { random };
         let (count, cnonce) = (hex(&self.count.to_be_bytes()), hex(&random.to_be_bytes()));
         let input = Input {
             algorithm: self.algorithm,
@@ -243,7 +253,7 @@ mod kept {
     impl NotByte for Answer {}
     impl NotByte for Credentials {}
     kept!(Credentials { 1 realm, 2 username, 3 password });
-    kept!(Answer { 1 proxy, 2 realm, 3 nonce, 4 opaque, 5 algorithm, 6 named, 7 qop, 8 userhash, 9 count });
+    kept!(Answer { 1 proxy, 2 realm, 3 nonce, 4 opaque, 5 algorithm, 6 named, 7 qop, 8 userhash, 9 count, 10 cnonce });
     kept_enum!(Algorithm { 1 Md5, 2 Md5Sess, 3 Sha256, 4 Sha256Sess, 5 Sha512_256, 6 Sha512_256Sess });
     kept_enum!(Qop { 1 Auth, 2 AuthInt });
 }
@@ -405,7 +415,7 @@ mod tests {
         assert_eq!(judge(now, &good.replace("realm=\"r\"", "realm=\"s\"")), None);
         assert_eq!(judge(now, &good.replace("SHA-256", "SHA-512-256")), None);
         let refused = |change: (&str, &str)| good.replace(change.0, change.1);
-        assert_eq!(judge(now, &refused(("uri=\"sip:reg", "uri=\"sip:rag"))), Some(Verdict::Malformed));
+        assert_eq!(judge(now, &refused(("uri=\"sip:reg", "uri=\"sip:rag"))), Some(Verdict::Refused));
         assert_eq!(judge(now, &refused(("nc=00000001", "nc=-1"))), Some(Verdict::Malformed));
         assert_eq!(judge(now, &refused(("nc=00000001", "nc=00000002"))), Some(Verdict::Refused));
         assert_eq!(judge(now, &refused(("qop=auth", "qop=none"))), Some(Verdict::Malformed));
@@ -414,5 +424,102 @@ mod tests {
         let late = Instant::from_millis(1_000_000);
         assert_eq!(judge(late, &good), Some(Verdict::Stale), "the password is right, the nonce is old");
         assert_eq!(judge(now, &good.to_string()), Some(Verdict::Accepted));
+    }
+
+    /// What was forgotten at the cap counts as stale, and is not taken twice.
+    #[test]
+    fn no_replay_at_the_cap() {
+        let known = [Credentials::new("a", "p")];
+        let now = Instant::from_millis(5_000);
+        let mut door = Authenticator::new(Guard { windows: 2, ..Guard::new("r", [9; 32]) });
+        let requests: Vec<String> = (0..4)
+            .map(|_| {
+                let value = door.challenge(now, Verdict::Unproven).remove(0);
+                let mut answers = Answers::default();
+                let response = challenge(&[&std::format!("WWW-Authenticate: {value}")]);
+                assert!(challenged(&mut answers, &request("REGISTER", "", ""), &response, &known));
+                request("REGISTER", &written(&mut answers, &known, ""), "")
+            })
+            .collect();
+        let mut judge = |at: usize| {
+            let request = Request::parse(requests[at].as_bytes()).unwrap();
+            let claim = door.claim(&request).unwrap();
+            door.verify(now, &request, &claim, "a", Secret::Password("p"))
+        };
+        assert_eq!([judge(1), judge(2), judge(0), judge(3)], [Verdict::Accepted; 4]);
+        assert_eq!(judge(1), Verdict::Stale, "the very same request again");
+    }
+
+    /// RFC 3261 §22.4: another Request-URI is no failure; the claim says for which URI it is.
+    #[test]
+    fn a_request_that_a_proxy_has_retargeted() {
+        let known = [Credentials::new("a", "p")];
+        let now = Instant::from_millis(5_000);
+        let mut door = Authenticator::new(Guard::new("r", [9; 32]));
+        let value = door.challenge(now, Verdict::Unproven).remove(0);
+        let mut answers = Answers::default();
+        let response = challenge(&[&std::format!("WWW-Authenticate: {value}")]);
+        assert!(challenged(&mut answers, &request("INVITE", "", ""), &response, &known));
+        let mut out = Vec::new();
+        let mut writer = Writer::resume(&mut out);
+        answers.write(&mut writer, Method::Invite, b"sip:registrar.example.com", b"", &known, 1);
+        let text = request("INVITE", &String::from_utf8(out).unwrap(), "");
+        // The proxy of the domain puts the bound contact in the place of the address-of-record (16.5, 16.6 item 2).
+        let text = text.replace("INVITE sip:registrar.example.com SIP", "INVITE sip:bob@192.0.2.4 SIP");
+        let request = Request::parse(text.as_bytes()).unwrap();
+        let claim = door.claim(&request).unwrap();
+        assert_eq!(door.verify(now, &request, &claim, "a", Secret::Password("p")), Verdict::Accepted);
+    }
+
+    /// Who demands auth-int gets it.
+    #[test]
+    fn auth_int_is_not_left_out() {
+        let known = [Credentials::new("a", "p")];
+        let now = Instant::from_millis(5_000);
+        let mut door = Authenticator::new(Guard { qops: [Qop::AuthInt].into(), ..Guard::new("r", [9; 32]) });
+        let value = door.challenge(now, Verdict::Unproven).remove(0);
+        // Somebody on the way has taken the qop out of the challenge (RFC 7616 5.8), and writes the body anew.
+        let value = value.replace(", qop=\"auth-int\"", "");
+        let mut answers = Answers::default();
+        let response = challenge(&[&std::format!("WWW-Authenticate: {value}")]);
+        assert!(challenged(&mut answers, &request("REGISTER", "", ""), &response, &known));
+        let text = request("REGISTER", &written(&mut answers, &known, "good"), "evil");
+        let request = Request::parse(text.as_bytes()).unwrap();
+        let claim = door.claim(&request).unwrap();
+        assert_ne!(door.verify(now, &request, &claim, "a", Secret::Password("p")), Verdict::Accepted);
+    }
+
+    /// RFC 7616 §3.4.2: A1 of -sess is made with the cnonce of the first request under its nonce.
+    #[test]
+    fn a_session_key_is_made_once() {
+        let known = [Credentials::new("a", "p")];
+        let mut answers = Answers::default();
+        let response =
+            challenge(&[&std::format!("WWW-Authenticate: {BARE}, qop=\"auth\", algorithm=MD5-sess")]);
+        assert!(challenged(&mut answers, &request("REGISTER", "", ""), &response, &known));
+        let mut write = |random| {
+            let mut out = Vec::new();
+            let mut writer = Writer::resume(&mut out);
+            answers.write(&mut writer, Method::Register, b"sip:r", b"", &known, random);
+            String::from_utf8(out).unwrap()
+        };
+        let (_, second) = (write(1), write(2));
+        let md5 = |parts: &[&[u8]]| Algorithm::Md5.hash(parts);
+        let first = hex(&1_u64.to_be_bytes());
+        let value = |name: &str| {
+            second.split(&std::format!("{name}=\"")).nth(1).unwrap().split('"').next().unwrap().to_string()
+        };
+        let a1 = md5(&[&md5(&[b"a", b"r", b"p"]), b"n1", &first]);
+        let a2 = md5(&[b"REGISTER", b"sip:r"]);
+        let good = md5(&[&a1, b"n1", b"00000002", value("cnonce").as_bytes(), b"auth", &a2]);
+        assert_eq!(value("response").as_bytes(), &good[..], "{second}");
+    }
+
+    /// RFC 8760 §2.4: a scheme that is not known is passed over.
+    #[test]
+    fn a_scheme_alone_does_not_hide_the_others() {
+        let known = [Credentials::new("a", "p")];
+        let response = challenge(&["WWW-Authenticate: Negotiate", &std::format!("WWW-Authenticate: {BARE}")]);
+        assert!(challenged(&mut Answers::default(), &request("REGISTER", "", ""), &response, &known));
     }
 }

@@ -44,7 +44,7 @@ impl Algorithm {
         }
     }
 
-    const fn is_sess(self) -> bool {
+    pub(super) const fn is_sess(self) -> bool {
         matches!(self, Self::Md5Sess | Self::Sha256Sess | Self::Sha512_256Sess)
     }
 

@@ -101,7 +101,7 @@ impl Nonces {
                 return;
             }
             self.windows.remove(&id);
-            self.forgotten = Some(id);
+            self.forgotten = self.forgotten.max(Some(id));
         }
     }
 }
@@ -144,6 +144,17 @@ mod tests {
         assert!(take(4) && take(2) && take(3) && !take(2) && !take(4));
         assert!(take(100) && take(37) && !take(36), "further back than the window");
         assert!(take(u32::MAX) && !take(100));
+    }
+
+    /// A nonce that was made early and is used late does not bring back those that were forgotten before it.
+    #[test]
+    fn what_was_forgotten_stays_forgotten() {
+        let mut nonces = Nonces::new([1; 32], Duration::from_secs(60), 2);
+        let mut take = |id: u64| nonces.is_fresh(at(1), (0, id)) && nonces.count(at(1), (0, id), 1);
+        assert!(take(5) && take(6));
+        assert!(take(3), "5 goes");
+        assert!(take(7), "3 goes");
+        assert!(!take(5));
     }
 
     /// What was forgotten can't be told from what was never used: it is stale.

@@ -5,7 +5,6 @@ use super::nonce::Nonces;
 use crate::Instant;
 use crate::headers::{AuthParams, Authorization, ProxyAuthorization};
 use crate::message::{Request, Status};
-use crate::uri::Uri;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -122,7 +121,7 @@ pub enum Verdict {
     Unproven,
     /// The secret is wrong.
     Refused,
-    /// The credentials are malformed, or for another URI: 400.
+    /// The credentials are malformed, or not of the kind that was asked for: 400.
     Malformed,
 }
 
@@ -140,6 +139,12 @@ impl Claim<'_> {
         } else {
             self.username == username
         }
+    }
+
+    /// The URI that its proof is for. It is that of the request as it was sent, which may have been for another one: with forwarding on the way the two
+    /// need not be equal (RFC 3261 §22.4).
+    pub fn uri(&self) -> Option<&[u8]> {
+        self.params.get("uri")
     }
 
     /// By which algorithm its proof was made: a [`Secret::Hashed`] must be made by it.
@@ -195,13 +200,17 @@ impl Authenticator {
         match self.guard.side {
             Side::Server => request
                 .all::<Authorization<'_>>()
-                .map_while(Result::ok)
+                .flatten()
                 .find_map(|found| ours(found.scheme, found.params)),
             Side::Proxy => request
                 .all::<ProxyAuthorization<'_>>()
-                .map_while(Result::ok)
+                .flatten()
                 .find_map(|found| ours(found.scheme, found.params)),
         }
+    }
+
+    fn offers_auth(&self) -> bool {
+        self.guard.qops.is_empty() || self.guard.qops.contains(&Qop::Auth)
     }
 
     /// Judges a claim by the name and the secret of its user. For a user that does not exist give some secret all the same: then nobody
@@ -226,7 +235,9 @@ impl Authenticator {
             u32::from_str_radix(core::str::from_utf8(digits).ok()?, 16).ok()
         };
         let (quality, count) = match params.get("qop") {
-            // Without qop there is no count: such a nonce is good for once.
+            // Without qop there is no count: such a nonce is good for once. It stands for `auth` (RFC 8760 §2.7), and a session key needs one
+            // (RFC 3261 §22.4).
+            None if claim.algorithm.is_sess() || !self.offers_auth() => return Verdict::Malformed,
             None => (None, Some(1)),
             Some(qop) => {
                 let qop = Qop::named(qop).filter(|qop| self.guard.qops.contains(qop));
@@ -238,10 +249,7 @@ impl Authenticator {
             }
         };
         let Some(count) = count else { return Verdict::Malformed };
-        // RFC 7616 §3.4.6: what was proven is of use for the resource that was asked for, and for no other.
-        if uri != request.uri_bytes() && !Uri::parse(uri).is_ok_and(|uri| uri.equivalent(&request.uri())) {
-            return Verdict::Malformed;
-        }
+        // RFC 3261 §22.4: a proxy on the way may have put another Request-URI there; who cares asks the claim for its URI.
         let input = Input {
             algorithm: claim.algorithm,
             username: &super::digest::quoted(username),

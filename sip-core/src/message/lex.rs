@@ -440,6 +440,20 @@ pub(crate) fn is_folded(text: &[u8]) -> bool {
     })
 }
 
+/// A value in one line, as text: each fold is a blank (RFC 3261 §7.3.1).
+pub(crate) fn unfolded(value: &[u8]) -> alloc::string::String {
+    let mut out = alloc::vec::Vec::with_capacity(value.len());
+    let mut rest = value;
+    while let Some(at) = memchr::memchr2(b'\r', b'\n', rest) {
+        let (before, fold) = rest.split_at(at);
+        out.extend_from_slice(before.trim_ascii_end());
+        out.push(b' ');
+        rest = fold.trim_ascii_start();
+    }
+    out.extend_from_slice(rest);
+    alloc::string::String::from_utf8_lossy(&out).into_owned()
+}
+
 /// `quoted-string` without its quotes, escapes left as they are.
 pub(crate) fn quoted(input: &[u8]) -> Lexed<'_, &[u8]> {
     let [b'"', inside @ ..] = input else { return fail(input) };

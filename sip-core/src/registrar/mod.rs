@@ -25,10 +25,10 @@ mod bindings;
 
 pub use bindings::Bindings;
 
-use crate::headers::{Address, Contact, Expires, Header, Path, Supported};
-use crate::message::{Request, Status};
+use crate::headers::{Address, Contact, Expires, Header, Params, Path, Supported, Via};
+use crate::message::{Request, Status, lex};
 use crate::time::Instant;
-use crate::uri::{Uri, unescaped};
+use crate::uri::{Uri, unescaped_bytes};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -98,15 +98,27 @@ impl Refusal {
     }
 }
 
-/// The address-of-record that a REGISTER is about (§10.3, step 5): the URI of To without parameters and escapes, its host in lower case. Nothing
-/// if it is no SIP or SIPS URI.
+/// The address-of-record that a REGISTER is about (§10.3, step 5): the URI of To without parameters, its host in lower case, and without escapes but
+/// for `%` and what is no text. Nothing if it is no SIP or SIPS URI.
 pub fn address_of_record(uri: &Uri<'_>) -> Option<String> {
     let sip = uri.as_sip()?;
     let scheme = if sip.secure { "sips" } else { "sip" };
     let host = String::from_utf8_lossy(sip.host).to_ascii_lowercase();
-    let user = sip.user.map(|user| format!("{}@", unescaped(user))).unwrap_or_default();
+    let user = sip.user.map(|user| format!("{}@", canonical(user))).unwrap_or_default();
     let port = sip.port.map(|port| format!(":{port}")).unwrap_or_default();
     Some(format!("{scheme}:{user}{host}{port}"))
+}
+
+/// A user by which it is equal to what it is equal to (RFC 3261 §19.1.4), and to nothing else.
+fn canonical(user: &[u8]) -> String {
+    let mut out = String::new();
+    for chunk in unescaped_bytes(user).utf8_chunks() {
+        out.push_str(&chunk.valid().replace('%', "%25"));
+        for byte in chunk.invalid() {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
 }
 
 /// What a REGISTER makes of the bindings of its address-of-record (§10.3, steps 6 to 8): the bindings that there are afterwards, and
@@ -180,9 +192,30 @@ pub fn register(
         .collect();
     // RFC 3327 §5.3: to who asked for it.
     if request.all::<Supported<'_>>().map_while(Result::ok).any(|tag| tag.is("path")) {
-        headers.extend(path.into_iter().map(|path| ("Path", path)));
+        headers.extend(path.iter().map(|path| ("Path", path.clone())));
+    }
+    if binds_flow(request, &path) {
+        headers.push(("Require", "outbound".into()));
     }
     Ok((bindings, headers))
+}
+
+/// RFC 5626 §6: whether the flow of a contact is bound: who registers wants it, and the first hop keeps the flow.
+fn binds_flow(request: &Request<'_>, path: &[String]) -> bool {
+    let wants = request.all::<Supported<'_>>().flatten().any(|tag| tag.is("outbound"));
+    let direct = request.all::<Via<'_>>().take(2).count() == 1;
+    let keeps = || path.last().is_some_and(|path| path.contains(";ob"));
+    wants
+        && (direct || keeps())
+        && request
+            .all::<Contact<'_>>()
+            .flatten()
+            .any(|contact| contact.address().is_some_and(|address| flow(&address.params).is_some()))
+}
+
+/// The flow of a contact: its instance and reg-id.
+fn flow(params: &Params<'_>) -> Option<(Vec<u8>, u32)> {
+    Some((params.get("+sip.instance")?.into(), params.number("reg-id")?))
 }
 
 /// §10.3, step 7: a binding is not changed by a request that was sent before the one which made it.
@@ -198,25 +231,22 @@ fn in_order<'b>(
     }
 }
 
-/// Whether a contact is the one that is bound: by instance and reg-id if it has them (RFC 5626 §6), else by its URI (§19.1.4).
+/// Whether a contact is the one that is bound: by instance and reg-id alone if it has them (RFC 5626 §6), else by its URI (§19.1.4).
 fn is_same(binding: &Binding, uri: &Uri<'_>, address: &Address<'_>) -> bool {
-    let bound = crate::headers::Params::parse(binding.params.as_bytes()).unwrap_or_default();
-    let flow = |params: &crate::headers::Params<'_>| {
-        Some((Vec::from(params.get("+sip.instance")?), params.number::<u32>("reg-id")?))
-    };
-    match (flow(&bound), flow(&address.params)) {
-        (Some(bound), Some(new)) => bound == new,
-        _ => Uri::parse(binding.uri.as_bytes()).is_ok_and(|bound| bound.equivalent(uri)),
+    let bound = Params::parse(binding.params.as_bytes()).unwrap_or_default();
+    match flow(&address.params) {
+        Some(new) => flow(&bound) == Some(new),
+        None => Uri::parse(binding.uri.as_bytes()).is_ok_and(|bound| bound.equivalent(uri)),
     }
 }
 
 fn params_without_expires(address: &Address<'_>) -> String {
     let kept = address.params.as_written().filter(|(name, _)| !name.eq_ignore_ascii_case(b"expires"));
-    kept.map(|(_, written)| String::from_utf8_lossy(written)).collect()
+    kept.map(|(_, written)| lex::unfolded(written)).collect()
 }
 
 fn text<'a>(header: &impl Header<'a>) -> String {
     let mut out = Vec::new();
     header.emit(&mut out);
-    String::from_utf8_lossy(&out).into_owned()
+    lex::unfolded(&out)
 }

@@ -66,7 +66,7 @@ kept!(Outgoing {
     12 cancelled,
 });
 kept!(Serving { 1 dialog, 2 kind, 3 target, 4 terms, 5 waits, 6 offered, 7 contact });
-kept!(Subscription { 1 role, 2 user, 3 dialog, 4 package, 5 id, 6 lasts, 7 until, 8 alarm, 9 silent });
+kept!(Subscription { 1 role, 2 user, 3 dialog, 4 package, 5 id, 6 lasts, 7 until, 8 alarm, 9 silent, 10 told });
 kept!(Asked { 1 call_id, 2 tag, 3 work, 4 cseq, 5 notified, 6 timer_n, 7 leaving, 8 refer, 9 forks, 10 parted, 11 answers });
 kept!(Upkeep {
     1 what, 2 user, 3 uri, 4 target, 5 timers, 6 call_id, 7 tag, 8 cseq, 9 lasts, 10 until, 11 answers, 12 work,
@@ -269,7 +269,13 @@ impl UserAgent {
         out.field(6, &found.id);
         out.field(7, &found.lasts);
         out.field(8, &found.until);
-        out.field(9, &found.alarm.and_then(|alarm| self.alarms.due(alarm)));
+        // A refresh that is under way is not kept: it is sent again at once.
+        let over = found
+            .alarm
+            .is_some_and(|alarm| matches!(self.alarms.what(alarm), Some(Due::SubscriptionOver(_))));
+        let refreshing = subscriber && !refer && !found.lasts.is_zero() && over;
+        let due = found.alarm.and_then(|alarm| self.alarms.due(alarm));
+        out.field(9, &due.map(|due| if refreshing { self.layer.clock() } else { due }));
         Ok(out.into_bytes())
     }
 
@@ -296,6 +302,7 @@ impl UserAgent {
             lasts: Default::default(),
             until: None,
             alarm: None,
+            told: None,
             silent: false,
         };
         from.fields(|number, from| {
@@ -374,7 +381,14 @@ impl UserAgent {
     fn keep_upkeep(&self, key: Key, kind: Snapshot) -> Result<Vec<u8>, Misuse> {
         let found = self.upkeeps.get(key).ok_or(Misuse::Gone)?;
         let mut out = Out::new(kind, self.layer.clock(), &self.layer.buffers);
-        found.keep(&mut out);
+        // What is under way may have been sent more than once: its number is used, and so is its nonce.
+        match found.work.and_then(|work| self.outgoing(work)) {
+            Some(sent) => {
+                let (cseq, answers) = (sent.cseq, sent.answers.clone());
+                Upkeep { cseq, answers, ..found.clone() }.keep(&mut out);
+            }
+            None => found.keep(&mut out),
+        }
         Ok(out.into_bytes())
     }
 

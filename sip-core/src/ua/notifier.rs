@@ -11,7 +11,7 @@ use crate::dialog::subscription::{self, Ended, Notice};
 use crate::dialog::{self, Dialog};
 use crate::endpoint::{Misuse, Source};
 use crate::handle::{DialogId, Key, ServerTxn, SubscriptionId};
-use crate::headers::{Expires, Name, ReferSub};
+use crate::headers::{Expires, Name, ReferSub, ReferTo};
 use crate::message::{Content, Message, Method, Status};
 use crate::time::Instant;
 use alloc::boxed::Box;
@@ -49,7 +49,10 @@ impl UserAgent {
         let (event, state) = (subscription.event_value(), subscription::write(notice, left));
         let state = core::str::from_utf8(&state).unwrap_or_default();
         let extra = [("Event", &*event), ("Subscription-State", state)];
-        self.send_inside(dialog, Purpose::Notify(key), Method::Notify, 0, content, &extra)?;
+        let sent = self.send_inside(dialog, Purpose::Notify(key), Method::Notify, 0, content, &extra)?;
+        if let Some(subscription) = self.subscriptions.get_mut(key) {
+            subscription.told = Some(sent.0);
+        }
         if let Notice::Terminated { reason, .. } = notice {
             self.end_subscription(key, reason, None);
         }
@@ -100,6 +103,7 @@ impl UserAgent {
                     lasts: expires,
                     until: Some(self.layer.clock() + expires),
                     alarm: None,
+                    told: None,
                     silent: false,
                 };
                 (self.open_served(dialog, subscription, txn, source, request)?, false)
@@ -151,7 +155,8 @@ impl UserAgent {
         source: Source,
         request: &Message<'_>,
     ) -> Option<Meaning> {
-        if request.values(Name::ReferTo).count() != 1 {
+        let mut targets = request.all::<ReferTo<'_>>();
+        if !matches!((targets.next(), targets.next()), (Some(Ok(_)), None)) {
             return self.decline(txn, Refusal::status(Status::BAD_REQUEST));
         }
         let unfollowed = request.get::<ReferSub<'_>>().ok().flatten().is_some_and(|sub| sub.is("false"));
@@ -170,6 +175,7 @@ impl UserAgent {
                 lasts: REFER_LASTS,
                 until: Some(self.layer.clock() + REFER_LASTS),
                 alarm: None,
+                told: None,
                 silent: false,
             };
             Some(self.open_served(dialog, subscription, txn, source, request)?)

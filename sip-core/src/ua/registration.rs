@@ -6,7 +6,7 @@ use super::{NewRegistration, UserAgent};
 use crate::endpoint::Misuse;
 use crate::handle::RegistrationId;
 use crate::headers::{Address, Contact, Header, Params, ServiceRoute};
-use crate::message::{Content, Message, Method, is_text};
+use crate::message::{Content, Message, Method, is_text, lex};
 use crate::time::Instant;
 use crate::transaction::towards;
 use crate::transport::Target;
@@ -138,7 +138,7 @@ impl Registration {
         let text = |route: ServiceRoute<'_>| {
             let mut value = Vec::new();
             route.emit(&mut value);
-            String::from_utf8_lossy(&value).into_owned()
+            lex::unfolded(&value)
         };
         self.service_route = response.all::<ServiceRoute<'_>>().map_while(Result::ok).map(text).collect();
     }

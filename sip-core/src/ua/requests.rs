@@ -634,7 +634,7 @@ impl UserAgent {
             }
             // RFC 3261 §8.1.3.1: as a 503.
             (Purpose::Refresh, Some(key)) if cause == Cause::TransportError => self.ask_to_refresh(key),
-            (Purpose::Subscribe(subscription), _) => self.on_asking_ended(subscription, cause),
+            (Purpose::Subscribe(subscription), _) => self.on_asking_ended(subscription, work, cause),
             (Purpose::Upkeep(key), _) => self.on_upkeep_ended(key, work, cause),
             // RFC 6665 §4.2.2
             (Purpose::Notify(subscription), _) if cause != Cause::Completed => {

@@ -78,7 +78,13 @@ impl UserAgent {
     fn may_repeat(&self, work: WorkId, purpose: Purpose, dialog: Option<Key>) -> bool {
         match purpose {
             Purpose::Subscribe(key) => return self.asked(key).is_some_and(|asked| asked.work == Some(work)),
-            Purpose::Notify(key) if self.subscriptions.get(key).is_none() => return self.is_last_word(work),
+            // Of several states the newest is told, and nothing behind the last.
+            Purpose::Notify(key) => {
+                return match self.subscriptions.get(key) {
+                    Some(subscription) => subscription.told == Some(work),
+                    None => self.is_last_word(work),
+                };
+            }
             _ => {}
         }
         let Some(key) = dialog else { return true };
@@ -307,6 +313,8 @@ impl UserAgent {
             outgoing.cseq = cseq;
         }
         if let Purpose::Subscribe(key) = purpose {
+            // Timer N runs anew: the NOTIFY answers this one.
+            self.has_asked(key, work, cseq);
             self.numbered(key, cseq);
         }
         if let Purpose::Reinvite = purpose {

@@ -75,13 +75,13 @@ impl UserAgent {
     /// Ends a subscription of this side; [`SubscriptionEnded`](super::Event::SubscriptionEnded) comes with the last NOTIFY.
     ///
     /// # Errors
-    /// [`Misuse::Gone`]; [`Misuse::WrongState`] for one that the peer has, that is being ended, or that a REFER made; and as
+    /// [`Misuse::Gone`]; [`Misuse::WrongState`] for one that the peer has, or that is being ended; and as
     /// [`subscribe`](Self::subscribe).
     pub fn unsubscribe(&mut self, now: Instant, subscription: SubscriptionId) -> Result<(), Misuse> {
         self.enter(now);
         let found = self.subscriptions.get_mut(subscription.0).ok_or(Misuse::Gone)?;
         let Role::Subscriber(asked) = &mut found.role else { return Err(Misuse::WrongState) };
-        if asked.leaving || asked.refer {
+        if asked.leaving {
             return Err(Misuse::WrongState);
         }
         // Without a dialog there is nowhere to send it yet: the first NOTIFY brings one.
@@ -214,7 +214,7 @@ impl UserAgent {
     }
 
     /// RFC 6665 §4.1.2.4: Timer N runs from each SUBSCRIBE.
-    fn has_asked(&mut self, key: Key, work: super::WorkId, cseq: u32) {
+    pub(super) fn has_asked(&mut self, key: Key, work: super::WorkId, cseq: u32) {
         let (after, clock) = (self.config.core.timers.t1x64(), self.layer.clock());
         let Some(subscription) = self.subscriptions.get_mut(key) else { return };
         let Role::Subscriber(asked) = &mut subscription.role else { return };
@@ -228,8 +228,8 @@ impl UserAgent {
         let Some(subscription) = self.subscriptions.get_mut(key) else { return };
         let Role::Subscriber(asked) = &mut subscription.role else { return };
         asked.cseq = cseq;
-        // RFC 3515 §2.4.6: the id of the event is the number of the REFER.
-        if asked.refer {
+        // RFC 3515 §2.4.6: the id of the event is the number of the REFER, and not of what ends it.
+        if asked.refer && subscription.alarm.is_none() && !asked.leaving {
             subscription.id = Some(Box::from(format!("{cseq}").as_bytes()));
         }
     }
@@ -308,6 +308,7 @@ impl UserAgent {
             lasts: subscription.lasts,
             until: Some(self.layer.clock() + subscription.lasts),
             alarm: None,
+            told: None,
             silent: false,
         });
         let dialog =
@@ -378,7 +379,7 @@ impl UserAgent {
         let Some(subscription) = self.subscriptions.get_mut(key) else { return };
         subscription.until = Some(until);
         let refer = matches!(subscription.role, Role::Subscriber(Asked { refer: true, .. }));
-        let once = subscription.lasts.is_zero();
+        let once = subscription.lasts.is_zero() || lasts.is_zero();
         let after = if refer || once { lasts } else { subscription::refresh_after(lasts) };
         let due = if refer || once { Due::SubscriptionOver(key) } else { Due::SubscriptionRefresh(key) };
         self.set_subscription_alarm(key, after, due);
@@ -428,9 +429,12 @@ impl UserAgent {
             }
             return Some(told);
         }
-        let expires = response.get::<Expires>().ok().flatten().map(|expires| expires.0);
-        if let (Some(seconds), false) = (expires, leaving) {
-            let lasts = Duration::from_secs(seconds.into());
+        // A refresh that says no time was granted what was asked for; of the first SUBSCRIBE the NOTIFY may say it.
+        let asked = subscription.lasts;
+        let expires = response.get::<Expires>().ok().flatten();
+        let lasts =
+            expires.map(|expires| Duration::from_secs(expires.0.into())).or(established.then_some(asked));
+        if let (Some(lasts), false) = (lasts, leaving) {
             let until = self.layer.clock() + lasts;
             match self.subscriptions.get_mut(key) {
                 Some(found) if found.dialog.is_none() => found.until = Some(until),
@@ -441,8 +445,12 @@ impl UserAgent {
     }
 
     /// A SUBSCRIBE or REFER is over; without a response, so is what only it could have brought.
-    pub(super) fn on_asking_ended(&mut self, key: Key, cause: Cause) {
-        let sent = self.asked(key).and_then(|asked| self.outgoing(asked.work?));
+    pub(super) fn on_asking_ended(&mut self, key: Key, work: super::WorkId, cause: Cause) {
+        // That of an older one says nothing of what has been asked since.
+        if self.asked(key).is_none_or(|asked| asked.work != Some(work)) {
+            return;
+        }
+        let sent = self.outgoing(work);
         let answers = sent.filter(|sent| sent.dialog.is_none()).map(|sent| sent.answers.clone());
         let Some(subscription) = self.subscriptions.get_mut(key) else { return };
         let refreshing = subscription.alarm.is_some();
@@ -527,6 +535,7 @@ fn asked(new: &NewSubscription<'_>, dialog: Option<Key>) -> Subscription {
         lasts: new.expires,
         until: None,
         alarm: None,
+        told: None,
         silent: false,
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Subscription {
     pub(super) until: Option<Instant>,
     /// The refresh, or the end.
     pub(super) alarm: Option<Alarm>,
+    /// The NOTIFY that was sent last.
+    pub(super) told: Option<WorkId>,
     /// Its user was never told of it, and is not told of its end.
     pub(super) silent: bool,
 }

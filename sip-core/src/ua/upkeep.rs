@@ -26,6 +26,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 /// Something that is kept up.
+#[cfg_attr(feature = "snapshot", derive(Clone))]
 pub(super) struct Upkeep {
     pub(super) what: What,
     pub(super) user: u64,
@@ -49,6 +50,7 @@ pub(super) struct Upkeep {
 }
 
 /// What is kept up.
+#[cfg_attr(feature = "snapshot", derive(Clone))]
 pub(super) enum What {
     Registration(Registration),
     Publication(Publication),
@@ -192,7 +194,8 @@ impl UserAgent {
         }
         if code >= 300 {
             // RFC 3903 §4.2: with 412 the compositor has forgotten it, and the whole state has to be published anew.
-            if code == 412 {
+            // RFC 3261 §21.4.4, §21.4.5, §21.4.6: and some refusals would only come again.
+            if matches!(code, 403..=405 | 410 | 412 | 416 | 501 | 600..) {
                 self.end_upkeep(key, Cause::Completed);
             } else {
                 self.upkeep_failed(key, Cause::Completed);
@@ -200,6 +203,12 @@ impl UserAgent {
             return Some(refused);
         }
         let lasts = found.what.lasts(&request, response).unwrap_or(asked);
+        if lasts.is_zero() {
+            // The server has it no more.
+            let accepted = found.accepted(key, lasts, response);
+            self.end_upkeep(key, Cause::Completed);
+            return Some(accepted);
+        }
         found.until = Some(clock + lasts);
         let after = refresh_after(lasts).max(SOONEST);
         found.alarm = Some(self.alarms.set(clock, after, Due::Upkeep(key)));

@@ -22,6 +22,11 @@ pub(crate) fn escaped(text: &str) -> String {
 
 /// The text that an escaped one stands for.
 pub(crate) fn unescaped(text: &[u8]) -> String {
+    String::from_utf8_lossy(&unescaped_bytes(text)).into_owned()
+}
+
+/// The bytes that an escaped text stands for.
+pub(crate) fn unescaped_bytes(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((first, after)) = rest.split_first() {
@@ -31,7 +36,7 @@ pub(crate) fn unescaped(text: &[u8]) -> String {
         out.push(byte.unwrap_or(*first));
         rest = if byte.is_some() { after.get(2..).unwrap_or_default() } else { after };
     }
-    String::from_utf8_lossy(&out).into_owned()
+    out
 }
 
 #[cfg(test)]

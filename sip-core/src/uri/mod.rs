@@ -6,7 +6,7 @@ mod sip;
 mod tel;
 
 pub(crate) use compare::hosts as same_host;
-pub(crate) use escape::{escaped, unescaped};
+pub(crate) use escape::{escaped, unescaped, unescaped_bytes};
 pub use sip::{SipUri, UriParams};
 pub use tel::TelUri;
 

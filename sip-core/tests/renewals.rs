@@ -1,0 +1,458 @@
+//! Registrations, subscriptions and publications in the less likely order: what renews them, what ends them, and what was folded.
+
+mod support;
+
+use core::time::Duration;
+use sip_core::auth::Credentials;
+use sip_core::compositor::{self, Compositor};
+use sip_core::message::{Content, Method, Request, Status};
+use sip_core::registrar::{self, Bindings};
+use sip_core::ua::{Config, Event, NewInvite, NewRegistration, NewSubscription, Notice, UserAgent};
+use sip_core::{Machine, SubscriptionId};
+use support::call::{CONTACT, Call, config, hear, sent, told};
+use support::{PEER, Rig, US, header, ms, response, sends};
+
+const CHALLENGE: &str = "WWW-Authenticate: Digest realm=\"x\", nonce=\"n1\", qop=\"auth\"\r\n";
+
+fn known() -> Config {
+    Config { credentials: vec![Credentials::new("alice", "pw")], ..config() }
+}
+
+fn notify(subscribe: &str, tag: &str, cseq: u32, state: &str) -> String {
+    let to = header(subscribe, "To").unwrap().split(";tag").next().unwrap();
+    format!(
+        "NOTIFY sip:alice@{US} SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bK{tag}{cseq}\r\nFrom: {to};tag={tag}\r\n\
+         To: {}\r\nCall-ID: {}\r\nCSeq: {cseq} NOTIFY\r\nMax-Forwards: 70\r\n{CONTACT}\
+         Event: {}\r\nSubscription-State: {state}\r\nContent-Length: 0\r\n\r\n",
+        header(subscribe, "From").unwrap(),
+        header(subscribe, "Call-ID").unwrap(),
+        header(subscribe, "Event").unwrap_or("refer"),
+    )
+}
+
+fn subscribed(config: Config) -> (Rig<UserAgent>, SubscriptionId, String) {
+    let mut rig = Rig::new(UserAgent::new(config));
+    let uri = format!("sip:bob@{PEER}");
+    let new = NewSubscription { expires: Duration::from_secs(100), ..NewSubscription::new(&uri, "presence") };
+    let id = rig.machine.subscribe(rig.now, &new).unwrap();
+    let first = sent(&rig.drain(), "SUBSCRIBE");
+    hear(&mut rig, &response(&first, "200 OK", "n1", "Expires: 100\r\n"));
+    hear(&mut rig, &notify(&first, "n1", 1, "active;expires=100"));
+    rig.drain();
+    (rig, id, first)
+}
+
+fn outside(method: &str, rest: &str) -> String {
+    format!(
+        "{method} sip:alice@{US} SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bK{method}\r\nFrom: <sip:bob@x>;tag=b9\r\n\
+         To: <sip:alice@x>\r\nCall-ID: {method}\r\nCSeq: 1 {method}\r\nMax-Forwards: 70\r\n{rest}"
+    )
+}
+
+/// RFC 7616 §3.4: nc counts the requests that were sent with this nonce.
+#[test]
+fn a_count_is_used_once() {
+    let mut call = Call::placed(known(), "");
+    let mut asked = Vec::new();
+    for _ in 0..2 {
+        call.send(Method::Other(b"FOO"), Content::NONE).unwrap();
+        asked.push(sent(&call.rig.drain(), "FOO"));
+    }
+    let mut counts = Vec::new();
+    for request in asked {
+        call.answer(&request, "401 Unauthorized", CHALLENGE);
+        let again = sent(&call.rig.drain(), "FOO");
+        let value = header(&again, "Authorization").unwrap().to_owned();
+        counts.push(value.split("nc=").nth(1).unwrap()[..8].to_owned());
+    }
+    assert_eq!(counts, ["00000001", "00000002"]);
+}
+
+/// The end of an older SUBSCRIBE's transaction is not that of the newer.
+#[test]
+fn an_unsubscribe_is_answered_to_its_challenge() {
+    let (mut rig, id, _) = subscribed(known());
+    rig.run_until(ms(4_900));
+    rig.machine.unsubscribe(rig.now, id).unwrap();
+    let end = sent(&rig.drain(), "SUBSCRIBE");
+    rig.run_until(ms(5_100)); // Timer K of the first SUBSCRIBE
+    hear(&mut rig, &response(&end, "401 Unauthorized", "", CHALLENGE));
+    let out = rig.drain();
+    assert_eq!((sends(&out, "SUBSCRIBE").len(), told(&out, "SubscriptionEnded")), (1, 0), "{out:#?}");
+}
+
+/// Nor is its timeout.
+#[test]
+fn the_timeout_of_an_older_subscribe_ends_no_newer() {
+    let mut rig = Rig::new(UserAgent::new(known()));
+    let uri = format!("sip:bob@{PEER}");
+    let new = NewSubscription { expires: Duration::from_secs(100), ..NewSubscription::new(&uri, "presence") };
+    let id = rig.machine.subscribe(rig.now, &new).unwrap();
+    let first = sent(&rig.drain(), "SUBSCRIBE");
+    hear(&mut rig, &notify(&first, "n1", 1, "active;expires=100"));
+    rig.drain();
+    rig.run_until(ms(31_900));
+    rig.machine.unsubscribe(rig.now, id).unwrap();
+    let end = sent(&rig.drain(), "SUBSCRIBE");
+    let out = rig.run_until(ms(32_100)); // Timer F of the first
+    assert_eq!(told(&out, "SubscriptionEnded"), 0, "{out:#?}");
+    hear(&mut rig, &response(&end, "401 Unauthorized", "", CHALLENGE));
+    assert_eq!(sends(&rig.drain(), "SUBSCRIBE").len(), 1);
+}
+
+fn request(method: &str, cseq: u32, headers: &str, body: &str) -> String {
+    format!(
+        "{method} sip:alice@example.com SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK{cseq}\r\n\
+         From: <sip:alice@example.com>;tag=1\r\nTo: <sip:alice@example.com>\r\nCall-ID: c\r\nCSeq: {cseq} {method}\r\n\
+         {headers}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn publish(compositor: &mut Compositor, at: u64, cseq: u32, headers: &str, body: &str) -> u16 {
+    let text = request("PUBLISH", cseq, headers, body);
+    let policy = compositor::Policy::new(&["presence"]);
+    compositor.publish(ms(at * 1_000), &Request::parse(text.as_bytes()).unwrap(), &policy).0.code()
+}
+
+/// What has ended is told of, though a late refresh came before the clock was looked at.
+#[test]
+fn a_refused_publish_does_not_hide_an_end() {
+    let mut compositor = Compositor::new(0);
+    let event = "Event: presence\r\nContent-Type: text/plain\r\n";
+    assert_eq!(publish(&mut compositor, 0, 1, &format!("{event}Expires: 100\r\n"), "open"), 200);
+    let late = format!("{event}SIP-If-Match: 0000000000000001\r\nExpires: 100\r\n");
+    assert_eq!(publish(&mut compositor, 100, 2, &late, ""), 412);
+    assert_eq!(compositor.advance(ms(100_000)), ["sip:alice@example.com"]);
+}
+
+/// RFC 3903 §6, step 3.
+#[test]
+fn more_than_one_entity_tag_is_refused() {
+    let event = "Event: presence\r\nContent-Type: text/plain\r\n";
+    for tags in ["\"0000000000000001\"", "0000000000000001, 0000000000000002", "a b", ""] {
+        let mut compositor = Compositor::new(0);
+        assert_eq!(publish(&mut compositor, 0, 1, event, "open"), 200);
+        let headers = format!("{event}SIP-If-Match: {tags}\r\n");
+        assert_eq!(publish(&mut compositor, 1, 2, &headers, "closed"), 400, "{tags}");
+        assert_eq!(compositor.publications(ms(1_000), "sip:alice@example.com").count(), 1);
+    }
+}
+
+/// What has ended makes room.
+#[test]
+fn a_compositor_that_was_full() {
+    let mut compositor = Compositor::new(0);
+    let policy = compositor::Policy { resources: 1, ..compositor::Policy::new(&["presence"]) };
+    let mut put = |at: u64, user: &str| {
+        let text = request("PUBLISH", 1, "Event: presence\r\nExpires: 60\r\n", "x")
+            .replace("sip:alice@", &format!("sip:{user}@"));
+        compositor.publish(ms(at * 1000), &Request::parse(text.as_bytes()).unwrap(), &policy).0.code()
+    };
+    assert_eq!((put(0, "a"), put(1, "b"), put(61, "b")), (200, 503, 200));
+}
+
+/// RFC 5626 §6.
+#[test]
+fn outbound_is_confirmed() {
+    let mut bindings = Bindings::default();
+    let text = request(
+        "REGISTER",
+        1,
+        "Supported: path, outbound\r\nContact: <sip:a@192.0.2.1;ob>;+sip.instance=\"<urn:1>\";reg-id=1\r\n",
+        "",
+    );
+    let headers = bindings
+        .register(ms(0), &Request::parse(text.as_bytes()).unwrap(), &registrar::Policy::default())
+        .unwrap();
+    assert!(
+        headers.iter().any(|(name, value)| *name == "Require" && value.contains("outbound")),
+        "{headers:?}"
+    );
+}
+
+/// A fork that comes after another has said that it is over.
+/// A peer that grants nothing.
+#[test]
+fn what_is_granted_no_time() {
+    let (mut rig, _, first) = subscribed(config());
+    hear(&mut rig, &notify(&first, "n1", 2, "active;expires=0"));
+    let out = rig.run_until(ms(1_000));
+    assert_eq!((sends(&out, "SUBSCRIBE").len(), told(&out, "SubscriptionEnded")), (0, 1));
+}
+
+/// RFC 3515 §2.4.2
+#[test]
+fn more_than_one_refer_to() {
+    for value in ["<sip:a@x>, <sip:b@x>", "???", ""] {
+        let mut rig = Rig::new(UserAgent::new(config()));
+        let rest = format!("{CONTACT}Refer-To: {value}\r\nContent-Length: 0\r\n\r\n");
+        hear(&mut rig, &outside("REFER", &rest));
+        assert!(rig.drain()[0].line().starts_with("SIP/2.0 400"), "{value}");
+    }
+}
+
+/// One NOTIFY that was refused for want of credentials does not undo a later one.
+#[test]
+fn an_older_notify_is_not_sent_behind_a_newer() {
+    let mut rig = Rig::new(UserAgent::new(Config { packages: vec!["presence".into()], ..known() }));
+    let subscribe = outside(
+        "SUBSCRIBE",
+        &format!("{CONTACT}Event: presence\r\nExpires: 600\r\nContent-Length: 0\r\n\r\n"),
+    );
+    let event = rig.machine.datagram(rig.now, Rig::<UserAgent>::source(), subscribe.as_bytes());
+    let Some(Event::Subscribe { txn, subscription, .. }) = event else { panic!() };
+    rig.machine.respond(rig.now, txn, Status::OK, &Content::NONE).unwrap();
+    let tell = |rig: &mut Rig<UserAgent>, body: &'static [u8]| {
+        rig.machine
+            .notify(rig.now, subscription, Notice::Active, &Content::body("text/plain", body))
+            .unwrap();
+        sent(&rig.drain(), "NOTIFY")
+    };
+    let old = tell(&mut rig, b"open");
+    let new = tell(&mut rig, b"closed");
+    let mut last = String::new();
+    // The answers overtake each other.
+    for request in [&new, &old] {
+        hear(&mut rig, &response(request, "401 Unauthorized", "", CHALLENGE));
+        if let Some(out) = rig.drain().iter().rfind(|out| out.line().starts_with("NOTIFY")) {
+            last = out.bytes().to_owned();
+        }
+    }
+    assert!(last.ends_with("closed"), "{last}");
+}
+
+/// A registrar that binds for no time has not bound: it is over, and not asked once a second.
+#[test]
+fn registered_for_nothing() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let uri = format!("sip:{PEER}");
+    rig.machine.register(rig.now, &NewRegistration::new(&uri, "<sip:alice@example.com>")).unwrap();
+    let mut request = sent(&rig.drain(), "REGISTER");
+    let mut count = 0;
+    for second in 1..=20 {
+        hear(&mut rig, &response(&request, "200 OK", "r", "Expires: 0\r\n"));
+        let out = rig.run_until(ms(second * 1_000));
+        if let Some(out) = out.iter().find(|out| out.line().starts_with("REGISTER")) {
+            request = out.bytes().to_owned();
+            count += 1;
+        }
+    }
+    assert_eq!(count, 0);
+}
+
+fn bind(bindings: &mut Bindings, cseq: u32, headers: &str) -> Result<Vec<String>, u16> {
+    let text = request("REGISTER", cseq, headers, "");
+    let done =
+        bindings.register(ms(0), &Request::parse(text.as_bytes()).unwrap(), &registrar::Policy::default());
+    done.map(|all| all.into_iter().map(|(_, value)| value).collect()).map_err(|refusal| refusal.status.code())
+}
+
+/// RFC 5626 §6: what has an instance and a reg-id is bound by these; the URI is not compared.
+#[test]
+fn one_binding_for_one_flow() {
+    let mut bindings = Bindings::default();
+    let flow = ";+sip.instance=\"<urn:1>\";reg-id=1";
+    bind(&mut bindings, 1, "Contact: <sip:a@192.0.2.1>\r\n").unwrap();
+    bind(&mut bindings, 2, &format!("Contact: <sip:a@192.0.2.2>{flow}\r\n")).unwrap();
+    let listed = bind(&mut bindings, 3, &format!("Contact: <sip:a@192.0.2.1>{flow}\r\n")).unwrap();
+    assert_eq!(listed.iter().filter(|value| value.contains("reg-id=1")).count(), 1, "{listed:#?}");
+}
+
+/// RFC 3261 §19.1.4: users that differ are different, though they are no text.
+#[test]
+fn two_users_that_are_no_text() {
+    let mut bindings = Bindings::default();
+    let mut bind = |user: &str| {
+        let text = request("REGISTER", 1, "Contact: <sip:a@192.0.2.1>\r\n", "")
+            .replace("To: <sip:alice@", &format!("To: <sip:{user}@"));
+        bindings
+            .register(ms(0), &Request::parse(text.as_bytes()).unwrap(), &registrar::Policy::default())
+            .map_err(|refusal| refusal.status.code())
+            .map(|all| all.len())
+    };
+    assert_eq!((bind("%e4"), bind("%f6"), bind("%25e4")), (Ok(1), Ok(1), Ok(1)));
+    assert_eq!(bindings.len(), 3);
+}
+
+/// RFC 3261 §21.4.4: a 403 is not asked for again.
+#[test]
+fn what_is_forbidden_is_not_asked_again() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let uri = format!("sip:{PEER}");
+    let new = NewRegistration {
+        expires: Duration::from_secs(80),
+        ..NewRegistration::new(&uri, "<sip:alice@example.com>")
+    };
+    rig.machine.register(rig.now, &new).unwrap();
+    let first = sent(&rig.drain(), "REGISTER");
+    hear(&mut rig, &response(&first, "200 OK", "r", "Expires: 80\r\n"));
+    let mut count = 0;
+    for half in 1..200 {
+        for out in rig.run_until(ms(half * 500)) {
+            if out.line().starts_with("REGISTER") {
+                count += 1;
+                hear(&mut rig, &response(out.bytes(), "403 Forbidden", "r", ""));
+            }
+        }
+    }
+    assert_eq!(count, 1);
+}
+
+/// RFC 6665 §4.1.2.4: Timer N runs from each SUBSCRIBE, the one with credentials too.
+#[test]
+fn timer_n_begins_anew_with_a_repetition() {
+    let mut rig = Rig::new(UserAgent::new(known()));
+    let uri = format!("sip:bob@{PEER}");
+    rig.machine.subscribe(rig.now, &NewSubscription::new(&uri, "presence")).unwrap();
+    let first = sent(&rig.drain(), "SUBSCRIBE");
+    rig.run_until(ms(30_000));
+    hear(&mut rig, &response(&first, "401 Unauthorized", "n1", CHALLENGE));
+    let again = sent(&rig.drain(), "SUBSCRIBE");
+    hear(&mut rig, &response(&again, "200 OK", "n1", "Expires: 100\r\n"));
+    let out = rig.run_until(ms(33_000));
+    assert_eq!(told(&out, "SubscriptionEnded"), 0);
+    hear(&mut rig, &notify(&again, "n1", 1, "active;expires=100"));
+    assert_eq!(sends(&rig.drain(), "SIP/2.0 200").len(), 1);
+}
+
+/// What a REFER made can be ended by who sent it, however long its peer says that it lasts.
+#[test]
+fn who_referred_may_unsubscribe() {
+    use sip_core::ua::NewRefer;
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let uri = format!("sip:bob@{PEER}");
+    let id = rig.machine.refer(rig.now, &NewRefer::outside(&uri, "<sip:carol@x>")).unwrap();
+    let first = sent(&rig.drain(), "REFER");
+    hear(&mut rig, &response(&first, "202 Accepted", "n1", CONTACT));
+    hear(&mut rig, &notify(&first, "n1", 1, "active;expires=4294967295"));
+    rig.drain();
+    rig.run_until(ms(100_000_000));
+    rig.machine.unsubscribe(rig.now, id).unwrap();
+    let end = sent(&rig.drain(), "SUBSCRIBE");
+    assert_eq!((header(&end, "Event"), header(&end, "Expires")), (Some("refer;id=1"), Some("0")));
+}
+
+/// A fetch.
+/// Refreshed in the same instant.
+/// What a registrar lists can be sent.
+/// The refresh of a short subscription.
+#[test]
+fn a_challenged_refresh_of_a_short_subscription() {
+    let mut rig = Rig::new(UserAgent::new(known()));
+    let uri = format!("sip:bob@{PEER}");
+    let new = NewSubscription { expires: Duration::from_secs(9), ..NewSubscription::new(&uri, "presence") };
+    rig.machine.subscribe(rig.now, &new).unwrap();
+    let first = sent(&rig.drain(), "SUBSCRIBE");
+    rig.run_until(ms(100));
+    hear(&mut rig, &response(&first, "200 OK", "n1", "Expires: 9\r\n"));
+    hear(&mut rig, &notify(&first, "n1", 1, "active;expires=9"));
+    let refresh = sent(&rig.run_until(ms(5_050)), "SUBSCRIBE"); // at 4.6 s
+    rig.run_until(ms(5_150)); // Timer K of the first at 5.1 s
+    hear(&mut rig, &response(&refresh, "401 Unauthorized", "", CHALLENGE));
+    assert_eq!(sends(&rig.drain(), "SUBSCRIBE").len(), 1);
+}
+
+/// As with sessions: a refresh that was under way is made up for.
+#[test]
+#[cfg(feature = "snapshot")]
+fn a_subscription_whose_refresh_was_under_way() {
+    let (mut rig, id, _) = subscribed(config());
+    assert_eq!(sends(&rig.run_until(ms(60_100)), "SUBSCRIBE"), [60_000]);
+    let bytes = rig.machine.snapshot_subscription(id).unwrap();
+    let mut config = config();
+    config.core = sip_core::Config::new([4; 32]);
+    let mut other = Rig::new(UserAgent::new(config));
+    other.machine.restore_subscription(other.now, &bytes).unwrap();
+    assert_eq!(sends(&other.drain(), "SUBSCRIBE"), [0]);
+}
+
+/// A number that was used is not used again.
+#[test]
+#[cfg(feature = "snapshot")]
+fn a_registration_that_was_challenged_keeps_its_number() {
+    let mut rig = Rig::new(UserAgent::new(known()));
+    let uri = format!("sip:{PEER}");
+    let id = rig.machine.register(rig.now, &NewRegistration::new(&uri, "<sip:alice@example.com>")).unwrap();
+    let first = sent(&rig.drain(), "REGISTER");
+    hear(&mut rig, &response(&first, "200 OK", "r", "Expires: 100\r\n"));
+    let refresh = sent(&rig.run_until(ms(60_000)), "REGISTER");
+    hear(&mut rig, &response(&refresh, "401 Unauthorized", "r", CHALLENGE));
+    let again = sent(&rig.drain(), "REGISTER");
+    let bytes = rig.machine.snapshot_registration(id).unwrap();
+    let mut config = known();
+    config.core = sip_core::Config::new([4; 32]);
+    let mut other = Rig::new(UserAgent::new(config));
+    other.machine.restore_registration(other.now, &bytes).unwrap();
+    let next = sent(&other.run_until(ms(41_000)), "REGISTER");
+    assert_ne!(header(&again, "CSeq"), header(&next, "CSeq"), "under one Call-ID");
+}
+
+/// RFC 6665 §4.1.2.1 wants Expires in it; without, it was granted what was asked for.
+#[test]
+fn a_refresh_without_expires_in_its_200() {
+    let (mut rig, _, first) = subscribed(config());
+    let refresh = sent(&rig.run_until(ms(61_000)), "SUBSCRIBE");
+    hear(&mut rig, &response(&refresh, "200 OK", "n1", ""));
+    hear(&mut rig, &notify(&first, "n1", 2, "active"));
+    let out = rig.run_until(ms(101_000));
+    assert_eq!(told(&out, "SubscriptionEnded"), 0);
+}
+
+/// RFC 3261 7.3.1: a field may stand on several lines. What a registrar has taken it can list.
+#[test]
+fn a_folded_contact_or_path_is_listed() {
+    for headers in [
+        "Contact: <sip:a@192.0.2.1>\r\n ;q=0.5\r\n",
+        "Supported: path\r\nPath: <sip:p;lr>\r\n ;y=1\r\nContact: <sip:a@192.0.2.1>\r\n",
+    ] {
+        let mut config = Config::new(sip_core::Config::new([3; 32]), "registrar");
+        config.methods = vec![Method::Register];
+        let mut rig = Rig::new(UserAgent::new(config));
+        let mut bindings = Bindings::default();
+        // The second is in order, and comes from somebody else.
+        for (cseq, headers) in [(1, headers), (2, "Contact: <sip:b@192.0.2.2>\r\n")] {
+            let text = request("REGISTER", cseq, headers, "");
+            let event = rig.machine.datagram(rig.now, Rig::<UserAgent>::source(), text.as_bytes());
+            let Some(Event::Request { txn, request, .. }) = event else { panic!("{event:?}") };
+            let headers = bindings.register(rig.now, &request, &registrar::Policy::default()).unwrap();
+            let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
+            let done = rig.machine.respond(rig.now, txn, Status::OK, &Content::headers(&headers));
+            assert_eq!(done, Ok(()), "REGISTER {cseq}: {headers:?}");
+        }
+    }
+}
+
+#[test]
+fn a_folded_content_type_can_be_notified() {
+    let mut compositor = Compositor::new(0);
+    let headers = "Event: presence\r\nContent-Type: text/plain\r\n ;charset=utf-8\r\n";
+    let text = request("PUBLISH", 1, headers, "open");
+    let policy = compositor::Policy::new(&["presence"]);
+    assert_eq!(compositor.publish(ms(0), &Request::parse(text.as_bytes()).unwrap(), &policy).0, Status::OK);
+    let found = compositor.publications(ms(0), "sip:alice@example.com").next().unwrap().clone();
+    let mut rig = Rig::new(UserAgent::new(Config { packages: vec!["presence".into()], ..config() }));
+    let subscribe = format!(
+        "SUBSCRIBE sip:alice@{US} SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bKs\r\nFrom: <sip:bob@x>;tag=b9\r\n\
+         To: <sip:alice@x>\r\nCall-ID: s\r\nCSeq: 1 SUBSCRIBE\r\nMax-Forwards: 70\r\n{CONTACT}Event: presence\r\nContent-Length: 0\r\n\r\n"
+    );
+    let event = rig.machine.datagram(rig.now, Rig::<UserAgent>::source(), subscribe.as_bytes());
+    let Some(Event::Subscribe { txn, subscription, .. }) = event else { panic!() };
+    rig.machine.respond(rig.now, txn, Status::OK, &Content::NONE).unwrap();
+    let body = Content::body(&found.content_type, &found.body);
+    assert_eq!(rig.machine.notify(rig.now, subscription, Notice::Active, &body), Ok(()));
+}
+
+#[test]
+fn a_folded_service_route_can_be_taken() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let uri = format!("sip:{PEER}");
+    let id = rig.machine.register(rig.now, &NewRegistration::new(&uri, "<sip:alice@example.com>")).unwrap();
+    let first = sent(&rig.drain(), "REGISTER");
+    let folded = format!("Expires: 100\r\nService-Route: <sip:{PEER};lr>\r\n ;x=y\r\n");
+    hear(&mut rig, &response(&first, "200 OK", "r", &folded));
+    let route: Vec<String> = rig.machine.service_route(id).unwrap().to_vec();
+    let route: Vec<&str> = route.iter().map(|value| &**value).collect();
+    let new = NewInvite { route: &route, ..NewInvite::new("sip:bob@192.0.2.2") };
+    assert!(rig.machine.invite(rig.now, &new).is_ok(), "{route:?}");
+}
