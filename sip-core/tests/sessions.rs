@@ -670,7 +670,10 @@ fn a_422_raises_the_interval() {
     assert_eq!(hear(&mut rig, &refused).text, "");
     let out = rig.drain();
     let again = sent(&out, "INVITE");
-    assert_eq!((header(&again, "Session-Expires"), header(&again, "Min-SE")), (Some("500"), Some("500")));
+    assert_eq!(
+        (header(&again, "Session-Expires"), header(&again, "Min-SE")),
+        (Some("500;refresher=uas"), Some("500"))
+    );
     assert_eq!(header(&again, "CSeq"), Some("2 INVITE"));
     assert_eq!(header(&again, "Call-ID"), header(&invite, "Call-ID"));
     assert!(again.ends_with("v=0\r\n"));

@@ -32,6 +32,8 @@ pub(crate) struct Dialog {
     /// The value of To in them.
     pub(crate) remote: Vec<u8>,
     pub(crate) target: Vec<u8>,
+    /// The number of the peer's request that moved it last.
+    pub(crate) target_cseq: u32,
     pub(crate) routes: RouteSet,
     pub(crate) local_cseq: u32,
     pub(crate) remote_cseq: Option<u32>,
@@ -63,6 +65,7 @@ impl Dialog {
             routes: RouteSet::of_request(request),
             local_cseq: initial_cseq,
             remote_cseq: Some(request.cseq().number),
+            target_cseq: request.cseq().number,
             owner: false,
         }
     }
@@ -79,6 +82,7 @@ impl Dialog {
             routes: RouteSet::of_request(notify),
             local_cseq: cseq,
             remote_cseq: None,
+            target_cseq: 0,
             owner: true,
         }
     }
@@ -96,6 +100,7 @@ impl Dialog {
             routes: RouteSet::of_response(response),
             local_cseq: request.cseq().number,
             remote_cseq: None,
+            target_cseq: 0,
             owner: true,
         }
     }

@@ -59,6 +59,9 @@ impl Terms {
     }
 }
 
+/// §5: no interval is shorter.
+const LEAST: u32 = 90;
+
 /// The terms that a server answers an INVITE or UPDATE with (§9), and whether its response must require the extension: it does if the
 /// client is to refresh.
 ///
@@ -79,7 +82,8 @@ pub(crate) fn answer(request: &Message<'_>, wanted: &SessionTimer) -> Result<Opt
         if supported {
             return Err(wanted.min());
         }
-        return Ok(Some((Terms { interval: wanted.min(), ours: true }, false)));
+        // §9: nor raise it, but for what no interval may be.
+        return Ok(Some((Terms { interval: asked.seconds.max(LEAST), ours: true }, false)));
     }
     let interval = wanted.expires.map_or(asked.seconds, |own| secs(own).min(asked.seconds).max(wanted.min()));
     let ours = match asked.refresher() {
@@ -93,7 +97,7 @@ pub(crate) fn answer(request: &Message<'_>, wanted: &SessionTimer) -> Result<Opt
 /// The terms that a 2xx brings to the client (§7.2). Who wanted a timer and hears of none has none.
 pub(crate) fn agreed(response: &Message<'_>) -> Option<Terms> {
     let expires = response.get::<SessionExpires<'_>>().ok().flatten()?;
-    Some(Terms { interval: expires.seconds.max(3), ours: expires.refresher() != Some(Refresher::Uas) })
+    Some(Terms { interval: expires.seconds.max(LEAST), ours: expires.refresher() != Some(Refresher::Uas) })
 }
 
 #[cfg(test)]

@@ -80,10 +80,25 @@ struct Numbers {
     last: BTreeMap<Half, u32>,
     branches: BTreeSet<(usize, u64)>,
     byes: BTreeSet<Half>,
+    /// Those whose BYE was taken.
+    over: BTreeSet<Half>,
 }
 
 impl Monitor for Numbers {
     fn see(&mut self, entry: &Entry, trace: &Trace) -> Result<(), Violation> {
+        if let Some(gist) = arrived(entry, trace).filter(|gist| (200..300).contains(&gist.status)) {
+            let half = half(entry.node, gist);
+            match gist.verb {
+                Verb::Bye => {
+                    self.over.insert(half);
+                }
+                // A callee that has not taken the BYE of its early dialog may answer, and is hung up then.
+                Verb::Invite if !self.over.contains(&half) => {
+                    self.byes.remove(&half);
+                }
+                _ => {}
+            }
+        }
         let Some(gist) = sent(entry, trace) else { return Ok(()) };
         if gist.status != 0 || gist.verb == Verb::Ack || gist.verb == Verb::Cancel {
             return Ok(());

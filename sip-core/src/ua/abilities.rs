@@ -55,6 +55,12 @@ impl Abilities {
         writer.field(Name::Supported, &[self.supported.as_bytes()]);
     }
 
+    /// RFC 4028 §7.1: who knows the extension says so in every request.
+    #[expect(clippy::unused_self, reason = "it is what this side can, like the others")]
+    pub(super) fn write_timer(&self, writer: &mut Writer<'_>) {
+        writer.field(Name::Supported, &[b"timer"]);
+    }
+
     /// The name of the product: in `User-Agent` or `Server`.
     pub(super) fn write_product(&self, writer: &mut Writer<'_>, name: Name) {
         if !self.product.is_empty() {

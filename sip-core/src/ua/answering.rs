@@ -244,7 +244,8 @@ impl UserAgent {
             if kind.has_contact() && status != Status::TRYING && status.code() < 300 {
                 writer.field(Name::Contact, &[contact]);
             }
-            if success && invite {
+            // RFC 3311 §4: who may send an UPDATE has to know.
+            if invite && (success || rseq.is_some()) {
                 abilities.write(writer);
             }
             if let Some((terms, required)) = terms {
@@ -265,9 +266,11 @@ impl UserAgent {
         if let Some(open) = session.invite.as_mut().filter(|_| invite) {
             open.spoke |= speaks;
         }
-        // RFC 6141 §4.3
-        if (success || rseq.is_some()) && !serving.target.is_empty() {
+        // RFC 6141 §4.3, §4.6: the newest request moves the target, whichever is answered last.
+        let newest = serving.cseq >= record.dialog.target_cseq;
+        if (success || rseq.is_some()) && newest && !serving.target.is_empty() {
             record.dialog.target = Vec::from(&*serving.target);
+            record.dialog.target_cseq = serving.cseq;
         }
         let terms = terms.map(|(terms, _)| terms);
         if status.is_final() {

@@ -276,6 +276,10 @@ impl UserAgent {
         let alive = matches!(record.session.phase, Phase::Early | Phase::Up);
         match ends {
             Ends::Transaction => {}
+            // Who calls knows nothing of the call any more.
+            Ends::Usage | Ends::Dialog if record.session.phase == Phase::Ringing => {
+                self.fail_invite(key, Status::REQUEST_TERMINATED, Reason::Lost);
+            }
             // RFC 3261 §12.2.1.2: the session is ended with a BYE, which the peer may still understand.
             Ends::Usage if alive => self.abandon(key, Reason::Lost),
             Ends::Usage => {}

@@ -113,8 +113,10 @@ impl UserAgent {
         terms: Option<(session_timer::Terms, bool)>,
     ) -> Option<Meaning> {
         let contact = Box::default();
-        let serving =
-            Serving { dialog, kind, target: target.into(), contact, terms, waits: true, offered: false };
+        let cseq = dialog.and_then(|key| self.dialogs.get(key)).and_then(|record| record.dialog.remote_cseq);
+        let cseq = cseq.unwrap_or_default();
+        let target = target.into();
+        let serving = Serving { dialog, kind, target, contact, terms, cseq, waits: true, offered: false };
         let work = self.enlist(Work::Serving(serving));
         self.layer.set_user(Txn::Server(txn), token_of(work));
         let record = dialog.and_then(|key| self.dialogs.get_mut(key));
@@ -159,7 +161,8 @@ impl UserAgent {
 
     /// The dialog that a new call is to replace (RFC 3891 §3).
     fn replaced(&self, request: &Message<'_>) -> Result<Option<DialogId>, Status> {
-        let Ok(Some(replaces)) = request.get::<Replaces<'_>>() else { return Ok(None) };
+        let replaces = request.get::<Replaces<'_>>().map_err(|_| Status::BAD_REQUEST)?;
+        let Some(replaces) = replaces else { return Ok(None) };
         // To the peer this side's tag is that of To. A missing tag is the zero of a peer of RFC 2543.
         let tag = |tag: Option<_>| tag.filter(|tag: &&[u8]| *tag != b"0").unwrap_or_default();
         let (local_tag, remote_tag) = (tag(replaces.to_tag()), tag(replaces.from_tag()));

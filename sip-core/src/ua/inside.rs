@@ -19,7 +19,9 @@ impl UserAgent {
         request: &Message<'_>,
     ) -> Option<Meaning> {
         let record = self.dialogs.get_mut(key)?;
-        let (alive, subscriptions) = (record.session.is_alive(), record.subscriptions.len());
+        // What this side has hung up is changed no more, though its BYE waits for an ACK.
+        let alive = record.session.is_alive() && record.session.bye_queued.is_none();
+        let subscriptions = record.subscriptions.len();
         if let Err(status) = record.dialog.take_cseq(request) {
             return self.decline(txn, Refusal::status(status));
         }

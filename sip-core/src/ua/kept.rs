@@ -43,14 +43,15 @@ kept_enum!(Work { 1 Request(request), 2 Serving(serving) });
 
 kept!(Dialog {
     1 call_id, 2 local_tag, 3 remote_tag, 4 local, 5 remote, 6 target, 7 routes, 8 local_cseq, 9 remote_cseq, 10 owner,
+    11 target_cseq,
 });
 kept!(Terms { 1 interval, 2 ours });
 kept!(Record { 1 dialog, 9 hashes, 2 contact, 3 user, 4 session, 5 answers, 6 waiting, 7 subscriptions, 8 holds });
 kept!(Session {
     1 phase, 2 announced, 3 exchange, 4 takes_update, 5 knows_100rel, 6 invitation, 7 rseq, 8 heard, 9 invite, 10 unacked,
-    11 reliable, 12 bye_queued, 13 own_invite, 14 own_update, 15 peer_update, 16 owed_prack, 17 owed_ack,
+    11 reliable, 12 bye_queued, 13 own_invite, 14 own_update, 15 peer_update, 16 owed_pracks, 17 owed_ack,
     18 accepted_cseq, 19 credentials, 20 acks, 21 timer, 22 timer_alarm, 23 replaces,
-    24 bye_sent, 25 min_se, 26 timer_ends,
+    24 bye_sent, 25 min_se, 26 timer_ends, 27 pracks,
 });
 kept!(Invite { 1 txn, 2 cseq, 3 requires_100rel, 4 spoke, 5 expires, 6 still });
 kept!(Unacked { 1 txn, 2 cseq, 3 interval, 4 repeat, 5 end });
@@ -65,7 +66,7 @@ kept!(Outgoing {
     1 purpose, 2 txn, 3 user, 4 dialog, 5 request, 6 answers, 7 cseq, 8 tries, 9 target, 10 timers, 11 offered,
     12 cancelled,
 });
-kept!(Serving { 1 dialog, 2 kind, 3 target, 4 terms, 5 waits, 6 offered, 7 contact });
+kept!(Serving { 1 dialog, 2 kind, 3 target, 4 terms, 5 waits, 6 offered, 7 contact, 8 cseq });
 kept!(Subscription { 1 role, 2 user, 3 dialog, 4 package, 5 id, 6 lasts, 7 until, 8 alarm, 9 silent, 10 told });
 kept!(Asked { 1 call_id, 2 tag, 3 work, 4 cseq, 5 notified, 6 timer_n, 7 leaving, 8 refer, 9 forks, 10 parted, 11 answers });
 kept!(Upkeep {

@@ -67,7 +67,9 @@ pub(super) struct Session {
     /// The UPDATE of the peer that is not answered.
     pub(super) peer_update: Option<ServerTxn>,
     /// The RSeq that waits for the user's PRACK, and the number of its INVITE.
-    pub(super) owed_prack: Option<(u32, u32)>,
+    pub(super) owed_pracks: Vec<(u32, u32)>,
+    /// How many PRACKs of this side are under way.
+    pub(super) pracks: u32,
     /// The number of the INVITE whose 2xx waits for the user's answer.
     pub(super) owed_ack: Option<u32>,
     /// The number of the last INVITE of this side that was accepted.
@@ -190,7 +192,8 @@ impl Session {
             own_invite: None,
             own_update: None,
             peer_update: None,
-            owed_prack: None,
+            owed_pracks: Vec::new(),
+            pracks: 0,
             owed_ack: None,
             accepted_cseq: None,
             credentials: Box::default(),
@@ -361,6 +364,7 @@ impl UserAgent {
         let reliable = reliable.map(|open| [open.repeat, open.end]).into_iter().flatten().map(Some);
         session.unacked = None;
         session.invite = None;
+        session.bye_queued = None;
         for alarm in alarms.into_iter().chain(reliable) {
             self.alarms.stop(alarm);
         }

@@ -46,11 +46,14 @@ pub(super) fn write_request(
             let refresher = if terms.ours { Refresher::Uac } else { Refresher::Uas };
             write_expires(writer, terms.interval.max(min_se), Some(refresher));
         }
-        None => {
-            let Some(expires) = wanted.expires else { return };
-            let expires = u32::try_from(expires.as_secs()).unwrap_or(u32::MAX).max(wanted.min());
-            write_expires(writer, expires, wanted.refresher);
-        }
+        None => match wanted.expires {
+            Some(expires) => {
+                let expires = u32::try_from(expires.as_secs()).unwrap_or(u32::MAX);
+                write_expires(writer, expires.max(wanted.min()).max(min_se), wanted.refresher);
+            }
+            None if min_se == 0 => return,
+            None => {}
+        },
     }
     let min = wanted.min().max(min_se);
     if min > 90 {

@@ -12,6 +12,7 @@ use crate::endpoint::Misuse;
 use crate::handle::{DialogId, Key, RequestId, ServerTxn};
 use crate::message::{Content, Message, Method, Status};
 use crate::time::Instant;
+use crate::transaction::Timers;
 use alloc::format;
 
 // The callee.
@@ -101,7 +102,7 @@ impl UserAgent {
         let (Some(invite), Some(reliable)) = (session.invite, session.reliable.as_mut()) else { return };
         let Some(open) = reliable.open.as_mut() else { return };
         // RFC 3262 §3: doubled without a cap.
-        open.interval = open.interval.saturating_mul(2);
+        open.interval = Timers::interval(open.interval.saturating_mul(2));
         let after = open.interval;
         let repeat = self.alarms.set(clock, after, Due::RepeatReliable(key));
         if let Some(open) = self
@@ -120,7 +121,7 @@ impl UserAgent {
     }
 
     /// Refuses the INVITE of the peer in the user's place. A call that it was to begin is over; one that it was to change goes on.
-    fn fail_invite(&mut self, key: Key, status: Status, reason: Reason) {
+    pub(super) fn fail_invite(&mut self, key: Key, status: Status, reason: Reason) {
         let Some(session) = self.session_mut(key) else { return };
         let Some(invite) = session.invite else { return };
         let begins = session.phase == Phase::Ringing;
@@ -139,7 +140,8 @@ impl UserAgent {
     /// if none is open (RFC 3262 §5).
     ///
     /// # Errors
-    /// [`Misuse::Gone`]; [`Misuse::WrongState`] if nothing waits for a PRACK, or for a second offer; [`Misuse::BadContent`];
+    /// [`Misuse::Gone`]; [`Misuse::WrongState`] if nothing waits for a PRACK, for a second offer, or after the BYE of this side;
+    /// [`Misuse::BadContent`], also where an answer is owed and is not there;
     /// [`Misuse::NoLocal`], [`Misuse::BadUri`], [`Misuse::Full`].
     pub fn prack(
         &mut self,
@@ -150,12 +152,17 @@ impl UserAgent {
     ) -> Result<RequestId, Misuse> {
         check_own(content)?;
         self.enter(now);
-        self.alive(dialog)?;
-        let owed = self.session_mut(dialog.0).and_then(|session| session.owed_prack);
-        let owed = owed.ok_or(Misuse::WrongState)?;
+        let session = &self.open(dialog)?.session;
+        let owed = *session.owed_pracks.first().ok_or(Misuse::WrongState)?;
+        // RFC 3262 §5: the offer came with the last of them at the latest, and is answered in its PRACK.
+        let answers =
+            session.exchange.is(Offer::Remote, Carrier::OwnInvite) && session.owed_pracks.len() == 1;
+        if answers && !offer::is_in_content(content) {
+            return Err(Misuse::BadContent);
+        }
         let sent = self.send_prack(dialog.0, owed, Purpose::Prack { silent: false }, user, content);
         if let (Ok(_), Some(session)) = (&sent, self.session_mut(dialog.0)) {
-            session.owed_prack = None;
+            session.owed_pracks.remove(0);
         }
         self.leave();
         sent
@@ -170,7 +177,11 @@ impl UserAgent {
         content: &Content<'_>,
     ) -> Result<RequestId, Misuse> {
         let rack = format!("{rseq} {cseq} INVITE");
-        self.send_inside(key, purpose, Method::Prack, user, content, &[("RAck", &rack)])
+        let sent = self.send_inside(key, purpose, Method::Prack, user, content, &[("RAck", &rack)])?;
+        if let Some(session) = self.session_mut(key) {
+            session.pracks += 1;
+        }
+        Ok(sent)
     }
 
     /// A provisional response to an INVITE of this side, in its dialog. `None`: it is not the next one, and as if it had not come; else
@@ -179,6 +190,11 @@ impl UserAgent {
         let auto = self.config.auto_prack;
         let record = self.dialogs.get_mut(key)?;
         let session = &mut record.session;
+        // A callee that waits for no PRACK makes no end of them: what is not taken now comes again.
+        let open = session.pracks as usize + session.owed_pracks.len();
+        if open >= MOST_PRACKS && reliable::rseq(response).is_some() {
+            return None;
+        }
         match reliable::take(&mut session.rseq, response) {
             Order::Unreliable => return Some(false),
             Order::Discarded => return None,
@@ -193,7 +209,7 @@ impl UserAgent {
         }
         let rack = (session.rseq?, response.cseq().number);
         if !auto || (speaks && session.exchange.is(Offer::Remote, Carrier::OwnInvite)) {
-            session.owed_prack = Some(rack);
+            session.owed_pracks.push(rack);
             return Some(true);
         }
         // One that can't be sent is missed by the callee alone, which gives up in its time.
@@ -206,3 +222,6 @@ impl UserAgent {
         self.dialogs.get(key).is_some_and(|record| record.session.phase == Phase::Early)
     }
 }
+
+/// How many reliable responses of one dialog may be without their PRACK, or it without its answer.
+const MOST_PRACKS: usize = 8;

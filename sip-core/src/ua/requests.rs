@@ -162,10 +162,10 @@ impl UserAgent {
     /// [`Misuse::BadMethod`] for what has a command of its own: INVITE, ACK, CANCEL, BYE, PRACK, SUBSCRIBE, NOTIFY, REFER; [`Misuse::BadUri`];
     /// [`Misuse::BadContent`], also for a Contact; [`Misuse::NoLocal`], [`Misuse::Full`], [`Misuse::Draining`].
     pub fn request(&mut self, now: Instant, request: &NewRequest<'_>) -> Result<RequestId, Misuse> {
-        if request.method == Method::Invite {
+        let method = check(request.method, &request.content)?;
+        if method == Method::Invite {
             return Err(Misuse::BadMethod);
         }
-        check(request.method, &request.content)?;
         self.layer.may_begin()?;
         self.enter(now);
         let (tag, call_id) = (token(self.layer.random.u64()), token(self.layer.random.u64()));
@@ -175,11 +175,8 @@ impl UserAgent {
             answers: Answers::with(request.credentials),
             ..Outgoing::new(Purpose::Other(Ends::Transaction), request.user, None)
         };
-        let outside = Outside {
-            tag: &tag,
-            call_id: &call_id,
-            ..Outside::new(request.method, request.uri, &request.content)
-        };
+        let outside =
+            Outside { tag: &tag, call_id: &call_id, ..Outside::new(method, request.uri, &request.content) };
         let done = self.send_outside(outgoing, &outside);
         self.leave();
         done.map(RequestId)
@@ -230,6 +227,9 @@ impl UserAgent {
             for (name, value) in outside.extra {
                 writer.named(name, &[value.as_bytes()]);
             }
+            if !is_session_refresh(method) {
+                abilities.write_timer(writer);
+            }
             abilities.write_product(writer, Name::UserAgent);
             answers.write(writer, method, uri, outside.content.body, &config.credentials, random);
             writer.finish(outside.content);
@@ -275,7 +275,7 @@ impl UserAgent {
         user: u64,
         content: &Content<'_>,
     ) -> Result<RequestId, Misuse> {
-        check(method, content)?;
+        let method = check(method, content)?;
         self.enter(now);
         let session = &self.open(dialog)?.session;
         let offers = offer::is_in_content(content);
@@ -284,6 +284,13 @@ impl UserAgent {
             .own_invite
             .and_then(|id| self.outgoing(id.0))
             .is_some_and(|invite| invite.txn.is_some() && !invite.offered && !session.heard);
+        let first = session.invitation.and_then(|invitation| self.calls.get(invitation.0));
+        let first_asks =
+            session.phase == Phase::Early && !session.heard && first.is_some_and(|it| !it.offered);
+        // Nor beside one of the peer, which waits for the offer of this side.
+        let is_asked =
+            session.exchange.state() == Offer::Stable && session.invite.is_some_and(|it| !it.spoke);
+        let asks = asks || first_asks || is_asked;
         let may = match method {
             Method::Invite => {
                 session.phase == Phase::Up
@@ -383,6 +390,8 @@ impl UserAgent {
             if is_session_refresh(method) {
                 abilities.write(writer);
                 refresh::write_request(writer, &config.session_timer, session.timer, session.min_se);
+            } else {
+                abilities.write_timer(writer);
             }
             abilities.write_product(writer, Name::UserAgent);
             for (name, value) in extra {
@@ -450,6 +459,10 @@ impl UserAgent {
     ) -> Option<Meaning> {
         let work = work_of(token)?;
         let outgoing = self.outgoing(work).filter(|outgoing| outgoing.txn == Some(txn))?;
+        // RFC 3261 §8.2.6.2: it has the number of its request. One that has another answers nothing of this side.
+        if response.cseq().number != outgoing.cseq {
+            return Some(Meaning::Stray);
+        }
         let (purpose, user, dialog) = (outgoing.purpose, outgoing.user, outgoing.dialog);
         let code = response.status_code();
         if let (Purpose::Call(invitation), ..=299) = (purpose, code) {
@@ -478,7 +491,10 @@ impl UserAgent {
             (Purpose::Update | Purpose::Refresh, Some(key)) if code >= 200 => {
                 self.on_update_response(work, key, response)
             }
-            (Purpose::Bye, Some(key)) if code >= 200 => self.end_session(key, Reason::LocalBye),
+            (Purpose::Bye, Some(key)) if code >= 200 => {
+                self.bye_failed(key, code >= 300);
+                self.end_session(key, Reason::LocalBye);
+            }
             (Purpose::Notify(subscription), _) => self.on_notify_answered(subscription, code),
             _ => {}
         }
@@ -517,7 +533,7 @@ impl UserAgent {
         }
         if session.own_invite == Some(RequestId(work)) {
             session.exchange.close(Offer::Remote, Carrier::OwnInvite);
-            session.owed_prack = None;
+            session.owed_pracks.clear();
         }
     }
 
@@ -601,6 +617,13 @@ impl UserAgent {
         self.agree(key, response);
     }
 
+    /// A callee that has not understood the BYE of an early dialog may still answer.
+    fn bye_failed(&mut self, key: Key, failed: bool) {
+        if let Some(session) = self.session_mut(key) {
+            session.bye_sent &= !failed;
+        }
+    }
+
     /// The present transaction of a request is over.
     pub(super) fn on_request_ended(&mut self, txn: ClientTxn, token: u64, cause: Cause) {
         let Some(work) = work_of(token) else { return };
@@ -622,14 +645,25 @@ impl UserAgent {
         let timed_out = cause == Cause::Timeout;
         match (purpose, dialog) {
             (Purpose::Call(invitation), _) => self.on_invite_ended(invitation, cause, cseq),
-            (Purpose::Bye, Some(key)) => self.end_session(key, Reason::ByeUnanswered),
+            (Purpose::Bye, Some(key)) => {
+                self.bye_failed(key, cause != Cause::Completed);
+                self.end_session(key, Reason::ByeUnanswered);
+            }
+            (Purpose::Prack { .. }, Some(key)) => {
+                if let Some(session) = self.session_mut(key) {
+                    session.pracks = session.pracks.saturating_sub(1);
+                }
+                if timed_out {
+                    self.on_failure(key, Ends::Usage);
+                }
+            }
             (Purpose::Reinvite, Some(key)) => {
                 self.drop_ack(key, cseq);
                 if timed_out {
                     self.on_failure(key, Ends::Usage);
                 }
             }
-            (Purpose::Update | Purpose::Refresh | Purpose::Prack { .. }, Some(key)) if timed_out => {
+            (Purpose::Update | Purpose::Refresh, Some(key)) if timed_out => {
                 self.on_failure(key, Ends::Usage);
             }
             // RFC 3261 §8.1.3.1: as a 503.
@@ -655,8 +689,12 @@ fn is_session_refresh(method: Method<'_>) -> bool {
     matches!(method, Method::Invite | Method::Update)
 }
 
-/// What has a command of its own is not sent this way: nobody would wait for what it brings.
-fn check(method: Method<'_>, content: &Content<'_>) -> Result<(), Misuse> {
+/// What has a command of its own is not sent this way, by whatever spelling: nobody would wait for what it brings.
+fn check<'a>(method: Method<'a>, content: &Content<'_>) -> Result<Method<'a>, Misuse> {
+    let method = match method {
+        Method::Other(name) => Method::new(name),
+        known => known,
+    };
     let own = matches!(
         method,
         Method::Ack
@@ -670,7 +708,7 @@ fn check(method: Method<'_>, content: &Content<'_>) -> Result<(), Misuse> {
     if own || !lex::is_token(method.as_bytes()) {
         return Err(Misuse::BadMethod);
     }
-    check_own(content)
+    check_own(content).map(|()| method)
 }
 
 /// Content of a message whose Contact and session headers this machine writes: with others there would be two.

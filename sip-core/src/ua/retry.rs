@@ -4,14 +4,14 @@
 use super::alarms::Due;
 use super::record::Session;
 use super::requests::Purpose;
-use super::{UserAgent, WorkId, token_of};
+use super::{UserAgent, WorkId, refresh, token_of};
 use crate::config::Limits;
-use crate::dialog::offer;
+use crate::dialog::offer::{self, Offer};
 use crate::dialog::subscription::{self, Notice};
 use crate::endpoint::Cause;
 use crate::handle::Key;
-use crate::headers::{Contact, Expires, MinExpires, MinSe, Name};
-use crate::message::{Content, Message, Writer};
+use crate::headers::{Contact, Expires, MinExpires, MinSe, Name, SessionExpires};
+use crate::message::{Content, Message, Method, Writer};
 use crate::transaction::{ClientRequest, towards};
 use crate::uri::Uri;
 use alloc::vec::Vec;
@@ -36,6 +36,8 @@ struct Change<'a> {
     uri: Option<&'a [u8]>,
     /// These headers are written anew, by their values in seconds.
     numbers: &'a [(Name, u32)],
+    /// The least session interval that was heard of.
+    min_se: u32,
 }
 
 impl UserAgent {
@@ -140,8 +142,11 @@ impl UserAgent {
         let Some(outgoing) = self.outgoing(work) else { return Again::No };
         let key = outgoing.dialog;
         let sent = Message::parse(self.layer.buffers.message(outgoing.request), &Limits::NONE);
-        let before = sent.ok().and_then(|sent| {
-            sent.get::<crate::headers::SessionExpires<'_>>().ok().flatten().map(|sent| sent.seconds)
+        // A proxy may have asked where this side has not; then what is said is the least that it may ask for.
+        let before = sent.ok().map(|sent| {
+            let asked = sent.get::<SessionExpires<'_>>().ok().flatten().map(|sent| sent.seconds);
+            let least = sent.get::<MinSe<'_>>().ok().flatten().map(|sent| sent.seconds);
+            asked.or(least).unwrap_or_default()
         });
         if before.is_none_or(|before| before >= min.seconds) {
             return Again::No;
@@ -152,8 +157,7 @@ impl UserAgent {
                 terms.interval = min.seconds;
             }
         }
-        let numbers = [(Name::SessionExpires, min.seconds), (Name::MinSe, min.seconds)];
-        self.repeat(work, &Change { numbers: &numbers, ..Change::default() })
+        self.repeat(work, &Change { min_se: min.seconds, ..Change::default() })
     }
 
     /// RFC 3261 §10.2.8, RFC 6665 §4.1.2.1, RFC 3903 §4.2: as long as the server wants it at least.
@@ -209,7 +213,9 @@ impl UserAgent {
         };
         let carrier = purpose.carrier().filter(|_| offers);
         let exchange = carrier.and_then(|carrier| session.exchange.sent(carrier));
-        if busy || offers && exchange.is_none() {
+        // One that asks for an offer waits until none is open.
+        let asks = purpose == Purpose::Reinvite && !offers && session.exchange.state() != Offer::Stable;
+        if busy || asks || offers && exchange.is_none() {
             return self.later(work, Duration::from_secs(1));
         }
         session.exchange = exchange.unwrap_or(session.exchange);
@@ -286,6 +292,12 @@ impl UserAgent {
         };
         let request = ClientRequest { method, uri, towards, target, timers, user: token_of(work) };
         let config = &self.config;
+        // RFC 4028 §7.4: by the terms of now, and not those of when it was sent first.
+        let session = record.map(|record| &record.session);
+        let refreshes = matches!(method, Method::Invite | Method::Update);
+        let terms = session.and_then(|session| session.timer);
+        let min_se = session.map_or(0, |session| session.min_se).max(change.min_se);
+        let stays = |name: Name| !(refreshes && matches!(name, Name::SessionExpires | Name::MinSe));
         let sent = self.layer.request(&request, |writer| {
             match record {
                 Some(record) => {
@@ -293,12 +305,15 @@ impl UserAgent {
                     if old.value(Name::Contact).is_some() {
                         writer.field(Name::Contact, &[&record.contact]);
                     }
-                    copy(writer, &old, change, |name| !is_of_dialog(name));
+                    copy(writer, &old, change, |name| stays(name) && !is_of_dialog(name));
                 }
                 None => {
-                    copy(writer, &old, change, |_| true);
+                    copy(writer, &old, change, stays);
                     writer.cseq(cseq, method);
                 }
+            }
+            if refreshes {
+                refresh::write_request(writer, &config.session_timer, terms, min_se);
             }
             answers.write(writer, method, uri, old.body(), &config.credentials, random);
             writer.finish(&Content { headers: &[], content_type: "", body: old.body() });

@@ -116,6 +116,7 @@ impl<M: Machine> Rig<M> {
         let at = self.now;
         let mut all = Vec::new();
         while let Some(output) = self.machine.poll() {
+            assert!(all.len() < 100_000, "outputs without end: {:?}", all.last());
             all.push(match output {
                 Output::Transmit(transmit) => Out::Sent {
                     at,
