@@ -369,3 +369,21 @@ fn pracks_without_end() {
     let other = rig.machine.invite(rig.now, &sip_core::ua::NewInvite::new(&uri));
     assert!(stats.client_transactions < 100 && other.is_ok(), "{stats:?} {other:?}");
 }
+
+/// RFC 3261 §19.1.1: headers in a Contact are not for the Request-URI.
+#[test]
+fn a_target_has_no_headers() {
+    for (contact, target) in [
+        ("<sip:bob@192.0.2.2:5099?Subject=x&y=z>", "sip:bob@192.0.2.2:5099"),
+        ("<sip:b?b@192.0.2.2:5099;x=y>", "sip:b?b@192.0.2.2:5099;x=y"),
+    ] {
+        let mut rig = Rig::new(UserAgent::new(config()));
+        let (_, invite) = place(&mut rig, SDP);
+        let ok = response(&invite, "200 OK", "b1", &format!("Contact: {contact}\r\n{BODY}"));
+        let dialog = hear(&mut rig, &ok).dialog.unwrap();
+        rig.drain();
+        rig.machine.bye(rig.now, dialog, &Content::NONE).unwrap();
+        let bye = sent(&rig.drain(), "BYE");
+        assert_eq!(bye.split(' ').nth(1), Some(target));
+    }
+}

@@ -160,9 +160,11 @@ impl Dialog {
     }
 }
 
-/// The URI of the first Contact, if it is one that requests can be sent to.
+/// The URI of the first Contact, if it is one that requests can be sent to, without the headers that no Request-URI has (RFC 3261 §19.1.1).
 pub(crate) fn contact<'a>(message: &'a Message<'_>) -> Option<&'a [u8]> {
     let value = message.value(Name::Contact)?;
     let address = Contact::list(value).next()?.ok()?.address()?;
-    matches!(address.uri(), Ok(Uri::Sip(_))).then_some(address.uri_bytes)
+    let Ok(Uri::Sip(sip)) = address.uri() else { return None };
+    let headers = if sip.headers.is_empty() { 0 } else { sip.headers.len() + 1 };
+    address.uri_bytes.get(..address.uri_bytes.len().saturating_sub(headers))
 }

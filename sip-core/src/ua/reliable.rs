@@ -30,7 +30,7 @@ impl UserAgent {
         let invite = session.invite.ok_or(Misuse::WrongState)?;
         // The numbers of each INVITE begin anew.
         let last = session.reliable.as_ref().filter(|last| last.cseq == invite.cseq).map(|last| last.rseq);
-        let rseq = last.map_or(reliable::first(random), |last| last.wrapping_add(1) & 0x7fff_ffff);
+        let rseq = last.map_or(reliable::first(random), |last| last.wrapping_add(1));
         self.respond_inside(key, invite.txn, status, content, Some(rseq))?;
         let (timers, clock) = (self.config.core.timers, self.layer.clock());
         let Some(record) = self.dialogs.get_mut(key) else { return Ok(()) };
