@@ -726,18 +726,44 @@ fn an_early_call_of_this_side_is_given_up_for_another() {
     let (_, invite) = place(&mut rig, SDP);
     hear(&mut rig, &response(&invite, "180 Ringing", "b1", CONTACT));
     rig.drain();
-    let tag = header(&invite, "From").unwrap().rsplit_once("tag=").unwrap().1;
-    let replaces = format!("{};to-tag={tag};from-tag=b1;early-only", header(&invite, "Call-ID").unwrap());
-    let other = format!(
-        "INVITE sip:alice@{US} SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bKr\r\nFrom: <sip:carol@x>;tag=c\r\n\
-         To: <sip:alice@x>\r\nCall-ID: r\r\nCSeq: 1 INVITE\r\nContact: <sip:carol@192.0.2.2>\r\nReplaces: {replaces}\r\n{BODY}"
-    );
-    let heard = hear(&mut rig, &other);
+    let heard = hear(&mut rig, &in_place_of(&invite));
     assert!(heard.replaces.is_some());
     rig.machine.accept(rig.now, heard.dialog.unwrap(), &SDP).unwrap();
     let out = rig.drain();
     sent(&out, "SIP/2.0 200");
     sent(&out, "CANCEL");
+}
+
+/// RFC 3891 §3: and not once it was answered, though it rang when the other call came in.
+#[test]
+fn an_early_call_that_was_answered_meanwhile_stays() {
+    for restored in [false, true] {
+        let mut rig = Rig::new(UserAgent::new(config()));
+        let (_, invite) = place(&mut rig, SDP);
+        hear(&mut rig, &response(&invite, "180 Ringing", "b1", CONTACT));
+        let heard = hear(&mut rig, &in_place_of(&invite)).dialog.unwrap();
+        hear(&mut rig, &response(&invite, "200 OK", "b1", &format!("{CONTACT}{BODY}")));
+        rig.drain();
+        if restored {
+            let kept = rig.machine.snapshot().unwrap();
+            rig.machine = UserAgent::restore(rig.now, config(), &kept).unwrap();
+        }
+        assert_eq!(rig.machine.accept(rig.now, heard, &SDP), Err(Misuse::WrongState));
+        rig.machine.reject(rig.now, heard, Status::BUSY_HERE, &Content::NONE).unwrap();
+        let out = rig.drain();
+        sent(&out, "SIP/2.0 486");
+        assert!(sends(&out, "BYE").is_empty());
+    }
+}
+
+/// An INVITE that takes the place of the call that another INVITE began, while that rings.
+fn in_place_of(invite: &str) -> String {
+    let tag = header(invite, "From").unwrap().rsplit_once("tag=").unwrap().1;
+    let replaces = format!("{};to-tag={tag};from-tag=b1;early-only", header(invite, "Call-ID").unwrap());
+    format!(
+        "INVITE sip:alice@{US} SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bKr\r\nFrom: <sip:carol@x>;tag=c\r\n\
+         To: <sip:alice@x>\r\nCall-ID: r\r\nCSeq: 1 INVITE\r\nContact: <sip:carol@192.0.2.2>\r\nReplaces: {replaces}\r\n{BODY}"
+    )
 }
 
 #[test]

@@ -302,6 +302,19 @@ fn accepted(rig: &mut Rig<UserAgent>, rest: &str) -> (SubscriptionId, String) {
     (heard.subscription.unwrap(), sent(&rig.drain(), "SIP/2.0 200"))
 }
 
+/// RFC 6665 §4.1.2.1, RFC 3515 §2.2: NOTIFYs need a Contact to go to.
+#[test]
+fn who_subscribes_has_one_contact() {
+    let mut rig = rig();
+    let whole = peer_subscribes(1, "<sip:alice@x>", "Event: presence\r\n");
+    let refer = whole.replace("SUBSCRIBE", "REFER").replace("Event: presence", "Refer-To: <sip:c@x>");
+    for (text, branch) in [(whole.replace(CONTACT, ""), "1"), (refer.replace(CONTACT, ""), "2")] {
+        hear(&mut rig, &text.replace("z9hG4bKs1", branch).replace("c-1", branch));
+        sent(&rig.drain(), "SIP/2.0 400");
+    }
+    assert_eq!(rig.machine.stats().dialogs, 0);
+}
+
 #[test]
 fn the_peer_subscribes_and_is_notified() {
     let mut rig = rig();

@@ -74,11 +74,19 @@ impl UserAgent {
     /// BYE ends the call after 64·T1. While a reliable provisional response with a session description has no PRACK, it waits (RFC 3262 §3).
     ///
     /// # Errors
-    /// As [`ring`](Self::ring).
+    /// As [`ring`](Self::ring). [`Misuse::WrongState`] also for a call that may take the place of another only while that rings, if it was answered
+    /// meanwhile: it is to be rejected with 486 (RFC 3891 §3).
     pub fn accept(&mut self, now: Instant, dialog: DialogId, content: &Content<'_>) -> Result<(), Misuse> {
         check_own(content)?;
         self.enter(now);
         let invite = self.ringing(dialog)?;
+        let session = &self.alive(dialog)?.session;
+        let replaced = session.replaces.filter(|_| session.early_only);
+        if replaced
+            .is_some_and(|other| self.alive(other).is_ok_and(|record| record.session.phase == Phase::Up))
+        {
+            return Err(Misuse::WrongState);
+        }
         let done = self.respond_invite(dialog.0, invite, Status::OK, content, false);
         self.leave();
         done

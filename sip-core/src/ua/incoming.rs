@@ -135,8 +135,8 @@ impl UserAgent {
             Ok(terms) => terms,
             Err(min) => return self.decline_interval(txn, min),
         };
-        let replaces = match self.replaced(request) {
-            Ok(replaces) => replaces,
+        let (replaces, early_only) = match self.replaced(request) {
+            Ok(found) => found,
             Err(status) => return self.decline(txn, Refusal::status(status)),
         };
         let local_tag = self.layer.local_tag(txn)?;
@@ -155,14 +155,15 @@ impl UserAgent {
         session.learn(request);
         session.invite = Some(invite);
         session.replaces = replaces;
+        session.early_only = early_only;
         self.take_offer(key, txn, offer::is_in(request));
         Some(Meaning::Incoming { dialog: DialogId(key), replaces })
     }
 
-    /// The dialog that a new call is to replace (RFC 3891 §3).
-    fn replaced(&self, request: &Message<'_>) -> Result<Option<DialogId>, Status> {
+    /// The dialog that a new call is to replace, and whether only while it rings (RFC 3891 §3).
+    fn replaced(&self, request: &Message<'_>) -> Result<(Option<DialogId>, bool), Status> {
         let replaces = request.get::<Replaces<'_>>().map_err(|_| Status::BAD_REQUEST)?;
-        let Some(replaces) = replaces else { return Ok(None) };
+        let Some(replaces) = replaces else { return Ok((None, false)) };
         // To the peer this side's tag is that of To. A missing tag is the zero of a peer of RFC 2543.
         let tag = |tag: Option<_>| tag.filter(|tag: &&[u8]| *tag != b"0").unwrap_or_default();
         let (local_tag, remote_tag) = (tag(replaces.to_tag()), tag(replaces.from_tag()));
@@ -176,7 +177,7 @@ impl UserAgent {
             // It was not this side that began it.
             Phase::Ringing => Err(Status::NO_SUCH_TRANSACTION),
             Phase::Up if replaces.early_only() => Err(Status::BUSY_HERE),
-            Phase::Up | Phase::Early => Ok(Some(DialogId(key))),
+            Phase::Up | Phase::Early => Ok((Some(DialogId(key)), replaces.early_only())),
         }
     }
 

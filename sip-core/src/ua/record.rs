@@ -86,6 +86,8 @@ pub(super) struct Session {
     pub(super) min_se: u32,
     /// The dialog that is hung up when this one is accepted (RFC 3891).
     pub(super) replaces: Option<DialogId>,
+    /// Only if that one was not answered meanwhile.
+    pub(super) early_only: bool,
 }
 
 /// An INVITE of the peer without a final response.
@@ -203,6 +205,7 @@ impl Session {
             timer_ends: None,
             min_se: 0,
             replaces: None,
+            early_only: false,
         }
     }
 

@@ -88,8 +88,11 @@ pub(super) fn outside<'a>(request: &'a Message<'_>, config: &Config) -> Result<(
     if !matches!(request.uri(), Uri::Sip(_)) {
         return refuse(Status::UNSUPPORTED_URI_SCHEME);
     }
-    if request.method() == Method::Invite {
-        invite(request)?;
+    match request.method() {
+        Method::Invite => invite(request)?,
+        // RFC 6665 §4.1.2.1, RFC 3515 §2.2: NOTIFYs go to its Contact.
+        Method::Subscribe | Method::Refer if !has_one_contact(request) => return refuse(Status::BAD_REQUEST),
+        _ => {}
     }
     extensions(request, config)?;
     // §8.2.3; the bodies of other methods are their user's.
@@ -124,13 +127,10 @@ fn unknown<'a>(request: &'a Message<'_>, config: &Config) -> impl Iterator<Item 
 
 /// What an INVITE must have besides.
 fn invite(request: &Message<'_>) -> Result<(), Refusal<'static>> {
-    // §8.1.1.8: exactly one Contact, with a URI that requests can be sent to.
-    let mut contacts = request.all::<Contact<'_>>();
-    let one = matches!(contacts.next(), Some(Ok(Contact::At(_)))) && contacts.next().is_none();
     // RFC 3891 §3, RFC 3911 §4
     let replaces = request.values(Name::Replaces).flat_map(|value| value.split(|byte| *byte == b',')).count();
     let joins = request.values(Name::Join).count();
-    if !one || replaces > 1 || (replaces > 0 && joins > 0) {
+    if !has_one_contact(request) || replaces > 1 || (replaces > 0 && joins > 0) {
         return Err(Refusal::status(Status::BAD_REQUEST));
     }
     // §13.3.1: the answer will be SDP.
@@ -143,6 +143,12 @@ fn invite(request: &Message<'_>) -> Result<(), Refusal<'static>> {
         return Err(Refusal { status: Status::NOT_ACCEPTABLE, wanted: Wanted::Nothing });
     }
     Ok(())
+}
+
+/// §8.1.1.8: exactly one Contact.
+fn has_one_contact(request: &Message<'_>) -> bool {
+    let mut contacts = request.all::<Contact<'_>>();
+    matches!(contacts.next(), Some(Ok(Contact::At(_)))) && contacts.next().is_none()
 }
 
 /// RFC 3261 §20.11: a body that may be left aside.
