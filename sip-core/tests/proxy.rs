@@ -1,5 +1,6 @@
 //! A proxy, its neighbours played by hand (RFC 3261 §16).
 
+use core::num::NonZero;
 use core::time::Duration;
 use sip_core::message::{Content, Status};
 use sip_core::proxy::{Branch, Config, Event, Proxy};
@@ -126,6 +127,8 @@ fn what_is_not_known_goes_on_untouched() {
     let stamped = ";branch=z9hG4bK1;received=192.0.2.2;rport=5060";
     let before =
         before.replace(";branch=z9hG4bK1;rport", stamped).replace("Max-Forwards: 70", "Max-Forwards: 69");
+    // RFC 5393 §5.3.3
+    let before = before.replace("Content-Length: 4\r\n", "Content-Length: 4\r\nMax-Breadth: 60\r\n");
     assert_eq!(rest, before);
 }
 
@@ -481,7 +484,7 @@ fn a_user_without_room() {
 fn places_have_their_turns() {
     let branches = [
         Branch { q: 500, ..B },
-        C,
+        Branch { breadth: NonZero::new(40), ..C },
         Branch { q: 500, user: 3, ..Branch::to("sip:d@192.0.2.9") },
         Branch { q: 1, ..B },
     ];
@@ -524,6 +527,70 @@ fn places_have_their_turns() {
     assert_eq!(texts(&rig.drain(), "INVITE").len(), 1, "the best of a list begins at once");
     rig.machine.respond(rig.now, context, Status::BUSY_HERE, &Content::NONE).unwrap();
     rig.hear(&reply(&sent[0], "404 Not Found", "t", ""));
+    assert!(texts(&rig.drain(), "INVITE").is_empty());
+    rig.run_until(ms(300_000));
+    assert!(rig.machine.is_idle() && rig.machine.stats().retained_bytes == 0);
+}
+
+/// The Max-Breadths of requests.
+fn breadths(sent: &[String]) -> Vec<u32> {
+    sent.iter().map(|text| header(text, "Max-Breadth").unwrap().parse().unwrap()).collect()
+}
+
+/// RFC 5393 §5.3.3: what a request has, at most 60, is shared among those that go at once; nothing of it is lost on the way of one.
+#[test]
+fn max_breadth_is_shared() {
+    let d = Branch::to("sip:d@192.0.2.9");
+    let cap = Branch { breadth: NonZero::new(3), ..B };
+    for (has, branches, shares) in [
+        ("", vec![B], vec![60]),
+        ("", vec![B, C], vec![30, 30]),
+        ("Max-Breadth: 7\r\n", vec![B], vec![7]),
+        ("Max-Breadth: 7\r\n", vec![B, C, d], vec![3, 2, 2]),
+        ("Max-Breadth: 7\r\n", vec![cap, C], vec![3, 4]),
+        ("Max-Breadth: 4000000000\r\n", vec![B, C, d], vec![20, 20, 20]),
+        ("Max-Breadth: all\r\n", vec![B], vec![60]),
+        ("Max-Breadth: 7\r\nMax-Breadth: 8\r\n", vec![B, C], vec![4, 3]),
+        ("Max-Breadth: 2\r\n", vec![B, C, d], vec![1, 1]),
+    ] {
+        for method in ["INVITE", "OPTIONS"] {
+            let text = request(method, "sip:bob@example.com", "1", has);
+            let (_, sent) = relayed(&mut rig(config()), &text, &branches);
+            assert_eq!(breadths(&sent), shares, "{method} {has}");
+            assert!(sent.iter().all(|text| text.matches("Max-Breadth").count() == 1));
+        }
+    }
+    let mut rig = rig(config());
+    rig.hear(&request("INVITE", "sip:bob@example.com", "1", "Max-Breadth: 0\r\n"));
+    assert_eq!(texts(&rig.drain(), "SIP/2.0 440").len(), 1);
+}
+
+/// §5.3.3.1: who finds no room waits until another has failed, and goes before those of a lower q.
+#[test]
+fn who_finds_no_room_waits() {
+    let d = Branch { q: 500, ..Branch::to("sip:d@192.0.2.9") };
+    let mut rig = rig(config());
+    let narrow = request("INVITE", "sip:bob@example.com", "1", "Max-Breadth: 1\r\n");
+    let (context, sent) = relayed(&mut rig, &narrow, &[B, C, d]);
+    assert!(sent.len() == 1 && sent[0].starts_with("INVITE sip:b@"));
+    // One that is added waits too.
+    rig.machine.relay(rig.now, context, &[Branch::to("sip:e@192.0.2.9")]).unwrap();
+    assert!(rig.drain().is_empty());
+    let mut last = sent;
+    for next in ["c", "e", "d"] {
+        rig.hear(&reply(&last[0], "486 Busy Here", "t", ""));
+        last = texts(&rig.drain(), "INVITE");
+        assert!(last.len() == 1 && last[0].starts_with(&format!("INVITE sip:{next}@")), "{last:?}");
+        assert_eq!(breadths(&last), [1]);
+    }
+    rig.hear(&reply(&last[0], "404 Not Found", "t", ""));
+    assert_eq!(texts(&rig.drain(), "SIP/2.0 4").len(), 1);
+
+    // The caller gives up: who waits is forgotten.
+    let (_, sent) = relayed(&mut rig, &narrow.replace("K1", "K2").replace("call", "other"), &[B, C]);
+    rig.hear(&reply(&sent[0], "180 Ringing", "t", ""));
+    rig.hear(&request("CANCEL", "sip:bob@example.com", "2", "").replace("call", "other"));
+    rig.hear(&reply(&sent[0], "487 Request Terminated", "t", ""));
     assert!(texts(&rig.drain(), "INVITE").is_empty());
     rig.run_until(ms(300_000));
     assert!(rig.machine.is_idle() && rig.machine.stats().retained_bytes == 0);

@@ -7,7 +7,9 @@ use crate::handle::{BranchId, ClientTxn, ContextId, Key, ServerTxn};
 use crate::message::Status;
 use crate::transaction::{BufferId, Timers};
 use crate::transport::Target;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::num::NonZero;
 
 pub(super) struct Context {
     pub(super) user: u64,
@@ -25,7 +27,11 @@ pub(super) struct Context {
     pub(super) cancelled: bool,
     /// The branches whose transactions live.
     pub(super) branches: Vec<Key>,
-    /// What is forwarded when those have failed, the next ones last.
+    /// The Max-Breadth that the request came with (RFC 5393 §5.3.3).
+    pub(super) breadth: u32,
+    /// Those whose turn it is, but for which that has no room yet.
+    pub(super) ready: VecDeque<Later>,
+    /// What is forwarded when all those have failed, the next ones last.
     pub(super) later: Vec<Later>,
     /// The final responses other than 2xx that came, and what stands for those that did not.
     pub(super) ended: Vec<Ended>,
@@ -55,6 +61,7 @@ pub(super) struct Later {
 pub(super) struct Way {
     pub(super) target: Option<Target>,
     pub(super) timers: Option<Timers>,
+    pub(super) breadth: Option<NonZero<u32>>,
     pub(super) user: u64,
     /// By the Request-URI, which leads to a strict router, whatever the first Route.
     pub(super) strict: bool,
@@ -73,6 +80,8 @@ pub(super) struct BranchRecord {
     pub(super) txn: Option<ClientTxn>,
     /// It has had its final response.
     pub(super) is_done: bool,
+    /// Its share of Max-Breadth.
+    pub(super) breadth: u32,
 }
 
 impl Context {
@@ -85,6 +94,20 @@ impl Context {
             Phase::Answered(status) => Some(status),
             Phase::Undecided | Phase::Relaying => None,
         }
+    }
+
+    /// Keeps a branch until its turn comes; of equal ones in the order in which they came.
+    pub(super) fn put_off(&mut self, later: Later) {
+        let at = self.later.partition_point(|other| other.q < later.q);
+        self.later.insert(at, later);
+    }
+
+    /// It is the turn of those of the next q, if there are some.
+    pub(super) fn turn(&mut self) -> bool {
+        let Some(q) = self.later.last().map(|later| later.q) else { return false };
+        let at = self.later.partition_point(|later| later.q < q);
+        self.ready.extend(self.later.split_off(at).into_iter().rev());
+        true
     }
 
     /// The place of the best of what came of its branches.

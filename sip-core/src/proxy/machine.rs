@@ -2,7 +2,7 @@
 
 use super::context::{Context, Phase};
 use super::routing::Arrival;
-use super::{Branch, Command, Event, Proxy};
+use super::{Branch, Command, Event, Proxy, routing};
 use crate::endpoint::{Misuse, Output, Rejected, Source, Stats, Txn};
 use crate::framing::{StreamBuf, read_datagram};
 use crate::handle::{BranchId, ContextId, FlowId, ServerTxn};
@@ -11,6 +11,7 @@ use crate::machine::{Machine, next_heard, next_output};
 use crate::message::{Content, Error, Message, Method, Parsed, Status};
 use crate::time::Instant;
 use crate::transaction::{Heard, Told};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 /// What a message means, without the message.
@@ -149,6 +150,8 @@ impl Proxy {
                     phase: Phase::Undecided,
                     cancelled: false,
                     branches: Vec::new(),
+                    breadth: routing::breadth(request),
+                    ready: VecDeque::new(),
                     later: Vec::new(),
                     ended: Vec::new(),
                 };

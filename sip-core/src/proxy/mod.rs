@@ -36,7 +36,7 @@ use self::context::{BranchRecord, Context, Ended, Later, Phase, Way, token_of};
 use self::routing::Own;
 use crate::config::Config as CoreConfig;
 use crate::endpoint::{Misuse, Txn};
-use crate::handle::{BranchId, ContextId, FlowId, Key, Slab};
+use crate::handle::{BranchId, ClientTxn, ContextId, FlowId, Key, Slab};
 use crate::headers::Name;
 use crate::message::{Content, Message, Status};
 use crate::time::{Instant, micros};
@@ -45,6 +45,7 @@ use crate::transport::Target;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::num::NonZero;
 use core::time::Duration;
 
 /// What a proxy is configured with.
@@ -95,14 +96,25 @@ pub struct Branch<'a> {
     pub timers: Option<Timers>,
     /// Its turn, in thousandths: those of the highest number go at once, the next when these have failed (RFC 3261 §16.6).
     pub q: u16,
+    /// How much of what is left of Max-Breadth it takes at most (RFC 5393 §5.3.3): who wants to add others while it is under way leaves some.
+    /// `None`: all, or an equal share with those that go at once. Of 60, if the request says none.
+    pub breadth: Option<NonZero<u32>>,
     /// A number of the caller's; events about the branch carry it.
     pub user: u64,
 }
 
 impl<'a> Branch<'a> {
     /// Forwards the request as it is: the way of all that says itself where it goes.
-    pub const AS_IT_IS: Self =
-        Self { uri: None, routes: &[], target: None, headers: &[], timers: None, q: 1_000, user: 0 };
+    pub const AS_IT_IS: Self = Self {
+        uri: None,
+        routes: &[],
+        target: None,
+        headers: &[],
+        timers: None,
+        q: 1_000,
+        breadth: None,
+        user: 0,
+    };
 
     /// Forwards it to this URI.
     pub const fn to(uri: &'a str) -> Self {
@@ -143,7 +155,8 @@ impl Proxy {
     /// Forwards the request to these places (RFC 3261 §16.6): to those of the highest q at once, to the others in their turn, when all that went
     /// before have failed. More may be added while these are under way, or when they have failed.
     ///
-    /// A place that nothing can be sent to counts as one that failed.
+    /// A place that nothing can be sent to counts as one that failed. One for which Max-Breadth leaves no room waits for the end of another (RFC 5393
+    /// §5.3.3).
     ///
     /// # Errors
     /// Nothing has been forwarded: [`Misuse::Gone`]; [`Misuse::WrongState`] after a final response, a 6xx or a CANCEL; [`Misuse::BadUri`],
@@ -155,7 +168,7 @@ impl Proxy {
         if found.is_closed() {
             return Err(Misuse::WrongState);
         }
-        let all = found.branches.len() + found.later.len() + branches.len();
+        let all = found.branches.len() + found.ready.len() + found.later.len() + branches.len();
         if branches.is_empty() || all > self.config.core.limits.forks {
             return Err(Misuse::Full);
         }
@@ -166,7 +179,8 @@ impl Proxy {
         let sound = branches.iter().try_for_each(|branch| {
             let start = text.len();
             let strict = self.build(found, branch, &mut text)?;
-            let way = Way { target: branch.target, timers: branch.timers, user: branch.user, strict };
+            let Branch { target, timers, breadth, user, .. } = *branch;
+            let way = Way { target, timers, breadth, user, strict };
             made.push((branch.q, start..text.len(), way));
             Ok(())
         });
@@ -175,12 +189,11 @@ impl Proxy {
             let first = branches.iter().map(|branch| branch.q).max();
             for (q, range, way) in made {
                 let request = text.get(range).unwrap_or_default();
-                if Some(q) == first {
-                    self.start(key, &way, request);
-                } else {
-                    self.put_off(key, q, way, request);
-                }
+                let later = Later { q, request: self.layer.buffers.keep(request), way };
+                let Some(context) = self.contexts.get_mut(key) else { continue };
+                if Some(q) == first { context.ready.push_back(later) } else { context.put_off(later) }
             }
+            self.start_ready(key);
             self.settle(key);
         }
         self.text = text;
@@ -188,32 +201,39 @@ impl Proxy {
         sound
     }
 
-    /// Keeps a branch until its turn comes; of equal ones in the order in which they came.
-    fn put_off(&mut self, key: Key, q: u16, way: Way, request: &[u8]) {
-        let request = self.layer.buffers.keep(request);
-        if let Some(context) = self.contexts.get_mut(key) {
-            let at = context.later.partition_point(|other| other.q < q);
-            context.later.insert(at, Later { q, request, way });
-        }
-    }
-
-    /// Sends those whose turn it is, if there are some.
-    fn start_next(&mut self, key: Key) -> bool {
-        let Some(context) = self.contexts.get_mut(key) else { return false };
-        let Some(q) = context.later.last().map(|later| later.q) else { return false };
-        let at = context.later.partition_point(|later| later.q < q);
-        for Later { request, way, .. } in context.later.split_off(at).into_iter().rev() {
-            let message = Vec::from(self.layer.buffers.message(request));
-            self.start(key, &way, &message);
+    /// Sends those whose turn it is, as far as Max-Breadth has room: each gets its share of that (RFC 5393 §5.3.3).
+    fn start_ready(&mut self, key: Key) {
+        let Some(context) = self.contexts.get(key) else { return };
+        let mut room = context.breadth.saturating_sub(self.outgoing_breadth(context));
+        let mut left = room.min(u32::try_from(context.ready.len()).unwrap_or(u32::MAX));
+        while left > 0 {
+            let ready = self.contexts.get_mut(key).and_then(|context| context.ready.pop_front());
+            let Some(Later { request, way, .. }) = ready else { return };
+            let most = way.breadth.map_or(u32::MAX, NonZero::get);
+            let breadth = room.div_ceil(left).min(most);
+            (room, left) = (room - breadth, left - 1);
+            self.start(key, &way, request, breadth);
             self.layer.buffers.unpin(request);
         }
-        true
     }
 
-    /// Forgets those whose turn has not come.
+    /// What the branches without a final response have of Max-Breadth.
+    fn outgoing_breadth(&self, context: &Context) -> u32 {
+        let branches = context.branches.iter().filter_map(|id| self.branches.get(*id));
+        branches.filter(|branch| !branch.is_done).map(|branch| branch.breadth).sum()
+    }
+
+    /// It is the turn of those of the next q, if there are some.
+    fn start_next(&mut self, key: Key) -> bool {
+        let next = self.contexts.get_mut(key).is_some_and(Context::turn);
+        self.start_ready(key);
+        next
+    }
+
+    /// Forgets those that have not been sent.
     fn forget_later(&mut self, key: Key) {
         let Some(context) = self.contexts.get_mut(key) else { return };
-        for later in core::mem::take(&mut context.later) {
+        for later in context.ready.drain(..).chain(context.later.drain(..)) {
             self.layer.buffers.unpin(later.request);
         }
     }
@@ -243,14 +263,26 @@ impl Proxy {
     }
 
     /// Sends one branch.
-    fn start(&mut self, key: Key, way: &Way, message: &[u8]) {
-        let Ok(request) = Message::parse(message, &crate::config::Limits::NONE) else { return };
-        let Some(mark) = self.contexts.get(key).map(|context| context.mark) else { return };
-        let record = BranchRecord { user: way.user, context: key, txn: None, is_done: false };
+    fn start(&mut self, key: Key, way: &Way, request: BufferId, breadth: u32) {
+        let record = BranchRecord { user: way.user, context: key, txn: None, is_done: false, breadth };
         let id = self.branches.insert(record);
         if let Some(context) = self.contexts.get_mut(key) {
             context.branches.push(id);
         }
+        let sent = self.send(key, way, request, id, breadth);
+        match (sent, self.branches.get_mut(id)) {
+            (Some(txn), Some(record)) => record.txn = Some(txn),
+            _ => self.fail(id, Origin::Transport),
+        }
+    }
+
+    fn send(&mut self, key: Key, way: &Way, request: BufferId, id: Key, breadth: u32) -> Option<ClientTxn> {
+        let &Context { mark, breadth: whole, .. } = self.contexts.get(key)?;
+        let mut message = Vec::from(self.layer.buffers.message(request));
+        if breadth != whole {
+            message = routing::with_breadth(&message, breadth).ok()?;
+        }
+        let request = Message::parse(&message, &crate::config::Limits::NONE).ok()?;
         let route = request.value(Name::Route).filter(|_| !way.strict);
         let towards = crate::transaction::towards(request.request_uri(), route);
         let client = ClientRequest {
@@ -261,14 +293,7 @@ impl Proxy {
             timers: way.timers,
             user: token_of(id),
         };
-        match self.layer.forward(&client, mark, message) {
-            Ok(txn) => {
-                if let Some(record) = self.branches.get_mut(id) {
-                    record.txn = Some(txn);
-                }
-            }
-            Err(_) => self.fail(id, Origin::Transport),
-        }
+        self.layer.forward(&client, mark, &message).ok()
     }
 
     /// Sends back the best of what the branches said, when all have failed (RFC 3261 §16.7, step 6).
@@ -396,7 +421,7 @@ impl Proxy {
         self.waits.disarm(key.index);
         let Some(context) = self.contexts.remove(key) else { return };
         self.layer.buffers.unpin(context.request);
-        for Later { request, .. } in &context.later {
+        for Later { request, .. } in context.ready.iter().chain(&context.later) {
             self.layer.buffers.unpin(*request);
         }
         for Ended { response, .. } in &context.ended {

@@ -125,6 +125,7 @@ impl Proxy {
 
     /// When all branches of a context have failed, its user decides, or the best response goes back.
     pub(super) fn settle(&mut self, key: Key) {
+        self.start_ready(key);
         let Some(context) = self.contexts.get(key) else { return };
         let waits = |id: &Key| self.branches.get(*id).is_some_and(|branch| !branch.is_done);
         if context.phase != Phase::Relaying || context.branches.iter().any(waits) {

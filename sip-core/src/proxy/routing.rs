@@ -2,12 +2,13 @@
 
 use super::{Branch, Config};
 use crate::endpoint::Misuse;
-use crate::headers::{Header, MaxForwards, Name, ProxyRequire, RecordRoute, Route, Via};
+use crate::headers::{Header, MaxBreadth, MaxForwards, Name, ProxyRequire, RecordRoute, Route, Via};
 use crate::message::{Edit, Error, Message, Method, Status, UriOf};
 use crate::random::KeyedHash;
 use crate::transaction::mark_of;
 use crate::transport::{Locals, Transport};
 use crate::uri::Uri;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -40,6 +41,9 @@ impl Own<'_> {
         }
         if request.get::<MaxForwards>().is_ok_and(|hops| hops == Some(MaxForwards(0))) {
             return Err(Status::TOO_MANY_HOPS);
+        }
+        if breadth(request) == 0 && request.method() != Method::Ack {
+            return Err(Status::MAX_BREADTH_EXCEEDED);
         }
         let mark = self.mark(request);
         let has_looped = |via: &Via<'_>| {
@@ -96,6 +100,10 @@ impl Own<'_> {
         let mut edit = request.edit(out);
         edit.stamp_via(remote)?;
         edit.decrement_max_forwards()?;
+        if request.values(Name::MaxBreadth).count() > 1 {
+            edit.remove(Name::MaxBreadth.as_str());
+        }
+        set_breadth(&mut edit, breadth(request))?;
         let uri = request.uri();
         let routes = || request.all::<Route<'_>>().flatten();
         let from_strict_router =
@@ -219,6 +227,25 @@ impl<'a> Branch<'a> {
         }
     }
 }
+
+/// The Max-Breadth of a request, at most what is recommended, and that if it has none that can be read (RFC 5393 §5.3.3).
+pub(super) fn breadth(request: &Message<'_>) -> u32 {
+    request.get::<MaxBreadth>().ok().flatten().map_or(BREADTH, |breadth| breadth.0.min(BREADTH))
+}
+
+/// A request that has a Max-Breadth, with this one instead.
+pub(super) fn with_breadth(request: &[u8], breadth: u32) -> Result<Vec<u8>, Error> {
+    let mut out = Vec::new();
+    set_breadth(&mut Message::parse(request, &crate::config::Limits::NONE)?.edit(&mut out), breadth)?;
+    Ok(out)
+}
+
+fn set_breadth(edit: &mut Edit<'_>, breadth: u32) -> Result<(), Error> {
+    edit.set(Name::MaxBreadth.as_str(), format!("{breadth}").as_bytes())
+}
+
+/// RFC 5393 §5.3.3
+const BREADTH: u32 = 60;
 
 /// Requests whose route matters to those that follow (RFC 3261 §16.6, step 4), and those of which it is not known.
 fn makes_dialogs(method: Method<'_>) -> bool {
