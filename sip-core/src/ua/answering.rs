@@ -242,7 +242,7 @@ impl UserAgent {
             None => session.exchange,
         };
         let lasts = match kind {
-            Kind::Subscribe(key) if success => self.subscriptions.get(key).map(|found| found.lasts),
+            Kind::Subscribe(_) | Kind::Refer(_) if success => Some(serving.lasts),
             _ => None,
         };
         let terms = serving.terms.filter(|_| success);
@@ -259,7 +259,7 @@ impl UserAgent {
             if let Some((terms, required)) = terms {
                 super::refresh::write_answer(writer, terms, required);
             }
-            if let Some(lasts) = lasts {
+            if let (Kind::Subscribe(_), Some(lasts)) = (kind, lasts) {
                 writer.number(Name::Expires, lasts.as_secs());
             }
             if success && kind == Kind::Refer(None) {
@@ -288,7 +288,7 @@ impl UserAgent {
                 self.start_timer(key, terms);
             }
             if let Kind::Subscribe(key) | Kind::Refer(Some(key)) = kind {
-                self.on_subscribe_answered(key, success);
+                self.on_subscribe_answered(key, lasts);
             }
             if let (true, Some(cseq)) = (success && invite, cseq) {
                 self.on_accepted(key, txn, cseq);

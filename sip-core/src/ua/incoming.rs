@@ -33,7 +33,12 @@ impl UserAgent {
         if request.to_tag().is_some() {
             let mut key = self.find_id(&Id::of(request, Side::Callee));
             if key.is_none() && request.method() == Method::Notify {
-                key = self.notify_makes_dialog(source, request);
+                if let Some(asked) = self.asked_by(request) {
+                    if self.is_full() {
+                        return self.decline_overload(txn);
+                    }
+                    key = self.notify_makes_dialog(asked, source, request);
+                }
             }
             return match key {
                 Some(key) => self.on_request_inside(key, txn, source, request),
@@ -116,7 +121,9 @@ impl UserAgent {
         let cseq = dialog.and_then(|key| self.dialogs.get(key)).and_then(|record| record.dialog.remote_cseq);
         let cseq = cseq.unwrap_or_default();
         let target = target.into();
-        let serving = Serving { dialog, kind, target, contact, terms, cseq, waits: true, offered: false };
+        let lasts = Duration::ZERO;
+        let serving =
+            Serving { dialog, kind, target, contact, terms, lasts, cseq, waits: true, offered: false };
         let work = self.enlist(Work::Serving(serving));
         self.layer.set_user(Txn::Server(txn), token_of(work));
         let record = dialog.and_then(|key| self.dialogs.get_mut(key));
@@ -236,7 +243,7 @@ impl UserAgent {
     pub(super) fn unserved(&mut self, txn: ServerTxn, kind: Kind) {
         self.push(Event::Withdrawn { txn });
         if let Kind::Subscribe(key) | Kind::Refer(Some(key)) = kind {
-            self.on_subscribe_answered(key, false);
+            self.on_subscribe_answered(key, None);
         }
     }
 

@@ -249,6 +249,8 @@ struct Serving {
     contact: Box<[u8]>,
     /// The session timer that a 2xx agrees to, and whether that requires the extension.
     terms: Option<(Terms, bool)>,
+    /// For how long a 2xx to a SUBSCRIBE or REFER grants what it asks for.
+    lasts: Duration,
     /// The peer's number of it, inside a dialog.
     cseq: u32,
     /// It has no final response yet.

@@ -110,11 +110,11 @@ impl UserAgent {
             }
         };
         let dialog = self.subscriptions.get(key)?.dialog?;
-        if let Some(subscription) = self.subscriptions.get_mut(key) {
-            subscription.lasts = expires;
-        }
         let target = dialog::contact(request).unwrap_or_default();
         self.hand_over(txn, Some(dialog), Kind::Subscribe(key), target, None);
+        if let Some(serving) = self.serving_mut(txn) {
+            serving.lasts = expires;
+        }
         let user = self.subscriptions.get(key)?.user;
         Some(Meaning::Subscribe { txn, subscription: SubscriptionId(key), user, refresh, expires })
     }
@@ -183,6 +183,9 @@ impl UserAgent {
         let within =
             key.and_then(|key| self.subscriptions.get(key)).and_then(|found| found.dialog).or(dialog);
         self.hand_over(txn, within, Kind::Refer(key), target, None);
+        if let Some(serving) = self.serving_mut(txn) {
+            serving.lasts = REFER_LASTS;
+        }
         if within.is_none() {
             let contact = self.contact_at(source)?;
             if let Some(serving) = self.serving_mut(txn) {
@@ -193,20 +196,22 @@ impl UserAgent {
         Some(Meaning::Refer { txn, dialog: dialog.map(DialogId), user, subscription })
     }
 
-    /// The user has answered a SUBSCRIBE or REFER.
-    pub(super) fn on_subscribe_answered(&mut self, key: Key, accepted: bool) {
+    /// A SUBSCRIBE or REFER is answered: granted for so long, or refused.
+    pub(super) fn on_subscribe_answered(&mut self, key: Key, granted: Option<Duration>) {
+        let clock = self.layer.clock();
         let Some(subscription) = self.subscriptions.get_mut(key) else { return };
         let Role::Notifier { accepted: before } = &mut subscription.role else { return };
-        if !accepted {
-            // A refresh that is refused changes nothing.
+        let Some(lasts) = granted else {
             if !*before {
                 self.end_subscription(key, Ended::Refused, None);
+            } else if subscription.alarm.is_none() && subscription.until.is_some_and(|until| until <= clock) {
+                // A refresh that is refused changes nothing: it was over while this one waited.
+                self.on_subscription_over(key);
             }
             return;
-        }
+        };
         *before = true;
-        subscription.until = Some(self.layer.clock() + subscription.lasts);
-        let lasts = subscription.lasts;
+        (subscription.lasts, subscription.until) = (lasts, Some(clock + lasts));
         // Who wants the state once, or no longer, is told it by the user at once, and that it is over now.
         self.set_subscription_alarm(key, lasts.max(LAST_WORD), Due::SubscriptionOver(key));
     }
@@ -216,6 +221,13 @@ impl UserAgent {
         let Some(subscription) = self.subscriptions.get(key) else { return };
         if let Role::Subscriber(_) = subscription.role {
             return self.end_subscription(key, Ended::Timeout, None);
+        }
+        // The user has yet to say what becomes of a refresh that came in time.
+        if self.waiting_for(key).next().is_some() {
+            if let Some(subscription) = self.subscriptions.get_mut(key) {
+                subscription.alarm = None;
+            }
+            return;
         }
         let notice = Notice::Terminated { reason: Ended::Timeout, retry_after: None };
         // RFC 3515 §2.4.4: of a REFER something has to be said. What became of it is not known here.

@@ -68,8 +68,8 @@ pub(super) struct Session {
     pub(super) peer_update: Option<ServerTxn>,
     /// The RSeq that waits for the user's PRACK, and the number of its INVITE.
     pub(super) owed_pracks: Vec<(u32, u32)>,
-    /// How many PRACKs of this side are under way.
-    pub(super) pracks: u32,
+    /// The PRACKs of this side that have no answer.
+    pub(super) pracks: Vec<RequestId>,
     /// The number of the INVITE whose 2xx waits for the user's answer.
     pub(super) owed_ack: Option<u32>,
     /// The number of the last INVITE of this side that was accepted.
@@ -195,7 +195,7 @@ impl Session {
             own_update: None,
             peer_update: None,
             owed_pracks: Vec::new(),
-            pracks: 0,
+            pracks: Vec::new(),
             owed_ack: None,
             accepted_cseq: None,
             credentials: Box::default(),

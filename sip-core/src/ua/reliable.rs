@@ -5,7 +5,7 @@ use super::machine::Meaning;
 use super::record::{Open, Phase};
 use super::requests::{Purpose, check_own};
 use super::validate::Refusal;
-use super::{Kind, Reason, UserAgent};
+use super::{Kind, Reason, UserAgent, WorkId};
 use crate::dialog::offer::{self, Carrier, Offer};
 use crate::dialog::reliable::{self, Order};
 use crate::endpoint::Misuse;
@@ -179,9 +179,16 @@ impl UserAgent {
         let rack = format!("{rseq} {cseq} INVITE");
         let sent = self.send_inside(key, purpose, Method::Prack, user, content, &[("RAck", &rack)])?;
         if let Some(session) = self.session_mut(key) {
-            session.pracks += 1;
+            session.pracks.push(sent);
         }
         Ok(sent)
+    }
+
+    /// A PRACK is answered, or will not be.
+    pub(super) fn prack_done(&mut self, key: Key, work: WorkId) {
+        if let Some(session) = self.session_mut(key) {
+            session.pracks.retain(|open| *open != RequestId(work));
+        }
     }
 
     /// A provisional response to an INVITE of this side, in its dialog. `None`: it is not the next one, and as if it had not come; else
@@ -191,7 +198,7 @@ impl UserAgent {
         let record = self.dialogs.get_mut(key)?;
         let session = &mut record.session;
         // A callee that waits for no PRACK makes no end of them: what is not taken now comes again.
-        let open = session.pracks as usize + session.owed_pracks.len();
+        let open = session.pracks.len() + session.owed_pracks.len();
         if open >= MOST_PRACKS && reliable::rseq(response).is_some() {
             return None;
         }

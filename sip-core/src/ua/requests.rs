@@ -495,6 +495,7 @@ impl UserAgent {
                 self.bye_failed(key, code >= 300);
                 self.end_session(key, Reason::LocalBye);
             }
+            (Purpose::Prack { .. }, Some(key)) if code >= 200 => self.prack_done(key, work),
             (Purpose::Notify(subscription), _) => self.on_notify_answered(subscription, code),
             _ => {}
         }
@@ -504,7 +505,7 @@ impl UserAgent {
                 {
                     record.dialog.refresh(response);
                 }
-                self.on_asked(subscription, response)
+                self.on_asked(subscription, work, response)
             }
             Purpose::Upkeep(upkeep) => self.on_upkeep(upkeep, work, response),
             _ => told,
@@ -650,9 +651,7 @@ impl UserAgent {
                 self.end_session(key, Reason::ByeUnanswered);
             }
             (Purpose::Prack { .. }, Some(key)) => {
-                if let Some(session) = self.session_mut(key) {
-                    session.pracks = session.pracks.saturating_sub(1);
-                }
+                self.prack_done(key, work);
                 if timed_out {
                     self.on_failure(key, Ends::Usage);
                 }

@@ -165,6 +165,10 @@ impl UserAgent {
         mut subscription: Subscription,
         ask: &Ask<'_>,
     ) -> Result<SubscriptionId, Misuse> {
+        // The first NOTIFY needs room for its dialog.
+        if self.is_full() {
+            return Err(Misuse::Full);
+        }
         let (tag, call_id) = (token(self.layer.random.u64()), token(self.layer.random.u64()));
         let contact = self.contact_towards(ask.uri.as_bytes(), ask.target)?;
         if let Role::Subscriber(asked) = &mut subscription.role {
@@ -215,7 +219,8 @@ impl UserAgent {
 
     /// RFC 6665 §4.1.2.4: Timer N runs from each SUBSCRIBE.
     pub(super) fn has_asked(&mut self, key: Key, work: super::WorkId, cseq: u32) {
-        let (after, clock) = (self.config.core.timers.t1x64(), self.layer.clock());
+        let timers = self.outgoing(work).and_then(|sent| sent.timers).unwrap_or(self.config.core.timers);
+        let (after, clock) = (timers.t1x64(), self.layer.clock());
         let Some(subscription) = self.subscriptions.get_mut(key) else { return };
         let Role::Subscriber(asked) = &mut subscription.role else { return };
         self.alarms.stop(asked.timer_n.take());
@@ -269,8 +274,8 @@ impl UserAgent {
         }
     }
 
-    /// The subscription that a NOTIFY outside any known dialog is for (RFC 6665 §4.4.1), in the dialog that it makes.
-    pub(super) fn notify_makes_dialog(&mut self, source: Source, notify: &Message<'_>) -> Option<Key> {
+    /// The subscription that a NOTIFY outside any known dialog is for (RFC 6665 §4.4.1).
+    pub(super) fn asked_by(&self, notify: &Message<'_>) -> Option<Key> {
         // What is refused makes nothing.
         let sound =
             subscription::read(notify).is_some() && validate::extensions(notify, &self.config).is_ok();
@@ -284,10 +289,16 @@ impl UserAgent {
                 Role::Notifier { .. } => false,
             })
         });
-        let key = self.subscriptions.key_at(found?)?;
-        if self.is_full() {
-            return None;
-        }
+        self.subscriptions.key_at(found?)
+    }
+
+    /// The dialog that a NOTIFY for a subscription makes.
+    pub(super) fn notify_makes_dialog(
+        &mut self,
+        key: Key,
+        source: Source,
+        notify: &Message<'_>,
+    ) -> Option<Key> {
         let contact = self.contact_at(source)?;
         let subscription = self.subscriptions.get(key)?;
         let Role::Subscriber(first) = &subscription.role else { return None };
@@ -396,8 +407,14 @@ impl UserAgent {
     }
 
     /// A response to a SUBSCRIBE or REFER.
-    pub(super) fn on_asked(&mut self, key: Key, response: &Message<'_>) -> Option<Meaning> {
+    pub(super) fn on_asked(
+        &mut self,
+        key: Key,
+        work: super::WorkId,
+        response: &Message<'_>,
+    ) -> Option<Meaning> {
         let code = response.status_code();
+        let inside = self.outgoing(work).is_some_and(|sent| sent.dialog.is_some());
         let subscription = self.subscriptions.get_mut(key)?;
         let user = subscription.user;
         let Role::Subscriber(asked) = &mut subscription.role else { return None };
@@ -407,6 +424,10 @@ impl UserAgent {
         let (established, leaving, refer) =
             (subscription.dialog.is_some() && !asked.refer, asked.leaving, asked.refer);
         let told = Meaning::SubscriptionAnswered { subscription: SubscriptionId(key), user };
+        // What an older one is answered says nothing of what has been asked since.
+        if asked.work != Some(work) {
+            return Some(told);
+        }
         if code >= 300 {
             // RFC 6665 §4.1.2.2: a refresh that fails is not the end of what it would refresh, but for some codes.
             let refreshing = established && subscription.alarm.is_some() && !leaving;
@@ -429,11 +450,10 @@ impl UserAgent {
             }
             return Some(told);
         }
-        // A refresh that says no time was granted what was asked for; of the first SUBSCRIBE the NOTIFY may say it.
+        // A 2xx in the dialog that says no time grants what was asked for; of the SUBSCRIBE that makes one the NOTIFY may say it.
         let asked = subscription.lasts;
         let expires = response.get::<Expires>().ok().flatten();
-        let lasts =
-            expires.map(|expires| Duration::from_secs(expires.0.into())).or(established.then_some(asked));
+        let lasts = expires.map(|expires| Duration::from_secs(expires.0.into())).or(inside.then_some(asked));
         if let (Some(lasts), false) = (lasts, leaving) {
             let until = self.layer.clock() + lasts;
             match self.subscriptions.get_mut(key) {

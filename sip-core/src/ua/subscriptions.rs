@@ -1,11 +1,12 @@
 //! Subscriptions of either side: what is kept of them, and how they end (RFC 6665).
 
 use super::alarms::{Alarm, Due};
-use super::{Event, UserAgent, WorkId};
+use super::{Event, Kind, UserAgent, WorkId};
 use crate::auth::Answers;
 use crate::dialog::subscription::{self, Ended};
-use crate::handle::{Key, SubscriptionId};
-use crate::message::Message;
+use crate::endpoint::Txn;
+use crate::handle::{Key, ServerTxn, SubscriptionId};
+use crate::message::{Message, Status};
 use crate::time::Instant;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -132,8 +133,11 @@ impl UserAgent {
 
     /// Ends a subscription for its user.
     pub(super) fn end_subscription(&mut self, key: Key, reason: Ended, retry_after: Option<Duration>) {
+        let waiting: Vec<ServerTxn> = self.waiting_for(key).collect();
         let Some(subscription) = self.subscriptions.remove(key) else { return };
         self.alarms.stop(subscription.alarm);
+        // What is over can't be prolonged (RFC 6665 §4.2.1.4).
+        waiting.into_iter().for_each(|txn| self.withdraw(txn, Status::NO_SUCH_TRANSACTION));
         if let Role::Subscriber(asked) = subscription.role {
             self.alarms.stop(asked.timer_n);
             self.forget_asked(key, &asked);
@@ -152,6 +156,17 @@ impl UserAgent {
             }
             self.release(dialog);
         }
+    }
+
+    /// The requests about a subscription of the peer that wait for their answer.
+    pub(super) fn waiting_for(&self, key: Key) -> impl Iterator<Item = ServerTxn> {
+        let dialog = self.subscriptions.get(key).and_then(|found| self.dialogs.get(found.dialog?));
+        let waiting = dialog.map(|record| &*record.waiting).unwrap_or_default();
+        let is_about = move |txn: &ServerTxn| {
+            let found = self.layer.user(Txn::Server(*txn)).and_then(|token| self.serving(token));
+            found.is_some_and(|(_, serving)| matches!(serving.kind, Kind::Subscribe(of) | Kind::Refer(Some(of)) if of == key))
+        };
+        waiting.iter().copied().filter(is_about)
     }
 
     /// All subscriptions of a dialog end with it (RFC 5057 §5.1).

@@ -1,0 +1,189 @@
+//! Subscriptions whose messages cross: an answer to what was asked before, a refresh that waits, a table that is full.
+
+mod support;
+
+use core::time::Duration;
+use sip_core::auth::Credentials;
+use sip_core::message::{Content, Status};
+use sip_core::transaction::Timers;
+use sip_core::ua::{Config, Ended, Event, NewSubscription, Notice, UserAgent};
+use sip_core::{Machine, Misuse, ServerTxn, SubscriptionId};
+use support::call::{CONTACT, Call, SDP, config, hear, place, sent, told};
+use support::{PEER, Rig, US, header, ms, response, sends};
+
+const CHALLENGE: &str = "WWW-Authenticate: Digest realm=\"x\", nonce=\"n1\", qop=\"auth\"\r\n";
+const URI: &str = "sip:bob@192.0.2.2";
+
+fn new(seconds: u64) -> NewSubscription<'static> {
+    NewSubscription { expires: Duration::from_secs(seconds), ..NewSubscription::new(URI, "presence") }
+}
+
+fn notify(subscribe: &str, tag: &str, cseq: u32, state: &str) -> String {
+    let to = header(subscribe, "To").unwrap().split(";tag").next().unwrap();
+    format!(
+        "NOTIFY sip:alice@{US} SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bK{tag}{cseq}\r\nFrom: {to};tag={tag}\r\n\
+         To: {}\r\nCall-ID: {}\r\nCSeq: {cseq} NOTIFY\r\nMax-Forwards: 70\r\n{CONTACT}\
+         Event: presence\r\nSubscription-State: {state}\r\nContent-Length: 0\r\n\r\n",
+        header(subscribe, "From").unwrap(),
+        header(subscribe, "Call-ID").unwrap(),
+    )
+}
+
+/// A refusal of the refresh says nothing of the un-SUBSCRIBE that was sent after it: that is answered to its challenge.
+#[test]
+fn a_refusal_of_what_was_asked_before() {
+    let config = Config { credentials: vec![Credentials::new("alice", "pw")], ..config() };
+    for answer in ["401 Unauthorized", "481 Subscription Does Not Exist", "200 OK"] {
+        let mut rig = Rig::new(UserAgent::new(config.clone()));
+        let id = rig.machine.subscribe(rig.now, &new(100)).unwrap();
+        let first = sent(&rig.drain(), "SUBSCRIBE");
+        hear(&mut rig, &response(&first, "200 OK", "n1", "Expires: 100\r\n"));
+        hear(&mut rig, &notify(&first, "n1", 1, "active;expires=100"));
+        let refresh = loop {
+            let at = rig.machine.deadline().unwrap();
+            let out = rig.run_until(at);
+            if !sends(&out, "SUBSCRIBE").is_empty() {
+                break sent(&out, "SUBSCRIBE");
+            }
+        };
+        rig.machine.unsubscribe(rig.now, id).unwrap();
+        let end = sent(&rig.drain(), "SUBSCRIBE");
+        hear(&mut rig, &response(&refresh, answer, "", CHALLENGE));
+        assert_eq!(told(&rig.drain(), "SubscriptionEnded"), 0, "{answer}");
+        hear(&mut rig, &response(&end, "401 Unauthorized", "", CHALLENGE));
+        let again = sent(&rig.drain(), "SUBSCRIBE");
+        assert_eq!(header(&again, "Expires"), Some("0"));
+        assert!(header(&again, "Authorization").is_some());
+        hear(&mut rig, &response(&again, "200 OK", "", "Expires: 0\r\n"));
+        hear(&mut rig, &notify(&first, "n1", 2, "terminated;reason=timeout"));
+        assert_eq!(told(&rig.drain(), "SubscriptionEnded"), 1);
+    }
+}
+
+/// RFC 6665 §4.1.2.1: the NOTIFY that came before the 2xx has said for how long.
+#[test]
+fn a_2xx_without_expires_behind_its_notify() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    rig.machine.subscribe(rig.now, &new(3_600)).unwrap();
+    let first = sent(&rig.drain(), "SUBSCRIBE");
+    hear(&mut rig, &notify(&first, "n1", 1, "active;expires=60"));
+    hear(&mut rig, &response(&first, "200 OK", "n1", ""));
+    rig.drain();
+    assert!(!sends(&rig.run_until(ms(60_000)), "SUBSCRIBE").is_empty());
+}
+
+/// Timer N is 64 times the T1 of this subscription.
+#[test]
+fn timer_n_of_a_slow_path() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let timers = Timers { t1: Duration::from_secs(2), ..Timers::DEFAULT };
+    rig.machine.subscribe(rig.now, &NewSubscription { timers: Some(timers), ..new(100) }).unwrap();
+    rig.drain();
+    assert_eq!(told(&rig.run_until(ms(127_999)), "SubscriptionEnded"), 0);
+    assert_eq!(told(&rig.run_until(ms(128_000)), "SubscriptionEnded"), 1);
+}
+
+/// RFC 6665 §4.2.2: a 481 would end at the notifier what only finds no room here.
+#[test]
+fn a_notify_that_finds_no_room() {
+    let mut full = config();
+    full.core.limits.dialogs = 1;
+    let mut rig = Rig::new(UserAgent::new(full));
+    rig.machine.subscribe(rig.now, &new(100)).unwrap();
+    let first = sent(&rig.drain(), "SUBSCRIBE");
+    hear(&mut rig, &response(&first, "200 OK", "n1", "Expires: 100\r\n"));
+    let (_, invite) = place(&mut rig, SDP);
+    hear(&mut rig, &response(&invite, "180 Ringing", "b1", CONTACT));
+    hear(&mut rig, &notify(&first, "n1", 1, "active;expires=100"));
+    let refused = sent(&rig.drain(), "SIP/2.0 503");
+    assert!(header(&refused, "Retry-After").is_some());
+    // Nor is anything asked for then.
+    assert_eq!(rig.machine.subscribe(rig.now, &new(100)), Err(Misuse::Full));
+}
+
+/// RFC 3262 §4: a PRACK that was answered is out of the way, though its transaction lives on.
+#[test]
+fn pracks_that_were_answered() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let (_, invite) = place(&mut rig, SDP);
+    for rseq in 1..=20 {
+        let reliable = format!("{CONTACT}Require: 100rel\r\nRSeq: {rseq}\r\n");
+        hear(&mut rig, &response(&invite, "183 Session Progress", "b1", &reliable));
+        let prack = sent(&rig.drain(), "PRACK");
+        hear(&mut rig, &response(&prack, "200 OK", "", ""));
+    }
+}
+
+// The notifier.
+
+fn asked(call: &mut Call, seconds: u32) -> (ServerTxn, SubscriptionId) {
+    call.cseq += 1;
+    let headers = format!("Event: presence\r\nExpires: {seconds}\r\n");
+    let request = call.request("SUBSCRIBE", call.cseq, &headers);
+    match call.rig.machine.datagram(call.rig.now, Rig::<UserAgent>::source(), request.as_bytes()) {
+        Some(Event::Subscribe { txn, subscription, .. }) => (txn, subscription),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A call whose peer has subscribed for 100 s.
+fn watched() -> Call {
+    let mut call = Call::taken(Config { packages: vec!["presence".into()], ..config() }, "");
+    let (txn, subscription) = asked(&mut call, 100);
+    call.rig.machine.respond(call.rig.now, txn, Status::OK, &Content::NONE).unwrap();
+    call.rig.machine.notify(call.rig.now, subscription, Notice::Active, &Content::NONE).unwrap();
+    let notify = sent(&call.rig.drain(), "NOTIFY");
+    hear(&mut call.rig, &response(&notify, "200 OK", "", ""));
+    call
+}
+
+/// RFC 6665 §4.2.1: a refresh that came in time is in time, however long the user takes.
+#[test]
+fn a_refresh_that_waits_for_its_answer() {
+    for accepted in [true, false] {
+        let mut call = watched();
+        call.rig.run_until(ms(99_000));
+        let (txn, _) = asked(&mut call, 100);
+        assert!(sends(&call.rig.run_until(ms(101_000)), "NOTIFY").is_empty());
+        let status = if accepted { Status::OK } else { Status::FORBIDDEN };
+        call.rig.machine.respond(call.rig.now, txn, status, &Content::NONE).unwrap();
+        let out = call.rig.drain();
+        if accepted {
+            assert_eq!(header(&sent(&out, "SIP/2.0 200"), "Expires"), Some("100"));
+            assert!(sends(&out, "NOTIFY").is_empty());
+            let over = call.rig.run_until(ms(201_000));
+            assert_eq!((sends(&over, "NOTIFY")[0], told(&over, "SubscriptionEnded")), (201_000, 1));
+        } else {
+            // It changes nothing: what was granted is over since a second.
+            assert_eq!((sends(&out, "NOTIFY").len(), told(&out, "SubscriptionEnded")), (1, 1));
+        }
+    }
+}
+
+/// Whatever ends a subscription ends the requests that would prolong it.
+#[test]
+fn what_waits_when_a_subscription_ends() {
+    let mut call = watched();
+    let (txn, subscription) = asked(&mut call, 100);
+    let notice = Notice::Terminated { reason: Ended::Deactivated, retry_after: None };
+    call.rig.machine.notify(call.rig.now, subscription, notice, &Content::NONE).unwrap();
+    let out = call.rig.drain();
+    sent(&out, "SIP/2.0 481");
+    assert_eq!(told(&out, "Withdrawn"), 1);
+    let late = call.rig.machine.respond(call.rig.now, txn, Status::OK, &Content::NONE);
+    assert!(late.is_err());
+}
+
+/// Each answer grants what its own request asked for; one that is refused changes nothing.
+#[test]
+fn two_refreshes_that_wait() {
+    let mut call = watched();
+    let (first, _) = asked(&mut call, 200);
+    let (second, _) = asked(&mut call, 0);
+    call.rig.machine.respond(call.rig.now, first, Status::OK, &Content::NONE).unwrap();
+    assert_eq!(header(&sent(&call.rig.drain(), "SIP/2.0 200"), "Expires"), Some("200"));
+    call.rig.machine.respond(call.rig.now, second, Status::FORBIDDEN, &Content::NONE).unwrap();
+    let start = call.rig.now;
+    assert_eq!(told(&call.rig.run_until(start + Duration::from_millis(199_999)), "SubscriptionEnded"), 0);
+    assert_eq!(told(&call.rig.run_until(start + Duration::from_secs(200)), "SubscriptionEnded"), 1);
+}
