@@ -187,3 +187,35 @@ fn two_refreshes_that_wait() {
     assert_eq!(told(&call.rig.run_until(start + Duration::from_millis(199_999)), "SubscriptionEnded"), 0);
     assert_eq!(told(&call.rig.run_until(start + Duration::from_secs(200)), "SubscriptionEnded"), 1);
 }
+
+/// RFC 5057: a dialog of a call and a subscription goes on elsewhere in either order; of the two the one that was kept last knows the numbers.
+#[test]
+fn both_usages_go_on_elsewhere() {
+    for call_first in [true, false] {
+        let mut call = Call::taken(Config { packages: vec!["presence".into()], ..config() }, "");
+        let early = call.rig.machine.snapshot_dialog(call.dialog).unwrap();
+        let (txn, subscription) = asked(&mut call, 100);
+        call.rig.machine.respond(call.rig.now, txn, Status::OK, &Content::NONE).unwrap();
+        call.rig.machine.notify(call.rig.now, subscription, Notice::Active, &Content::NONE).unwrap();
+        let before = sent(&call.rig.drain(), "NOTIFY");
+        hear(&mut call.rig, &response(&before, "200 OK", "", ""));
+        let late = call.rig.machine.snapshot_subscription(subscription).unwrap();
+
+        let mut other = Rig::new(UserAgent::new(Config { packages: vec!["presence".into()], ..config() }));
+        let first = call_first.then(|| other.machine.restore_dialog(other.now, &early).unwrap());
+        let subscription = other.machine.restore_subscription(other.now, &late).unwrap();
+        let dialog = first.unwrap_or_else(|| other.machine.restore_dialog(other.now, &early).unwrap());
+        assert!(other.machine.restore_dialog(other.now, &early).is_err(), "it lives here");
+        other.machine.notify(other.now, subscription, Notice::Active, &Content::NONE).unwrap();
+        let notify = sent(&other.drain(), "NOTIFY");
+        let number =
+            |text: &str| header(text, "CSeq").unwrap().split(' ').next().unwrap().parse::<u32>().unwrap();
+        assert_eq!(number(&notify), number(&before) + 1, "call first: {call_first}");
+        hear(&mut other, &response(&notify, "200 OK", "", ""));
+        hear(&mut other, &call.request("BYE", call.cseq + 1, ""));
+        let out = other.drain();
+        sent(&out, "SIP/2.0 200");
+        assert_eq!(told(&out, "Ended"), 1);
+        assert!(other.machine.view(dialog).is_ok(), "the subscription goes on");
+    }
+}

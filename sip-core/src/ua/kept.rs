@@ -205,10 +205,11 @@ impl UserAgent {
         out.field(11, &session.min_se);
     }
 
-    /// A dialog that a [`snapshot_dialog`](Self::snapshot_dialog) was made of, in this machine under a new handle.
+    /// A dialog that a [`snapshot_dialog`](Self::snapshot_dialog) was made of, in this machine under a new handle; that of
+    /// a subscription restored before, if the two share it.
     ///
     /// # Errors
-    /// What is wrong with the bytes; [`RestoreError::Exists`], [`RestoreError::Full`].
+    /// What is wrong with the bytes; [`RestoreError::Exists`] if its session lives here, [`RestoreError::Full`].
     pub fn restore_dialog(&mut self, now: Instant, bytes: &[u8]) -> Result<DialogId, RestoreError> {
         self.enter(now);
         let mut from = In::new(bytes, Snapshot::Dialog, self.layer.clock(), Buffers::new(0))?;
@@ -219,12 +220,6 @@ impl UserAgent {
 
     fn open_kept(&mut self, kept: KeptDialog, phase: Phase) -> Result<Key, RestoreError> {
         let dialog = kept.dialog.ok_or(RestoreError::Damaged)?;
-        if self.find_id(&dialog.id()).is_some() {
-            return Err(RestoreError::Exists);
-        }
-        if self.is_full() {
-            return Err(RestoreError::Full);
-        }
         let session = Session {
             takes_update: kept.takes_update,
             knows_100rel: kept.knows_100rel,
@@ -233,7 +228,15 @@ impl UserAgent {
             min_se: kept.min_se,
             ..Session::new(phase, phase == Phase::Up)
         };
-        let key = self.open_dialog(dialog, kept.contact, session);
+        let known = self.find_id(&dialog.id());
+        let key = match known {
+            Some(key) => self.share_kept(key, &dialog, session)?,
+            None if self.is_full() => return Err(RestoreError::Full),
+            None => self.open_dialog(dialog, kept.contact, session),
+        };
+        if known.is_some() && phase == Phase::Over {
+            return Ok(key);
+        }
         let clock = self.layer.clock();
         if let Some(record) = self.dialogs.get_mut(key) {
             (record.user, record.answers, record.session.timer) = (kept.user, kept.answers, kept.timer);
@@ -241,6 +244,22 @@ impl UserAgent {
                 let then = if terms.ours { Due::Refresh(key) } else { Due::Unrefreshed(key) };
                 record.session.timer_alarm = Some(self.alarms.set(clock, due.since(clock), then));
             }
+        }
+        Ok(key)
+    }
+
+    /// Another usage of a dialog that lives here, for its session or a subscription (RFC 5057). Of two that were kept at different times the newer
+    /// knows the numbers.
+    fn share_kept(&mut self, key: Key, dialog: &Dialog, session: Session) -> Result<Key, RestoreError> {
+        let record = self.dialogs.get_mut(key).ok_or(RestoreError::Exists)?;
+        let known = &mut record.dialog;
+        (known.local_cseq, known.remote_cseq) =
+            (known.local_cseq.max(dialog.local_cseq), known.remote_cseq.max(dialog.remote_cseq));
+        if session.is_alive() {
+            if record.session.is_alive() || record.session.announced {
+                return Err(RestoreError::Exists);
+            }
+            record.session = session;
         }
         Ok(key)
     }
@@ -282,7 +301,7 @@ impl UserAgent {
     }
 
     /// A subscription that a [`snapshot_subscription`](Self::snapshot_subscription) was made of, in this machine under a new handle. If its dialog lives
-    /// here, because it was restored before, it shares that.
+    /// here, because it was restored for another usage, it shares that.
     ///
     /// # Errors
     /// What is wrong with the bytes; [`RestoreError::Full`].
@@ -323,11 +342,7 @@ impl UserAgent {
             Ok(())
         })?;
         let kept = kept.ok_or(RestoreError::Damaged)?;
-        let known = kept.dialog.as_ref().and_then(|dialog: &Dialog| self.find_id(&dialog.id()));
-        let dialog = match known {
-            Some(key) => key,
-            None => self.open_kept(kept, Phase::Over)?,
-        };
+        let dialog = self.open_kept(kept, Phase::Over)?;
         if subscriber {
             subscription.role = Role::Subscriber(Asked { notified: true, refer, ..Asked::default() });
         }
