@@ -220,9 +220,75 @@ impl Streams {
 
 // What the machines share in carrying out the verbs.
 
-/// The facts, which every machine hands to its layer: between its own `enter` and `leave`.
-macro_rules! facts {
+/// The verbs that every machine carries out in the same way: bytes go through its `hear`, what is due through its `fire`, and facts go to
+/// its layer between its `enter` and its `leave`.
+macro_rules! verbs {
     () => {
+        fn datagram<'b>(
+            &mut self,
+            now: $crate::time::Instant,
+            from: $crate::endpoint::Source,
+            data: &'b [u8],
+        ) -> Option<Event<'b>> {
+            self.enter(now);
+            let Some(exact) = self.layer.receive_exact(from, data) else {
+                self.leave();
+                return None;
+            };
+            let mut parsed = $crate::message::Parsed::unread();
+            $crate::framing::read_datagram(data, &self.layer.limits, &mut parsed);
+            let meaning = self.hear(from, &parsed, exact)?;
+            Some(Event::of(meaning, from, parsed.message))
+        }
+
+        fn stream<'b>(
+            &mut self,
+            now: $crate::time::Instant,
+            flow: $crate::handle::FlowId,
+            buf: &'b mut $crate::framing::StreamBuf,
+        ) -> Option<Event<'b>> {
+            self.enter(now);
+            let source = $crate::endpoint::Source::Flow(flow);
+            let limits = self.layer.limits.clone();
+            let (meaning, parsed) = $crate::machine::next_heard(buf, &limits, |parsed| {
+                let Some(parsed) = parsed else {
+                    self.layer.pong(flow);
+                    return None;
+                };
+                let meaning = self.hear(source, parsed, 0);
+                if parsed.fault.is_some_and($crate::message::Error::breaks_stream) {
+                    self.layer.close_flow(flow);
+                    self.leave();
+                }
+                meaning
+            })?;
+            Some(Event::of(meaning, source, parsed.message))
+        }
+
+        fn advance(&mut self, now: $crate::time::Instant) {
+            self.enter(now);
+        }
+
+        fn poll(&mut self) -> Option<$crate::endpoint::Output<'_, Event<'static>>> {
+            while self.layer.out.is_empty() && self.is_due() {
+                self.fire();
+            }
+            $crate::machine::next_output(&mut self.layer, &mut self.events)
+        }
+
+        fn poll_event(&mut self) -> Option<Event<'static>> {
+            while self.events.is_empty() && self.is_due() {
+                self.fire();
+            }
+            let event = self.events.pop_front()?;
+            self.layer.out.overtake();
+            Some(event.into())
+        }
+
+        fn deadline(&self) -> Option<$crate::time::Instant> {
+            if self.layer.out.is_empty() { self.next_due() } else { Some(self.layer.clock()) }
+        }
+
         fn listen(&mut self, now: $crate::time::Instant, local: $crate::transport::Local) {
             self.enter(now);
             self.layer.listen(local);
@@ -285,7 +351,7 @@ macro_rules! facts {
     };
 }
 
-pub(crate) use facts;
+pub(crate) use verbs;
 
 /// The next queued output; events come from the owner's own queue, in step with their marks.
 pub(crate) fn next_output<'m, E, Q: Into<E>>(

@@ -11,9 +11,10 @@ use sip_core::ua::{
     NewSubscription, Notice, UserAgent,
 };
 use sip_core::{
-    DialogId, Instant, Invitation, Local, Machine, Output, PublicationId, RegistrationId, RequestId,
-    ServerTxn, Source, SubscriptionId, Transport,
+    DialogId, Instant, Invitation, Machine, PublicationId, RegistrationId, RequestId, ServerTxn,
+    SubscriptionId,
 };
+use support::driven::{Driven, Step};
 use support::{PEER, US, header, response};
 
 #[derive(Clone, Debug)]
@@ -39,13 +40,6 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op(), 1..50)
 }
 
-#[derive(Clone, Debug)]
-enum Step {
-    Datagram(Vec<u8>),
-    Advance,
-    Command { kind: u8, handle: u64 },
-}
-
 const OFFER: Content<'static> = Content::body("application/sdp", b"v=0\r\n");
 
 fn config() -> Config {
@@ -58,101 +52,51 @@ fn config() -> Config {
     config
 }
 
-fn agent() -> UserAgent {
-    let mut agent = UserAgent::new(config());
-    let addr = US.parse().unwrap();
-    agent.listen(Instant::ZERO, Local { transport: Transport::Udp, addr, advertised: None });
-    agent
+fn driven() -> Driven<UserAgent> {
+    Driven::new(UserAgent::new(config()), give)
 }
 
-struct Driven {
-    agent: UserAgent,
-    returned: Vec<String>,
-    outputs: Vec<String>,
-    /// Requests and responses that went out, and the tags of this side in them.
-    sent: Vec<String>,
-}
-
-impl Driven {
-    fn listen(&mut self) {
-        let addr = US.parse().unwrap();
-        self.agent.listen(Instant::ZERO, Local { transport: Transport::Udp, addr, advertised: None });
-    }
-
-    fn new() -> Self {
-        Self { agent: agent(), returned: Vec::new(), outputs: Vec::new(), sent: Vec::new() }
-    }
-
-    fn take(&mut self, now: Instant, step: &Step) {
-        let event = match step {
-            Step::Datagram(data) => {
-                let from = Source::Datagram { local: US.parse().unwrap(), remote: PEER.parse().unwrap() };
-                self.agent.datagram(now, from, data).map(|event| format!("{event:?}"))
-            }
-            Step::Advance => {
-                self.agent.advance(now);
-                None
-            }
-            Step::Command { kind, handle } => {
-                let dialog = DialogId::from_bits(*handle);
-                let uri = format!("sip:peer@{PEER}");
-                let subscription = SubscriptionId::from_bits(*handle);
-                let content = if handle % 2 == 0 { OFFER } else { Content::NONE };
-                let new = NewSubscription::new(&uri, "presence");
-                let over = Notice::Terminated { reason: Ended::NoResource, retry_after: None };
-                let command = match kind % 32 {
-                    12 | 13 => Command::RequestIn(dialog, Method::Invite, 1, content),
-                    14 => Command::RequestIn(dialog, Method::Update, 1, content),
-                    15 => Command::Subscribe(new),
-                    16 => Command::SubscribeIn(dialog, new),
-                    17 => Command::Register(NewRegistration::new(&uri, "<sip:us@x>")),
-                    18 => Command::Publish(NewPublication::new(&uri, "presence", OFFER)),
-                    19 | 20 => Command::Respond(ServerTxn::from_bits(*handle), Status::OK, content),
-                    21 => Command::Respond(ServerTxn::from_bits(*handle), Status::DECLINE, Content::NONE),
-                    22 => Command::RingReliably(dialog, Status::SESSION_PROGRESS, content),
-                    23 => Command::Prack(dialog, 1, content),
-                    24 => Command::Notify(subscription, Notice::Active, OFFER),
-                    25 => Command::Notify(subscription, over, Content::NONE),
-                    26 => Command::ReferIn(dialog, NewRefer::new("<sip:other@x>")),
-                    27 => Command::Unsubscribe(subscription),
-                    28 => Command::Unregister(RegistrationId::from_bits(*handle)),
-                    29 => Command::Unpublish(PublicationId::from_bits(*handle)),
-                    30 => Command::CancelRequest(RequestId::from_bits(*handle)),
-                    0 => Command::Invite(NewInvite { content: OFFER, ..NewInvite::new(&uri) }),
-                    1 => Command::Invite(NewInvite::new(&uri)),
-                    2 => Command::Cancel(Invitation::from_bits(*handle)),
-                    3 => Command::Ring(dialog, Status::RINGING, Content::NONE),
-                    4 | 5 => Command::Accept(dialog, OFFER),
-                    6 => Command::Reject(dialog, Status::BUSY_HERE, Content::NONE),
-                    7 | 8 => Command::Bye(dialog, Content::NONE),
-                    9 => Command::Ack(dialog, OFFER),
-                    10 => Command::RequestIn(dialog, Method::Info, 1, Content::NONE),
-                    _ => Command::Request(NewRequest::new(Method::Options, &uri)),
-                };
-                Some(format!("{:?}", self.agent.command(now, command)))
-            }
-        };
-        self.returned.extend(event);
-    }
-
-    fn drain(&mut self, most: usize) -> usize {
-        for drained in 0..most {
-            let Some(output) = self.agent.poll() else { return drained };
-            self.outputs.push(match &output {
-                Output::Transmit(transmit) => {
-                    let text = String::from_utf8_lossy(transmit.bytes).into_owned();
-                    self.sent.push(text.clone());
-                    format!("{:?} {text}", transmit.to)
-                }
-                other => format!("{other:?}"),
-            });
-        }
-        most
-    }
+fn give(agent: &mut UserAgent, now: Instant, kind: u8, handle: u64) -> String {
+    let dialog = DialogId::from_bits(handle);
+    let uri = format!("sip:peer@{PEER}");
+    let subscription = SubscriptionId::from_bits(handle);
+    let content = if handle % 2 == 0 { OFFER } else { Content::NONE };
+    let new = NewSubscription::new(&uri, "presence");
+    let over = Notice::Terminated { reason: Ended::NoResource, retry_after: None };
+    let command = match kind % 32 {
+        12 | 13 => Command::RequestIn(dialog, Method::Invite, 1, content),
+        14 => Command::RequestIn(dialog, Method::Update, 1, content),
+        15 => Command::Subscribe(new),
+        16 => Command::SubscribeIn(dialog, new),
+        17 => Command::Register(NewRegistration::new(&uri, "<sip:us@x>")),
+        18 => Command::Publish(NewPublication::new(&uri, "presence", OFFER)),
+        19 | 20 => Command::Respond(ServerTxn::from_bits(handle), Status::OK, content),
+        21 => Command::Respond(ServerTxn::from_bits(handle), Status::DECLINE, Content::NONE),
+        22 => Command::RingReliably(dialog, Status::SESSION_PROGRESS, content),
+        23 => Command::Prack(dialog, 1, content),
+        24 => Command::Notify(subscription, Notice::Active, OFFER),
+        25 => Command::Notify(subscription, over, Content::NONE),
+        26 => Command::ReferIn(dialog, NewRefer::new("<sip:other@x>")),
+        27 => Command::Unsubscribe(subscription),
+        28 => Command::Unregister(RegistrationId::from_bits(handle)),
+        29 => Command::Unpublish(PublicationId::from_bits(handle)),
+        30 => Command::CancelRequest(RequestId::from_bits(handle)),
+        0 => Command::Invite(NewInvite { content: OFFER, ..NewInvite::new(&uri) }),
+        1 => Command::Invite(NewInvite::new(&uri)),
+        2 => Command::Cancel(Invitation::from_bits(handle)),
+        3 => Command::Ring(dialog, Status::RINGING, Content::NONE),
+        4 | 5 => Command::Accept(dialog, OFFER),
+        6 => Command::Reject(dialog, Status::BUSY_HERE, Content::NONE),
+        7 | 8 => Command::Bye(dialog, Content::NONE),
+        9 => Command::Ack(dialog, OFFER),
+        10 => Command::RequestIn(dialog, Method::Info, 1, Content::NONE),
+        _ => Command::Request(NewRequest::new(Method::Options, &uri)),
+    };
+    format!("{:?}", agent.command(now, command))
 }
 
 /// What an operation comes to, by what was sent up to now; it may move the time.
-fn step(op: &Op, driven: &Driven, now: &mut Instant) -> Option<Step> {
+fn step(op: &Op, driven: &Driven<UserAgent>, now: &mut Instant) -> Option<Step> {
     match op {
         Op::Invite { offer } => Some(Step::Command { kind: u8::from(!offer), handle: 0 }),
         Op::Command { kind, slot, generation } => {
@@ -163,7 +107,7 @@ fn step(op: &Op, driven: &Driven, now: &mut Instant) -> Option<Step> {
             Some(Step::Advance)
         }
         Op::Reply { which, status, tag } => {
-            let requests: Vec<_> = driven.sent.iter().filter(|text| !text.starts_with("SIP/2.0")).collect();
+            let requests = driven.requests();
             let (status, headers) = [
                 ("100 Trying", ""),
                 ("180 Ringing", ""),
@@ -236,8 +180,8 @@ fn step(op: &Op, driven: &Driven, now: &mut Instant) -> Option<Step> {
     }
 }
 
-fn record(ops: &[Op]) -> (Vec<(Instant, Step)>, Driven) {
-    let (mut driven, mut log, mut now) = (Driven::new(), Vec::new(), Instant::ZERO);
+fn record(ops: &[Op]) -> (Vec<(Instant, Step)>, Driven<UserAgent>) {
+    let (mut driven, mut log, mut now) = (driven(), Vec::new(), Instant::ZERO);
     for op in ops {
         let Some(step) = step(op, &driven, &mut now) else { continue };
         driven.take(now, &step);
@@ -294,8 +238,11 @@ fn is_token(word: &str) -> bool {
     word.len() >= 16 && word.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-fn replay(log: &[(Instant, Step)], mut after: impl FnMut(&mut Driven, Instant)) -> Driven {
-    let mut driven = Driven::new();
+fn replay(
+    log: &[(Instant, Step)],
+    mut after: impl FnMut(&mut Driven<UserAgent>, Instant),
+) -> Driven<UserAgent> {
+    let mut driven = driven();
     for (now, step) in log {
         driven.take(*now, step);
         after(&mut driven, *now);
@@ -304,7 +251,7 @@ fn replay(log: &[(Instant, Step)], mut after: impl FnMut(&mut Driven, Instant)) 
     driven
 }
 
-fn same(left: &Driven, right: &Driven) -> Result<(), TestCaseError> {
+fn same(left: &Driven<UserAgent>, right: &Driven<UserAgent>) -> Result<(), TestCaseError> {
     prop_assert_eq!(&left.returned, &right.returned);
     prop_assert_eq!(&left.outputs, &right.outputs);
     Ok(())
@@ -322,8 +269,8 @@ proptest! {
         let mut random = seed;
         same(&first, &replay(&log, |driven, now| {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            driven.agent.advance(now);
-            driven.agent.advance(Instant::ZERO);
+            driven.machine.advance(now);
+            driven.machine.advance(Instant::ZERO);
             driven.drain((random >> 60) as usize % 3);
         }))?;
     }
@@ -334,10 +281,10 @@ proptest! {
         let (log, _) = record(&ops);
         let mut wrong = None;
         replay(&log, |driven, now| loop {
-            let deadline = driven.agent.deadline();
+            let deadline = driven.machine.deadline();
             if driven.drain(1) == 0 {
                 // What was due and had nothing to say is done.
-                wrong = wrong.or(driven.agent.deadline().filter(|deadline| *deadline <= now));
+                wrong = wrong.or(driven.machine.deadline().filter(|deadline| *deadline <= now));
                 return;
             }
             if deadline.is_none_or(|deadline| deadline > now) {
@@ -355,24 +302,23 @@ proptest! {
         let calm = |op: &Op| !matches!(op, Op::Reply { status, .. } if status % 16 == 13);
         let ops: Vec<_> = ops.into_iter().filter(calm).collect();
         let (before, after) = ops.split_at((at % (ops.len() as u64 + 1)) as usize);
-        let (mut original, mut now) = (Driven::new(), Instant::ZERO);
+        let (mut original, mut now) = (driven(), Instant::ZERO);
         for op in before {
             if let Some(step) = step(op, &original, &mut now) {
                 original.take(now, &step);
                 original.drain(usize::MAX);
             }
         }
-        let bytes = original.agent.snapshot().expect("it is drained");
+        let bytes = original.machine.snapshot().expect("it is drained");
         let later = |now: Instant| Instant::from_micros(now.as_micros() + shift);
         let mut other = config();
         other.core.seed = [6; 32];
         let restored = UserAgent::restore(later(now), other, &bytes).expect("its own bytes");
-        let mut copy = Driven { agent: restored, ..Driven::new() };
-        copy.listen();
-        let again = copy.agent.snapshot().expect("nothing is due that was not");
+        let mut copy = Driven::new(restored, give);
+        let again = copy.machine.snapshot().expect("nothing is due that was not");
         prop_assert_eq!(again.len(), bytes.len());
-        prop_assert_eq!(copy.agent.dialogs().collect::<Vec<_>>(), original.agent.dialogs().collect::<Vec<_>>());
-        prop_assert_eq!(copy.agent.deadline(), original.agent.deadline().map(later));
+        prop_assert_eq!(copy.machine.dialogs().collect::<Vec<_>>(), original.machine.dialogs().collect::<Vec<_>>());
+        prop_assert_eq!(copy.machine.deadline(), original.machine.deadline().map(later));
         original.outputs.clear();
         original.returned.clear();
         let mut minted = Minted::default();
@@ -393,25 +339,25 @@ proptest! {
         let (log, mut driven) = record(&ops);
         let mut now = log.last().map_or(Instant::ZERO, |(now, _)| *now);
         for round in 0.. {
-            let Some(deadline) = driven.agent.deadline() else { break };
+            let Some(deadline) = driven.machine.deadline() else { break };
             prop_assert!(round < 10_000, "it never ends");
             now = now.max(deadline);
-            driven.agent.advance(now);
+            driven.machine.advance(now);
             driven.drain(usize::MAX);
         }
-        let stats = driven.agent.stats();
+        let stats = driven.machine.stats();
         prop_assert_eq!(stats.client_transactions + stats.server_transactions, 0);
         // Calls that are up stay up until somebody hangs up.
-        for dialog in driven.agent.dialogs().collect::<Vec<_>>() {
-            let _ = driven.agent.bye(now, dialog, &Content::NONE);
+        for dialog in driven.machine.dialogs().collect::<Vec<_>>() {
+            let _ = driven.machine.bye(now, dialog, &Content::NONE);
         }
-        while let Some(deadline) = driven.agent.deadline() {
+        while let Some(deadline) = driven.machine.deadline() {
             now = now.max(deadline);
-            driven.agent.advance(now);
+            driven.machine.advance(now);
             driven.drain(usize::MAX);
         }
-        prop_assert!(driven.agent.is_idle(), "{:?}", driven.agent.stats());
-        prop_assert_eq!(driven.agent.stats().retained_bytes, 0);
+        prop_assert!(driven.machine.is_idle(), "{:?}", driven.machine.stats());
+        prop_assert_eq!(driven.machine.stats().retained_bytes, 0);
 
         let count = |what: &str| driven.outputs.iter().filter(|output| output.contains(what)).count();
         for kind in ["Event(Ended { dialog: ", "Event(InvitationEnded { invitation: "] {
@@ -440,10 +386,10 @@ fn the_end_of_a_call_leaves_the_next_one_alone() {
     ];
     let (log, mut driven) = record(&ops);
     let mut now = log.last().map_or(Instant::ZERO, |(now, _)| *now);
-    while let Some(deadline) = driven.agent.deadline() {
+    while let Some(deadline) = driven.machine.deadline() {
         now = now.max(deadline);
-        driven.agent.advance(now);
+        driven.machine.advance(now);
         driven.drain(usize::MAX);
     }
-    assert!(driven.agent.is_idle(), "{:?}", driven.agent.stats());
+    assert!(driven.machine.is_idle(), "{:?}", driven.machine.stats());
 }

@@ -8,49 +8,11 @@ use sip_core::framing::StreamBuf;
 use sip_core::message::{Content, Method, Status};
 use sip_core::ua::{Config, Event, NewRefer, NewRegistration, NewSubscription, Notice, UserAgent};
 use sip_core::{Machine, Misuse, ServerTxn, SubscriptionId};
-use support::call::{BODY, CONTACT, Call, SDP, config, hear, place, sent, told};
+use support::call::{BODY, CHALLENGE, CONTACT, Call, SDP, config, hear, known, outside, place, sent, told};
+use support::subscription::{notify, subscribed};
 use support::{Out, PEER, Rig, US, header, ms, response, sends};
 
-const CHALLENGE: &str = "WWW-Authenticate: Digest realm=\"x\", nonce=\"n1\", qop=\"auth\"\r\n";
 const NONE: [u64; 0] = [];
-
-/// A user agent that knows a password.
-fn known() -> Config {
-    Config { credentials: vec![Credentials::new("alice", "pw")], ..config() }
-}
-
-fn notify(subscribe: &str, tag: &str, cseq: u32, state: &str) -> String {
-    let to = header(subscribe, "To").unwrap().split(";tag").next().unwrap();
-    format!(
-        "NOTIFY sip:alice@{US} SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bK{tag}{cseq}\r\nFrom: {to};tag={tag}\r\n\
-         To: {}\r\nCall-ID: {}\r\nCSeq: {cseq} NOTIFY\r\nMax-Forwards: 70\r\n{CONTACT}\
-         Event: {}\r\nSubscription-State: {state}\r\nContent-Length: 0\r\n\r\n",
-        header(subscribe, "From").unwrap(),
-        header(subscribe, "Call-ID").unwrap(),
-        header(subscribe, "Event").unwrap_or("refer"),
-    )
-}
-
-/// A subscription for 100 s that has been notified, and its SUBSCRIBE.
-fn subscribed(config: Config) -> (Rig<UserAgent>, SubscriptionId, String) {
-    let mut rig = Rig::new(UserAgent::new(config));
-    let uri = format!("sip:bob@{PEER}");
-    let new = NewSubscription { expires: Duration::from_secs(100), ..NewSubscription::new(&uri, "presence") };
-    let id = rig.machine.subscribe(rig.now, &new).unwrap();
-    let first = sent(&rig.drain(), "SUBSCRIBE");
-    hear(&mut rig, &response(&first, "200 OK", "n1", "Expires: 100\r\n"));
-    hear(&mut rig, &notify(&first, "n1", 1, "active;expires=100"));
-    rig.drain();
-    (rig, id, first)
-}
-
-/// A request of the peer outside any dialog that is there.
-fn outside(method: &str, rest: &str) -> String {
-    format!(
-        "{method} sip:alice@{US} SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bK{method}\r\nFrom: <sip:bob@x>;tag=b9\r\n\
-         To: <sip:alice@x>\r\nCall-ID: {method}\r\nCSeq: 1 {method}\r\nMax-Forwards: 70\r\n{CONTACT}{rest}"
-    )
-}
 
 // Calls.
 

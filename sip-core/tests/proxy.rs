@@ -8,7 +8,7 @@ use sip_core::{BranchId, ContextId, Instant, Machine, Misuse, Source};
 
 mod support;
 
-use support::{Out, PEER, Rig, US, header, ms, sends};
+use support::{Out, PEER, Rig, US, header, ms, response, sends};
 
 const B: Branch<'static> = Branch::to("sip:b@192.0.2.7");
 const C: Branch<'static> = Branch::to("sip:c@192.0.2.8");
@@ -33,21 +33,6 @@ fn request(method: &str, uri: &str, branch: &str, extra: &str) -> String {
 
 fn invite(branch: &str) -> String {
     request("INVITE", "sip:bob@example.com", branch, "")
-}
-
-/// A response of the callee to what was forwarded, with all its Vias.
-fn reply(forwarded: &str, status: &str, tag: &str, extra: &str) -> String {
-    let mut text = format!("SIP/2.0 {status}\r\n");
-    for line in forwarded.lines().take_while(|line| !line.is_empty()) {
-        let name = line.split(':').next().unwrap();
-        match name {
-            "Via" | "From" | "Call-ID" | "CSeq" | "Record-Route" => text += &format!("{line}\r\n"),
-            "To" if !line.contains(";tag=") && !tag.is_empty() => text += &format!("{line};tag={tag}\r\n"),
-            "To" => text += &format!("{line}\r\n"),
-            _ => {}
-        }
-    }
-    text + extra + "\r\n"
 }
 
 /// Gives the proxy a request that it may forward.
@@ -280,7 +265,7 @@ fn the_best_response_goes_back() {
                 "407" => "Proxy-Authenticate: Digest realm=\"c\", nonce=\"2\"\r\n",
                 _ => "",
             };
-            rig.hear(&reply(forwarded, status, "t", &format!("X-From: {status}\r\n{challenge}")));
+            rig.hear(&response(forwarded, status, "t", &format!("X-From: {status}\r\n{challenge}")));
         }
         let out = rig.drain();
         assert_eq!(texts(&out, "ACK").len(), 2, "each hop is acknowledged");
@@ -316,12 +301,12 @@ fn nobody_answers() {
 fn a_branch_that_rings_without_end_is_cancelled() {
     let mut rig = rig(config());
     let (_, sent) = relayed(&mut rig, &invite("1"), &[B]);
-    rig.hear(&reply(&sent[0], "180 Ringing", "t", ""));
+    rig.hear(&response(&sent[0], "180 Ringing", "t", ""));
     rig.run_until(ms(100_000));
-    rig.hear(&reply(&sent[0], "180 Ringing", "t", ""));
+    rig.hear(&response(&sent[0], "180 Ringing", "t", ""));
     let out = rig.run_until(ms(290_000));
     assert_eq!(sends(&out, "CANCEL").first(), Some(&281_000));
-    rig.hear(&reply(&sent[0], "487 Request Terminated", "t", ""));
+    rig.hear(&response(&sent[0], "487 Request Terminated", "t", ""));
     assert_eq!(texts(&rig.drain(), "SIP/2.0 487").len(), 1);
 }
 
@@ -342,12 +327,12 @@ fn a_user_who_takes_its_time() {
     assert_eq!(texts(&rig.drain(), "INVITE").len(), 0, "all or nothing");
     rig.machine.relay(rig.now, context, &[B]).unwrap();
     let sent = texts(&rig.drain(), "INVITE");
-    rig.hear(&reply(&sent[0], "486 Busy Here", "t", ""));
+    rig.hear(&response(&sent[0], "486 Busy Here", "t", ""));
     let out = rig.drain();
     assert!(out.iter().any(|out| out.line().starts_with("AllFailed")) && texts(&out, "SIP/2.0").is_empty());
     rig.machine.relay(rig.now, context, &[C]).unwrap();
     let sent = texts(&rig.drain(), "INVITE");
-    rig.hear(&reply(&sent[0], "404 Not Found", "t", ""));
+    rig.hear(&response(&sent[0], "404 Not Found", "t", ""));
     rig.drain();
     // Never again: the best goes back.
     let out = rig.run_until(ms(60_000));
@@ -379,10 +364,10 @@ fn what_is_made_for_a_hop_is_made_of_what_was_sent() {
     let mut rig = rig(config());
     let path = ["<sip:192.0.2.8;lr>"];
     let (context, sent) = relayed(&mut rig, &invite("1"), &[Branch { routes: &path, ..B }]);
-    rig.hear(&reply(&sent[0], "180 Ringing", "t", ""));
+    rig.hear(&response(&sent[0], "180 Ringing", "t", ""));
     rig.machine.cancel(rig.now, context).unwrap();
     let cancel = texts(&rig.drain(), "CANCEL").remove(0);
-    rig.hear(&reply(&sent[0], "487 Request Terminated", "t", ""));
+    rig.hear(&response(&sent[0], "487 Request Terminated", "t", ""));
     let ack = texts(&rig.drain(), "ACK").remove(0);
     for text in [&cancel, &ack] {
         assert_eq!(text.matches("Via: ").count(), 1);
@@ -416,7 +401,7 @@ fn the_ack_for_a_2xx_goes_its_way() {
 fn responses_that_are_for_nobody() {
     let mut rig = rig(config());
     let (_, sent) = relayed(&mut rig, &invite("1"), &[B]);
-    let ok = reply(&sent[0], "200 OK", "t", "");
+    let ok = response(&sent[0], "200 OK", "t", "");
     let (first, second) = ok.split_once("Via: ").map(|(a, b)| (a, b.split_once("Via: ").unwrap())).unwrap();
     let lonely = format!("{first}Via: {}{}", second.0, second.1.split_once("\r\n").unwrap().1);
     assert!(rig.hear(&lonely).unwrap().contains("forwarded: false"));
@@ -435,7 +420,7 @@ fn a_branch_that_can_not_be_sent() {
     let nowhere = Branch::to("sip:b@192.0.2.7;transport=tls");
     let (context, sent) = relayed(&mut rig, &invite("1"), &[nowhere, C]);
     assert_eq!(sent.len(), 1);
-    rig.hear(&reply(&sent[0], "486 Busy Here", "t", ""));
+    rig.hear(&response(&sent[0], "486 Busy Here", "t", ""));
     assert_eq!(texts(&rig.drain(), "SIP/2.0 486").len(), 1, "what was received is better");
     assert_eq!(rig.machine.respond(rig.now, context, Status::OK, &Content::NONE), Err(Misuse::WrongState));
     assert_eq!(rig.machine.cancel_branch(rig.now, BranchId::from_bits(77)), Err(Misuse::Gone));
@@ -449,13 +434,13 @@ fn an_answer_of_its_own() {
     let (context, sent) = relayed(&mut rig, &invite("1"), &[B, C]);
     rig.machine.set_user(rig.now, context, 42).unwrap();
     for forwarded in &sent {
-        rig.hear(&reply(forwarded, "180 Ringing", "t", ""));
+        rig.hear(&response(forwarded, "180 Ringing", "t", ""));
     }
     rig.machine.respond(rig.now, context, Status::BUSY_HERE, &Content::NONE).unwrap();
     let out = rig.drain();
     assert!(texts(&out, "CANCEL").len() == 2 && texts(&out, "SIP/2.0 486").len() == 1);
     for forwarded in &sent {
-        rig.hear(&reply(forwarded, "487 Request Terminated", "t", ""));
+        rig.hear(&response(forwarded, "487 Request Terminated", "t", ""));
     }
     let out = rig.run_until(Instant::from_millis(300_000));
     let ends: Vec<_> = out.iter().filter(|out| out.line().starts_with("Ended")).collect();
@@ -496,28 +481,28 @@ fn places_have_their_turns() {
         (rig, context, sent)
     };
     let (mut rig, _, sent) = start();
-    rig.hear(&reply(&sent[0], "404 Not Found", "t", ""));
+    rig.hear(&response(&sent[0], "404 Not Found", "t", ""));
     let second = texts(&rig.drain(), "INVITE");
     assert!(
         second.len() == 2 && second[0].starts_with("INVITE sip:b@") && second[1].starts_with("INVITE sip:d@")
     );
-    rig.hear(&reply(&second[0], "486 Busy Here", "t", ""));
+    rig.hear(&response(&second[0], "486 Busy Here", "t", ""));
     assert!(texts(&rig.drain(), "INVITE").is_empty(), "the other one still rings");
-    rig.hear(&reply(&second[1], "480 Temporarily Unavailable", "t", ""));
+    rig.hear(&response(&second[1], "480 Temporarily Unavailable", "t", ""));
     let last = texts(&rig.drain(), "INVITE");
     assert_eq!(last.len(), 1);
-    rig.hear(&reply(&last[0], "500 Server Internal Error", "t", ""));
+    rig.hear(&response(&last[0], "500 Server Internal Error", "t", ""));
     assert_eq!(texts(&rig.drain(), "SIP/2.0 404").len(), 1);
 
     let (mut rig, _, sent) = start();
-    rig.hear(&reply(&sent[0], "603 Decline", "t", ""));
+    rig.hear(&response(&sent[0], "603 Decline", "t", ""));
     let out = rig.drain();
     assert!(texts(&out, "INVITE").is_empty() && texts(&out, "SIP/2.0 603").len() == 1);
 
     let (mut rig, _, sent) = start();
-    rig.hear(&reply(&sent[0], "180 Ringing", "t", ""));
+    rig.hear(&response(&sent[0], "180 Ringing", "t", ""));
     rig.hear(&request("CANCEL", "sip:bob@example.com", "1", ""));
-    rig.hear(&reply(&sent[0], "487 Request Terminated", "t", ""));
+    rig.hear(&response(&sent[0], "487 Request Terminated", "t", ""));
     let out = rig.drain();
     assert!(texts(&out, "INVITE").is_empty() && texts(&out, "SIP/2.0 487").len() == 1);
 
@@ -526,7 +511,7 @@ fn places_have_their_turns() {
     rig.machine.relay(rig.now, context, &[Branch { q: 700, ..Branch::to("sip:e@192.0.2.9") }]).unwrap();
     assert_eq!(texts(&rig.drain(), "INVITE").len(), 1, "the best of a list begins at once");
     rig.machine.respond(rig.now, context, Status::BUSY_HERE, &Content::NONE).unwrap();
-    rig.hear(&reply(&sent[0], "404 Not Found", "t", ""));
+    rig.hear(&response(&sent[0], "404 Not Found", "t", ""));
     assert!(texts(&rig.drain(), "INVITE").is_empty());
     rig.run_until(ms(300_000));
     assert!(rig.machine.is_idle() && rig.machine.stats().retained_bytes == 0);
@@ -578,19 +563,19 @@ fn who_finds_no_room_waits() {
     assert!(rig.drain().is_empty());
     let mut last = sent;
     for next in ["c", "e", "d"] {
-        rig.hear(&reply(&last[0], "486 Busy Here", "t", ""));
+        rig.hear(&response(&last[0], "486 Busy Here", "t", ""));
         last = texts(&rig.drain(), "INVITE");
         assert!(last.len() == 1 && last[0].starts_with(&format!("INVITE sip:{next}@")), "{last:?}");
         assert_eq!(breadths(&last), [1]);
     }
-    rig.hear(&reply(&last[0], "404 Not Found", "t", ""));
+    rig.hear(&response(&last[0], "404 Not Found", "t", ""));
     assert_eq!(texts(&rig.drain(), "SIP/2.0 4").len(), 1);
 
     // The caller gives up: who waits is forgotten.
     let (_, sent) = relayed(&mut rig, &narrow.replace("K1", "K2").replace("call", "other"), &[B, C]);
-    rig.hear(&reply(&sent[0], "180 Ringing", "t", ""));
+    rig.hear(&response(&sent[0], "180 Ringing", "t", ""));
     rig.hear(&request("CANCEL", "sip:bob@example.com", "2", "").replace("call", "other"));
-    rig.hear(&reply(&sent[0], "487 Request Terminated", "t", ""));
+    rig.hear(&response(&sent[0], "487 Request Terminated", "t", ""));
     assert!(texts(&rig.drain(), "INVITE").is_empty());
     rig.run_until(ms(300_000));
     assert!(rig.machine.is_idle() && rig.machine.stats().retained_bytes == 0);

@@ -3,51 +3,14 @@
 mod support;
 
 use core::time::Duration;
-use sip_core::auth::Credentials;
+use sip_core::Machine;
 use sip_core::compositor::{self, Compositor};
 use sip_core::message::{Content, Method, Request, Status};
 use sip_core::registrar::{self, Bindings};
 use sip_core::ua::{Config, Event, NewInvite, NewRegistration, NewSubscription, Notice, UserAgent};
-use sip_core::{Machine, SubscriptionId};
-use support::call::{CONTACT, Call, config, hear, sent, told};
+use support::call::{CHALLENGE, CONTACT, Call, config, hear, known, outside, sent, told};
+use support::subscription::{notify, subscribed};
 use support::{PEER, Rig, US, header, ms, response, sends};
-
-const CHALLENGE: &str = "WWW-Authenticate: Digest realm=\"x\", nonce=\"n1\", qop=\"auth\"\r\n";
-
-fn known() -> Config {
-    Config { credentials: vec![Credentials::new("alice", "pw")], ..config() }
-}
-
-fn notify(subscribe: &str, tag: &str, cseq: u32, state: &str) -> String {
-    let to = header(subscribe, "To").unwrap().split(";tag").next().unwrap();
-    format!(
-        "NOTIFY sip:alice@{US} SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bK{tag}{cseq}\r\nFrom: {to};tag={tag}\r\n\
-         To: {}\r\nCall-ID: {}\r\nCSeq: {cseq} NOTIFY\r\nMax-Forwards: 70\r\n{CONTACT}\
-         Event: {}\r\nSubscription-State: {state}\r\nContent-Length: 0\r\n\r\n",
-        header(subscribe, "From").unwrap(),
-        header(subscribe, "Call-ID").unwrap(),
-        header(subscribe, "Event").unwrap_or("refer"),
-    )
-}
-
-fn subscribed(config: Config) -> (Rig<UserAgent>, SubscriptionId, String) {
-    let mut rig = Rig::new(UserAgent::new(config));
-    let uri = format!("sip:bob@{PEER}");
-    let new = NewSubscription { expires: Duration::from_secs(100), ..NewSubscription::new(&uri, "presence") };
-    let id = rig.machine.subscribe(rig.now, &new).unwrap();
-    let first = sent(&rig.drain(), "SUBSCRIBE");
-    hear(&mut rig, &response(&first, "200 OK", "n1", "Expires: 100\r\n"));
-    hear(&mut rig, &notify(&first, "n1", 1, "active;expires=100"));
-    rig.drain();
-    (rig, id, first)
-}
-
-fn outside(method: &str, rest: &str) -> String {
-    format!(
-        "{method} sip:alice@{US} SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bK{method}\r\nFrom: <sip:bob@x>;tag=b9\r\n\
-         To: <sip:alice@x>\r\nCall-ID: {method}\r\nCSeq: 1 {method}\r\nMax-Forwards: 70\r\n{rest}"
-    )
-}
 
 /// RFC 7616 §3.4: nc counts the requests that were sent with this nonce.
 #[test]
@@ -186,7 +149,7 @@ fn what_is_granted_no_time() {
 fn more_than_one_refer_to() {
     for value in ["<sip:a@x>, <sip:b@x>", "???", ""] {
         let mut rig = Rig::new(UserAgent::new(config()));
-        let rest = format!("{CONTACT}Refer-To: {value}\r\nContent-Length: 0\r\n\r\n");
+        let rest = format!("Refer-To: {value}\r\nContent-Length: 0\r\n\r\n");
         hear(&mut rig, &outside("REFER", &rest));
         assert!(rig.drain()[0].line().starts_with("SIP/2.0 400"), "{value}");
     }
@@ -196,10 +159,7 @@ fn more_than_one_refer_to() {
 #[test]
 fn an_older_notify_is_not_sent_behind_a_newer() {
     let mut rig = Rig::new(UserAgent::new(Config { packages: vec!["presence".into()], ..known() }));
-    let subscribe = outside(
-        "SUBSCRIBE",
-        &format!("{CONTACT}Event: presence\r\nExpires: 600\r\nContent-Length: 0\r\n\r\n"),
-    );
+    let subscribe = outside("SUBSCRIBE", "Event: presence\r\nExpires: 600\r\nContent-Length: 0\r\n\r\n");
     let event = rig.machine.datagram(rig.now, Rig::<UserAgent>::source(), subscribe.as_bytes());
     let Some(Event::Subscribe { txn, subscription, .. }) = event else { panic!() };
     rig.machine.respond(rig.now, txn, Status::OK, &Content::NONE).unwrap();

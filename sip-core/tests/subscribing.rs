@@ -3,42 +3,25 @@
 mod support;
 
 use core::time::Duration;
-use sip_core::auth::Credentials;
 use sip_core::message::{Content, Status};
 use sip_core::transaction::Timers;
 use sip_core::ua::{Config, Ended, Event, NewSubscription, Notice, UserAgent};
 use sip_core::{Machine, Misuse, ServerTxn, SubscriptionId};
-use support::call::{CONTACT, Call, SDP, config, hear, place, sent, told};
-use support::{PEER, Rig, US, header, ms, response, sends};
+use support::call::{CHALLENGE, CONTACT, Call, SDP, config, hear, known, place, sent, told};
+use support::subscription::{notify, subscribed};
+use support::{Rig, header, ms, response, sends};
 
-const CHALLENGE: &str = "WWW-Authenticate: Digest realm=\"x\", nonce=\"n1\", qop=\"auth\"\r\n";
 const URI: &str = "sip:bob@192.0.2.2";
 
 fn new(seconds: u64) -> NewSubscription<'static> {
     NewSubscription { expires: Duration::from_secs(seconds), ..NewSubscription::new(URI, "presence") }
 }
 
-fn notify(subscribe: &str, tag: &str, cseq: u32, state: &str) -> String {
-    let to = header(subscribe, "To").unwrap().split(";tag").next().unwrap();
-    format!(
-        "NOTIFY sip:alice@{US} SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bK{tag}{cseq}\r\nFrom: {to};tag={tag}\r\n\
-         To: {}\r\nCall-ID: {}\r\nCSeq: {cseq} NOTIFY\r\nMax-Forwards: 70\r\n{CONTACT}\
-         Event: presence\r\nSubscription-State: {state}\r\nContent-Length: 0\r\n\r\n",
-        header(subscribe, "From").unwrap(),
-        header(subscribe, "Call-ID").unwrap(),
-    )
-}
-
 /// A refusal of the refresh says nothing of the un-SUBSCRIBE that was sent after it: that is answered to its challenge.
 #[test]
 fn a_refusal_of_what_was_asked_before() {
-    let config = Config { credentials: vec![Credentials::new("alice", "pw")], ..config() };
     for answer in ["401 Unauthorized", "481 Subscription Does Not Exist", "200 OK"] {
-        let mut rig = Rig::new(UserAgent::new(config.clone()));
-        let id = rig.machine.subscribe(rig.now, &new(100)).unwrap();
-        let first = sent(&rig.drain(), "SUBSCRIBE");
-        hear(&mut rig, &response(&first, "200 OK", "n1", "Expires: 100\r\n"));
-        hear(&mut rig, &notify(&first, "n1", 1, "active;expires=100"));
+        let (mut rig, id, first) = subscribed(known());
         let refresh = loop {
             let at = rig.machine.deadline().unwrap();
             let out = rig.run_until(at);

@@ -9,10 +9,9 @@ pub use event::{Command, Event, NewRequest, Rejected};
 pub use output::{Cause, Destination, Output, SendError, Source, Stats, Ticket, Transmit, Txn};
 
 use crate::config::Config;
-use crate::framing::{StreamBuf, read_datagram};
 use crate::handle::{ClientTxn, FlowId, ServerTxn};
 use crate::headers::Name;
-use crate::machine::{Machine, next_heard, next_output};
+use crate::machine::Machine;
 use crate::message::{Content, Error, Method, Parsed, Status, hex};
 #[cfg(feature = "snapshot")]
 use crate::snapshot::{In, Kind as Snapshot, Out, RestoreError};
@@ -180,7 +179,7 @@ impl Endpoint {
 
     /// Every call begins here: what was due before it is done first, so that it makes no difference when outputs are drained.
     fn enter(&mut self, now: Instant) {
-        while self.layer.is_due() {
+        while self.is_due() {
             self.fire();
         }
         self.layer.set_clock(now);
@@ -192,6 +191,14 @@ impl Endpoint {
             self.events.push_back(told);
             self.layer.out.push(crate::transaction::Item::Event);
         }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.layer.next_due()
+    }
+
+    fn is_due(&self) -> bool {
+        self.layer.is_due()
     }
 
     fn fire(&mut self) {
@@ -256,62 +263,7 @@ impl Machine for Endpoint {
     type Command<'a> = Command<'a>;
     type Made = Option<ClientTxn>;
 
-    fn datagram<'b>(&mut self, now: Instant, from: Source, data: &'b [u8]) -> Option<Event<'b>> {
-        self.enter(now);
-        let Some(exact) = self.layer.receive_exact(from, data) else {
-            self.leave();
-            return None;
-        };
-        let mut parsed = Parsed::unread();
-        read_datagram(data, &self.layer.limits, &mut parsed);
-        let meaning = self.hear(from, &parsed, exact)?;
-        Some(Event::of(meaning, from, parsed.message))
-    }
-
-    fn stream<'b>(&mut self, now: Instant, flow: FlowId, buf: &'b mut StreamBuf) -> Option<Event<'b>> {
-        self.enter(now);
-        let source = Source::Flow(flow);
-        let limits = self.layer.limits.clone();
-        let (meaning, parsed) = next_heard(buf, &limits, |parsed| {
-            let Some(parsed) = parsed else {
-                self.layer.pong(flow);
-                return None;
-            };
-            let heard = self.hear(source, parsed, 0);
-            if parsed.fault.is_some_and(Error::breaks_stream) {
-                self.layer.close_flow(flow);
-                self.leave();
-            }
-            heard
-        })?;
-        Some(Event::of(meaning, source, parsed.message))
-    }
-
-    fn advance(&mut self, now: Instant) {
-        self.enter(now);
-    }
-
-    fn poll(&mut self) -> Option<Output<'_, Event<'static>>> {
-        while self.layer.out.is_empty() && self.layer.is_due() {
-            self.fire();
-        }
-        next_output(&mut self.layer, &mut self.events)
-    }
-
-    fn poll_event(&mut self) -> Option<Event<'static>> {
-        while self.events.is_empty() && self.layer.is_due() {
-            self.fire();
-        }
-        let told = self.events.pop_front()?;
-        self.layer.out.overtake();
-        Some(told.into())
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        if self.layer.out.is_empty() { self.layer.next_due() } else { Some(self.layer.clock()) }
-    }
-
-    crate::machine::facts!();
+    crate::machine::verbs!();
 
     fn command(&mut self, now: Instant, command: Command<'_>) -> Result<Option<ClientTxn>, Misuse> {
         match command {

@@ -193,10 +193,12 @@ impl Proxy {
                 let Some(context) = self.contexts.get_mut(key) else { continue };
                 if Some(q) == first { context.ready.push_back(later) } else { context.put_off(later) }
             }
+        }
+        self.text = text;
+        if sound.is_ok() {
             self.start_ready(key);
             self.settle(key);
         }
-        self.text = text;
         self.leave();
         sound
     }
@@ -278,11 +280,22 @@ impl Proxy {
 
     fn send(&mut self, key: Key, way: &Way, request: BufferId, id: Key, breadth: u32) -> Option<ClientTxn> {
         let &Context { mark, breadth: whole, .. } = self.contexts.get(key)?;
-        let mut message = Vec::from(self.layer.buffers.message(request));
-        if breadth != whole {
-            message = routing::with_breadth(&message, breadth).ok()?;
-        }
-        let request = Message::parse(&message, &crate::config::Limits::NONE).ok()?;
+        let mut text = core::mem::take(&mut self.text);
+        text.clear();
+        let request = self.layer.buffers.message(request);
+        let made = if breadth == whole {
+            text.extend_from_slice(request);
+            Ok(())
+        } else {
+            routing::with_breadth(request, breadth, &mut text)
+        };
+        let sent = made.ok().and_then(|()| self.send_text(way, mark, &text, id));
+        self.text = text;
+        sent
+    }
+
+    fn send_text(&mut self, way: &Way, mark: u64, text: &[u8], id: Key) -> Option<ClientTxn> {
+        let request = Message::parse(text, &crate::config::Limits::NONE).ok()?;
         let route = request.value(Name::Route).filter(|_| !way.strict);
         let towards = crate::transaction::towards(request.request_uri(), route);
         let client = ClientRequest {
@@ -293,7 +306,7 @@ impl Proxy {
             timers: way.timers,
             user: token_of(id),
         };
-        self.layer.forward(&client, mark, &message).ok()
+        self.layer.forward(&client, mark, text).ok()
     }
 
     /// Sends back the best of what the branches said, when all have failed (RFC 3261 §16.7, step 6).

@@ -8,7 +8,6 @@ use crate::random::KeyedHash;
 use crate::transaction::mark_of;
 use crate::transport::{Locals, Transport};
 use crate::uri::Uri;
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -234,14 +233,15 @@ pub(super) fn breadth(request: &Message<'_>) -> u32 {
 }
 
 /// A request that has a Max-Breadth, with this one instead.
-pub(super) fn with_breadth(request: &[u8], breadth: u32) -> Result<Vec<u8>, Error> {
-    let mut out = Vec::new();
-    set_breadth(&mut Message::parse(request, &crate::config::Limits::NONE)?.edit(&mut out), breadth)?;
-    Ok(out)
+pub(super) fn with_breadth(request: &[u8], breadth: u32, out: &mut Vec<u8>) -> Result<(), Error> {
+    set_breadth(&mut Message::parse(request, &crate::config::Limits::NONE)?.edit(out), breadth)
 }
 
+/// What [`breadth`] gave, or a share of that: it has two digits at most.
 fn set_breadth(edit: &mut Edit<'_>, breadth: u32) -> Result<(), Error> {
-    edit.set(Name::MaxBreadth.as_str(), format!("{breadth}").as_bytes())
+    let [tens, ones] = [breadth / 10 % 10, breadth % 10].map(|digit| b'0' + digit as u8);
+    let digits: &[u8] = if tens == b'0' { &[ones] } else { &[tens, ones] };
+    edit.set(Name::MaxBreadth.as_str(), digits)
 }
 
 /// RFC 5393 §5.3.3

@@ -2,12 +2,11 @@
 
 use super::{Command, Config, Event, Made, Stray, UserAgent};
 use crate::dialog::subscription::Notice;
-use crate::endpoint::{Misuse, Output, Rejected, Source, Stats, Txn};
-use crate::framing::{StreamBuf, read_datagram};
+use crate::endpoint::{Misuse, Rejected, Source, Stats, Txn};
 use crate::handle::{
-    DialogId, FlowId, Invitation, PublicationId, RegistrationId, RequestId, ServerTxn, SubscriptionId,
+    DialogId, Invitation, PublicationId, RegistrationId, RequestId, ServerTxn, SubscriptionId,
 };
-use crate::machine::{Machine, next_heard, next_output};
+use crate::machine::Machine;
 use crate::message::{Content, Error, Message, Parsed, Status};
 use crate::time::Instant;
 use crate::transaction::{Heard, Told};
@@ -193,62 +192,7 @@ impl Machine for UserAgent {
     type Command<'a> = Command<'a>;
     type Made = Made;
 
-    fn datagram<'b>(&mut self, now: Instant, from: Source, data: &'b [u8]) -> Option<Event<'b>> {
-        self.enter(now);
-        let Some(exact) = self.layer.receive_exact(from, data) else {
-            self.leave();
-            return None;
-        };
-        let mut parsed = Parsed::unread();
-        read_datagram(data, &self.config.core.limits, &mut parsed);
-        let meaning = self.hear(from, &parsed, exact)?;
-        Some(Event::of(meaning, from, parsed.message))
-    }
-
-    fn stream<'b>(&mut self, now: Instant, flow: FlowId, buf: &'b mut StreamBuf) -> Option<Event<'b>> {
-        self.enter(now);
-        let source = Source::Flow(flow);
-        let limits = self.config.core.limits.clone();
-        let (meaning, parsed) = next_heard(buf, &limits, |parsed| {
-            let Some(parsed) = parsed else {
-                self.layer.pong(flow);
-                return None;
-            };
-            let meaning = self.hear(source, parsed, 0);
-            if parsed.fault.is_some_and(Error::breaks_stream) {
-                self.layer.close_flow(flow);
-                self.leave();
-            }
-            meaning
-        })?;
-        Some(Event::of(meaning, source, parsed.message))
-    }
-
-    fn advance(&mut self, now: Instant) {
-        self.enter(now);
-    }
-
-    fn poll(&mut self) -> Option<Output<'_, Event<'static>>> {
-        while self.layer.out.is_empty() && self.is_due() {
-            self.fire();
-        }
-        next_output(&mut self.layer, &mut self.events)
-    }
-
-    fn poll_event(&mut self) -> Option<Event<'static>> {
-        while self.events.is_empty() && self.is_due() {
-            self.fire();
-        }
-        let event = self.events.pop_front()?;
-        self.layer.out.overtake();
-        Some(event)
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        if self.layer.out.is_empty() { self.next_due() } else { Some(self.layer.clock()) }
-    }
-
-    crate::machine::facts!();
+    crate::machine::verbs!();
 
     fn command(&mut self, now: Instant, command: Command<'_>) -> Result<Made, Misuse> {
         match command {

@@ -1,6 +1,7 @@
 //! A call of a user agent, its peer played by hand.
 
 use super::{Out, PEER, Rig, US, header, response};
+use sip_core::auth::Credentials;
 use sip_core::message::{Content, Method, Status};
 use sip_core::ua::{Config, Event, NewInvite, Offer, UserAgent};
 use sip_core::{DialogId, Invitation, Machine, Misuse, RequestId, ServerTxn};
@@ -36,6 +37,21 @@ pub(crate) fn config() -> Config {
     config.identity = "<sip:alice@example.com>".into();
     config.methods = vec![Method::Info, Method::Refer, Method::Other(b"FOO")];
     config
+}
+
+/// A user agent that knows a password, and what asks it for that.
+pub(crate) fn known() -> Config {
+    Config { credentials: vec![Credentials::new("alice", "pw")], ..config() }
+}
+
+pub(crate) const CHALLENGE: &str = "WWW-Authenticate: Digest realm=\"x\", nonce=\"n1\", qop=\"auth\"\r\n";
+
+/// A request of the peer outside any dialog that is there.
+pub(crate) fn outside(method: &str, rest: &str) -> String {
+    format!(
+        "{method} sip:alice@{US} SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bK{method}\r\nFrom: <sip:bob@x>;tag=b9\r\n\
+         To: <sip:alice@x>\r\nCall-ID: {method}\r\nCSeq: 1 {method}\r\nMax-Forwards: 70\r\n{CONTACT}{rest}"
+    )
 }
 
 pub(crate) fn hear(rig: &mut Rig<UserAgent>, bytes: &str) -> Heard {

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test uses a part of this")]
 
 pub(crate) mod call;
+pub(crate) mod driven;
+pub(crate) mod subscription;
 
 use sip_core::{Destination, Instant, Local, Machine, Output, Source, Target, Transport};
 use std::collections::BTreeMap;
@@ -181,16 +183,17 @@ pub(crate) fn header<'a>(message: &'a str, name: &str) -> Option<&'a str> {
     message.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
-/// A response to a request that was sent: its Via, From, Call-ID and CSeq, its To with a tag.
+/// A response to a request that was sent: its Vias, Record-Routes, From, Call-ID and CSeq, its To with a tag.
 pub(crate) fn response(request: &str, status: &str, tag: &str, extra: &str) -> String {
     let mut text = format!("SIP/2.0 {status}\r\n");
-    for name in ["Via", "From", "Call-ID", "CSeq"] {
-        text += &format!("{name}: {}\r\n", header(request, name).unwrap());
+    for line in request.lines().take_while(|line| !line.is_empty()) {
+        let tag = match line.split(':').next() {
+            Some("Via" | "Record-Route" | "From" | "Call-ID" | "CSeq") => String::new(),
+            Some("To") if tag.is_empty() || line.contains(";tag=") => String::new(),
+            Some("To") => format!(";tag={tag}"),
+            _ => continue,
+        };
+        text += &format!("{line}{tag}\r\n");
     }
-    let to = header(request, "To").unwrap();
-    text += &format!(
-        "To: {to}{}\r\n",
-        if tag.is_empty() || to.contains(";tag=") { "".into() } else { format!(";tag={tag}") }
-    );
     text + extra + if extra.contains("\r\n\r\n") { "" } else { "Content-Length: 0\r\n\r\n" }
 }
