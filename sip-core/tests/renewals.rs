@@ -134,7 +134,6 @@ fn outbound_is_confirmed() {
     );
 }
 
-/// A fork that comes after another has said that it is over.
 /// A peer that grants nothing.
 #[test]
 fn what_is_granted_no_time() {

@@ -202,3 +202,53 @@ fn both_usages_go_on_elsewhere() {
         assert!(other.machine.view(dialog).is_ok(), "the subscription goes on");
     }
 }
+
+/// RFC 6665 §4.1.4: that one fork has nothing to tell is not the end of the others, until Timer N.
+#[test]
+fn a_fork_that_ends_leaves_the_others() {
+    for (seconds, state) in [(100, "terminated;reason=noresource"), (0, "active;expires=0")] {
+        let mut rig = Rig::new(UserAgent::new(config()));
+        rig.machine.subscribe(rig.now, &new(seconds)).unwrap();
+        let first = sent(&rig.drain(), "SUBSCRIBE");
+        hear(&mut rig, &response(&first, "200 OK", "n1", ""));
+        hear(&mut rig, &notify(&first, "n1", 1, state));
+        assert_eq!(told(&rig.run_until(ms(1)), "SubscriptionEnded"), 1, "{state}");
+        // What the first says after its end is no fork.
+        let heard = hear(&mut rig, &notify(&first, "n1", 2, "active;expires=100"));
+        assert!(heard.text.starts_with("Declined"), "{state} {}", heard.text);
+        sent(&rig.drain(), "SIP/2.0 481");
+        let heard = hear(&mut rig, &notify(&first, "n2", 1, "active;expires=90"));
+        assert!(heard.text.starts_with("Notified"), "{}", heard.text);
+        sent(&rig.drain(), "SIP/2.0 200");
+        // The third ends at once, too.
+        let heard = hear(&mut rig, &notify(&first, "n3", 1, "terminated;reason=rejected"));
+        assert!(heard.text.starts_with("Notified"), "{}", heard.text);
+        assert_eq!(told(&rig.drain(), "SubscriptionEnded"), 1);
+        rig.run_until(ms(31_999));
+        assert!(hear(&mut rig, &notify(&first, "n4", 1, "active;expires=90")).text.starts_with("Notified"));
+        rig.run_until(ms(32_000));
+        assert!(hear(&mut rig, &notify(&first, "n5", 1, "active;expires=90")).text.starts_with("Declined"));
+    }
+}
+
+/// Nobody waits for the forks of what was given up, and what waited leaves nothing.
+#[test]
+fn who_waits_for_forks_leaves_nothing() {
+    for given_up in [false, true] {
+        let mut rig = Rig::new(UserAgent::new(config()));
+        let id = rig.machine.subscribe(rig.now, &new(100)).unwrap();
+        let first = sent(&rig.drain(), "SUBSCRIBE");
+        hear(&mut rig, &response(&first, "200 OK", "n1", ""));
+        if given_up {
+            rig.machine.unsubscribe(rig.now, id).unwrap();
+        }
+        hear(&mut rig, &notify(&first, "n1", 1, "terminated;reason=noresource"));
+        let out = rig.drain();
+        assert_eq!(told(&out, "SubscriptionEnded"), 1);
+        let heard = hear(&mut rig, &notify(&first, "n2", 1, "terminated;reason=noresource"));
+        assert_eq!(heard.text.starts_with("Declined"), given_up, "{}", heard.text);
+        let out = rig.run_until(ms(80_000));
+        assert_eq!(told(&out, "SubscriptionEnded"), usize::from(!given_up));
+        assert!(rig.machine.is_idle(), "{:?}", rig.machine.stats());
+    }
+}

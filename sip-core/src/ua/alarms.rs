@@ -77,6 +77,13 @@ impl Alarms {
         }
     }
 
+    /// What a timer is set for from now on.
+    pub(super) fn hand_over(&mut self, alarm: Option<Alarm>, due: Due) {
+        if let Some(set) = alarm.and_then(|Alarm(key)| self.set.get_mut(key)) {
+            *set = due;
+        }
+    }
+
     /// When the next one is due.
     pub(super) fn next(&self) -> Option<Instant> {
         self.lanes.next().map(|(due, _)| due)

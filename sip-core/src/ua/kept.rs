@@ -12,7 +12,7 @@ use super::{Config, Kind, Serving, UserAgent, Work};
 use crate::dialog::offer::{self, Carrier, Exchange, Offer};
 use crate::dialog::session_timer::Terms;
 use crate::dialog::subscription::refresh_after;
-use crate::dialog::{Dialog, Ends, Id};
+use crate::dialog::{Dialog, Ends};
 use crate::endpoint::Misuse;
 use crate::handle::{DialogId, Key, PublicationId, RegistrationId, SubscriptionId};
 use crate::message::Status;
@@ -68,7 +68,7 @@ kept!(Outgoing {
 });
 kept!(Serving { 1 dialog, 2 kind, 3 target, 4 terms, 5 waits, 6 offered, 7 contact, 8 cseq, 9 lasts });
 kept!(Subscription { 1 role, 2 user, 3 dialog, 4 package, 5 id, 6 lasts, 7 until, 8 alarm, 9 silent, 10 told });
-kept!(Asked { 1 call_id, 2 tag, 3 work, 4 cseq, 5 notified, 6 timer_n, 7 leaving, 8 refer, 9 forks, 10 parted, 11 answers });
+kept!(Asked { 1 call_id, 2 tag, 3 work, 4 cseq, 5 notified, 6 timer_n, 7 leaving, 8 refer, 9 forks, 10 parted, 11 answers, 12 over });
 kept!(Upkeep {
     1 what, 2 user, 3 uri, 4 target, 5 timers, 6 call_id, 7 tag, 8 cseq, 9 lasts, 10 until, 11 answers, 12 work,
     13 leaving, 14 alarm,
@@ -443,8 +443,7 @@ impl UserAgent {
             return;
         };
         if !asked.call_id.is_empty() {
-            let set = Id { call_id: &asked.call_id, local_tag: &asked.tag, remote_tag: b"" };
-            let hash = set.set_hash(&self.layer.hash);
+            let hash = asked.hash(&self.layer.hash);
             self.asked.insert(hash, key.index);
         }
     }

@@ -220,6 +220,7 @@ impl UserAgent {
     pub(super) fn on_subscription_over(&mut self, key: Key) {
         let Some(subscription) = self.subscriptions.get(key) else { return };
         if let Role::Subscriber(_) = subscription.role {
+            self.fork_over(key);
             return self.end_subscription(key, Ended::Timeout, None);
         }
         // The user has yet to say what becomes of a refresh that came in time.

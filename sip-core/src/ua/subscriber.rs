@@ -253,8 +253,7 @@ impl UserAgent {
     /// What was asked outside a dialog is not looked for any more.
     pub(super) fn forget_asked(&mut self, key: Key, asked: &Asked) {
         if !asked.call_id.is_empty() {
-            let set = Id { call_id: &asked.call_id, local_tag: &asked.tag, remote_tag: b"" };
-            self.asked.remove(set.set_hash(&self.layer.hash), key.index);
+            self.asked.remove(asked.hash(&self.layer.hash), key.index);
         }
     }
 
@@ -267,11 +266,70 @@ impl UserAgent {
             return self.end_subscription(key, reason, None);
         }
         // Forks that have not notified by now are none.
-        let (call_id, tag) = (core::mem::take(&mut asked.call_id), core::mem::take(&mut asked.tag));
-        let set = Id { call_id: &call_id, local_tag: &tag, remote_tag: b"" };
-        if !call_id.is_empty() {
-            self.asked.remove(set.set_hash(&self.layer.hash), key.index);
+        let waited = subscription.dialog.is_none();
+        if let Some(asked) = self.take_asked(key) {
+            self.forget_asked(key, &asked);
         }
+        if waited {
+            self.drop_subscription(key);
+        }
+    }
+
+    /// By what the NOTIFYs of forks are known, which this subscription does not wait for any more.
+    fn take_asked(&mut self, key: Key) -> Option<Asked> {
+        let asked = self.asked_mut(key).filter(|asked| !asked.call_id.is_empty())?;
+        let (call_id, tag) = (core::mem::take(&mut asked.call_id), core::mem::take(&mut asked.tag));
+        Some(Asked { call_id, tag, ..Asked::default() })
+    }
+
+    /// RFC 6665 §4.1.4: one fork is over, and others may still notify until Timer N. What it says late makes no subscription again.
+    pub(super) fn fork_over(&mut self, key: Key) {
+        let Some(found) = self.subscriptions.get(key) else { return };
+        let Some(record) = found.dialog.and_then(|dialog| self.dialogs.get(dialog)) else { return };
+        let id = record.dialog.id();
+        let tag = id.remote_tag.to_vec();
+        let Some(root) = self.find_asked(&id, (&found.package, found.id.as_deref())) else { return };
+        let root = if root == key { self.outlive(key) } else { Some(root) };
+        if let Some(asked) = root.and_then(|root| self.asked_mut(root)) {
+            asked.over.push(tag);
+        }
+    }
+
+    /// What was asked waits for the other forks without a dialog, when the first is over; its user knows only what they make.
+    fn outlive(&mut self, key: Key) -> Option<Key> {
+        self.asked(key).filter(|asked| !asked.leaving)?;
+        let waits = self.take_asked(key)?;
+        self.forget_asked(key, &waits);
+        let subscription = self.subscriptions.get_mut(key)?;
+        let Role::Subscriber(first) = &mut subscription.role else { return None };
+        let timer_n = first.timer_n.take();
+        let waits = Asked {
+            cseq: first.cseq,
+            notified: true,
+            timer_n,
+            refer: first.refer,
+            forks: first.forks + 1,
+            over: core::mem::take(&mut first.over),
+            answers: core::mem::take(&mut first.answers),
+            ..waits
+        };
+        let hash = waits.hash(&self.layer.hash);
+        let root = Subscription {
+            role: Role::Subscriber(waits),
+            user: subscription.user,
+            dialog: None,
+            package: subscription.package.clone(),
+            id: subscription.id.clone(),
+            lasts: subscription.lasts,
+            until: None,
+            alarm: None,
+            told: None,
+            silent: true,
+        };
+        let root = self.subscriptions.insert(root);
+        self.asked.insert(hash, root.index);
+        self.alarms.hand_over(timer_n, Due::TimerN(root));
+        Some(root)
     }
 
     /// The subscription that a NOTIFY outside any known dialog is for (RFC 6665 §4.4.1).
@@ -281,6 +339,13 @@ impl UserAgent {
             subscription::read(notify).is_some() && validate::extensions(notify, &self.config).is_ok();
         let event = subscription::event(notify).filter(|_| sound)?;
         let id = Id::of(notify, Side::Callee);
+        let key = self.find_asked(&id, event)?;
+        let is_over = self.asked(key)?.over.iter().any(|tag| tag == id.remote_tag);
+        (!is_over).then_some(key)
+    }
+
+    /// What was asked outside a dialog, while forks may notify: by the Call-ID and the tag of this side.
+    fn find_asked(&self, id: &Id<'_>, event: (&[u8], Option<&[u8]>)) -> Option<Key> {
         let found = self.asked.all(id.set_hash(&self.layer.hash)).find(|place| {
             self.subscriptions.at(*place).is_some_and(|found| match &found.role {
                 Role::Subscriber(asked) => {
@@ -303,7 +368,7 @@ impl UserAgent {
         let subscription = self.subscriptions.get(key)?;
         let Role::Subscriber(first) = &subscription.role else { return None };
         // Another fork of what is being given up: 481 ends it at the notifier.
-        let fork = subscription.dialog.is_some();
+        let fork = subscription.dialog.is_some() || first.notified;
         if fork && (first.leaving || first.forks + 1 >= self.config.core.limits.forks) {
             return None;
         }
@@ -363,6 +428,7 @@ impl UserAgent {
         match notice {
             Notice::Terminated { reason, retry_after } => {
                 let reason = if leaving && !refer { Ended::Unsubscribed } else { reason };
+                self.fork_over(key);
                 self.end_subscription(key, reason, retry_after);
             }
             // It was given up before there was a dialog to say so in.

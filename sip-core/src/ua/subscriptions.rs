@@ -3,10 +3,12 @@
 use super::alarms::{Alarm, Due};
 use super::{Event, Kind, UserAgent, WorkId};
 use crate::auth::Answers;
+use crate::dialog::Id;
 use crate::dialog::subscription::{self, Ended};
 use crate::endpoint::Txn;
 use crate::handle::{Key, ServerTxn, SubscriptionId};
 use crate::message::{Message, Status};
+use crate::random::KeyedHash;
 use crate::time::Instant;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -63,8 +65,17 @@ pub(super) struct Asked {
     pub(super) refer: bool,
     /// How many forks have notified besides.
     pub(super) forks: usize,
+    /// The tags of those whose subscriptions are over.
+    pub(super) over: Vec<Vec<u8>>,
     /// How challenges were answered outside a dialog, for the dialogs that NOTIFYs make.
     pub(super) answers: Answers,
+}
+
+impl Asked {
+    /// What the NOTIFYs of its forks are found by.
+    pub(super) fn hash(&self, hash: &KeyedHash) -> u64 {
+        Id { call_id: &self.call_id, local_tag: &self.tag, remote_tag: b"" }.set_hash(hash)
+    }
 }
 
 impl Subscription {
