@@ -16,6 +16,23 @@ const NONE: [u64; 0] = [];
 
 // Calls.
 
+/// An ACK that the user gives when the INVITE is over is sent, and not kept: no copies of the 2xx come any more.
+#[test]
+fn an_ack_that_comes_late_is_not_kept() {
+    for at in [ms(41_000), ms(100_000)] {
+        let mut call = Call::placed(config(), "");
+        call.rig.run_until(ms(40_000));
+        let idle = call.rig.machine.stats().retained_bytes;
+        let invite = call.sent(Method::Invite, Content::NONE);
+        call.answer(&invite, "200 OK", BODY);
+        call.rig.run_until(at);
+        call.rig.machine.ack(call.rig.now, call.dialog, &SDP).unwrap();
+        assert_eq!(sends(&call.rig.drain(), "ACK").len(), 1);
+        call.rig.run_until(ms(200_000));
+        assert_eq!(call.rig.machine.stats().retained_bytes, idle);
+    }
+}
+
 /// A 2xx that waits for its PRACK has not been sent: the call is refused instead.
 #[test]
 fn a_call_is_hung_up_while_its_2xx_waits_for_a_prack() {

@@ -40,10 +40,20 @@ impl UserAgent {
             Some(ack) => {
                 if let Some(session) = self.session_mut(key) {
                     session.owed_ack = None;
-                    session.acks.push((cseq, ack));
                 }
+                self.keep_ack(key, cseq, ack);
             }
             None => self.end_session(key, Reason::Unreachable),
+        }
+    }
+
+    /// An ACK is kept while its INVITE lives, for the copies of the 2xx.
+    pub(super) fn keep_ack(&mut self, key: Key, cseq: u32, ack: BufferId) {
+        let Some(session) = self.session_mut(key) else { return };
+        if core::mem::take(&mut session.owed_late) {
+            self.layer.buffers.unpin(ack);
+        } else {
+            session.acks.push((cseq, ack));
         }
     }
 
@@ -83,6 +93,8 @@ impl UserAgent {
         if let Some(at) = session.acks.iter().position(|(of, _)| *of == cseq) {
             let (_, ack) = session.acks.swap_remove(at);
             self.layer.buffers.unpin(ack);
+        } else {
+            session.owed_late |= session.owed_ack == Some(cseq);
         }
     }
 

@@ -72,6 +72,8 @@ pub(super) struct Session {
     pub(super) pracks: Vec<RequestId>,
     /// The number of the INVITE whose 2xx waits for the user's answer.
     pub(super) owed_ack: Option<u32>,
+    /// The INVITE of that is over: no copies of its 2xx come, and its ACK is not kept.
+    pub(super) owed_late: bool,
     /// The number of the last INVITE of this side that was accepted.
     pub(super) accepted_cseq: Option<u32>,
     /// The credentials of that INVITE, which its ACK repeats (RFC 3261 §22.1): header lines.
@@ -197,6 +199,7 @@ impl Session {
             owed_pracks: Vec::new(),
             pracks: Vec::new(),
             owed_ack: None,
+            owed_late: false,
             accepted_cseq: None,
             credentials: Box::default(),
             acks: Vec::new(),
@@ -344,9 +347,8 @@ impl UserAgent {
     pub(super) fn end_session(&mut self, key: Key, reason: Reason) {
         // RFC 3261 §13.2.2.4: a 2xx whose answer the user still owes is acknowledged without.
         if let Some(cseq) = self.session_mut(key).and_then(|session| session.owed_ack.take()) {
-            let ack = self.write_ack(key, cseq, &Content::NONE);
-            if let (Some(ack), Some(session)) = (ack, self.session_mut(key)) {
-                session.acks.push((cseq, ack));
+            if let Some(ack) = self.write_ack(key, cseq, &Content::NONE) {
+                self.keep_ack(key, cseq, ack);
             }
         }
         let Some(record) = self.dialogs.get_mut(key) else { return };
