@@ -218,6 +218,33 @@ fn one_binding_for_one_flow() {
     assert_eq!(listed.iter().filter(|value| value.contains("reg-id=1")).count(), 1, "{listed:#?}");
 }
 
+/// RFC 5626 §6: behind a first hop that keeps no flows there are none.
+#[test]
+fn a_first_hop_without_outbound() {
+    let bind = |supported: &str, path: &str, contacts: &str| {
+        let mut bindings = Bindings::default();
+        let headers = format!(
+            "Via: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bKx\r\nSupported: path, {supported}\r\n{path}Contact: {contacts}\r\n"
+        );
+        bind(&mut bindings, 1, &headers)
+    };
+    let flow = "<sip:a@192.0.2.2>;+sip.instance=\"<urn:1>\";reg-id=1";
+    for path in
+        ["", "Path: <sip:e;lr>\r\n", "Path: <sip:e;lr;obey>\r\n", "Path: <sip:p;lr;ob>, <sip:e;lr>\r\n"]
+    {
+        assert_eq!(bind("outbound", path, flow), Err(439), "{path}");
+        let listed = bind("gruu", path, flow).unwrap();
+        assert!(listed[0].contains("urn:1") && !listed[0].contains("reg-id"), "{listed:#?}");
+        assert!(!listed.contains(&"outbound".to_owned()));
+    }
+    let keeps = "Path: <sip:p;lr>, <sip:e;lr;ob>\r\n";
+    let listed = bind("outbound", keeps, flow).unwrap();
+    assert!(listed[0].contains("reg-id=1") && listed.contains(&"outbound".to_owned()), "{listed:#?}");
+    // One flow, one contact; others may end beside it.
+    assert_eq!(bind("outbound", keeps, &format!("{flow}, <sip:a@192.0.2.3>")), Err(400));
+    assert!(bind("outbound", keeps, &format!("{flow}, <sip:a@192.0.2.3>;expires=0")).is_ok());
+}
+
 /// RFC 3261 §19.1.4: users that differ are different, though they are no text.
 #[test]
 fn two_users_that_are_no_text() {

@@ -126,7 +126,7 @@ fn canonical(user: &[u8]) -> String {
 ///
 /// # Errors
 /// The response to give: 400 for contacts that make no sense, 423 for one that lasts too short, 500 for a request that comes out of order,
-/// 403 for too many.
+/// 403 for too many, 439 for a flow that the first hop does not keep (RFC 5626 §6).
 pub fn register(
     now: Instant,
     request: &Request<'_>,
@@ -148,6 +148,18 @@ pub fn register(
         in_order(request, bindings.iter())?;
         bindings.clear();
     }
+    let keeps_flows = keeps_flows(request, &path);
+    let wants_flow = request.all::<Supported<'_>>().flatten().any(|tag| tag.is("outbound"));
+    let is_flow =
+        |contact: &Contact<'_>| contact.address().is_some_and(|address| flow(&address.params).is_some());
+    let lasting = || contacts.iter().filter(|contact| contact.expires().or(overall) != Some(0));
+    if keeps_flows && lasting().any(is_flow) && lasting().count() > 1 {
+        return Err(Refusal::of(Status::BAD_REQUEST));
+    }
+    if !keeps_flows && wants_flow && contacts.iter().any(is_flow) {
+        return Err(Refusal::of(Status::FIRST_HOP_LACKS_OUTBOUND));
+    }
+    let binds_flow = keeps_flows && wants_flow && contacts.iter().any(is_flow);
     for contact in contacts {
         let Contact::At(address) = contact else { continue };
         let uri = address.uri().map_err(|_| Refusal::of(Status::BAD_REQUEST))?;
@@ -160,11 +172,12 @@ pub fn register(
                 headers: [("Min-Expires", min)].into(),
             });
         }
-        let old = bindings.iter().position(|binding| is_same(binding, &uri, &address));
+        let flow = flow(&address.params).filter(|_| keeps_flows);
+        let old = bindings.iter().position(|binding| is_same(binding, &uri, flow.as_ref()));
         in_order(request, old.and_then(|at| bindings.get(at)).into_iter())?;
         let new = Binding {
             uri: String::from_utf8_lossy(address.uri_bytes).into_owned(),
-            params: params_without_expires(&address),
+            params: kept_params(&address, flow.is_some()),
             q: contact.q().unwrap_or(1_000),
             until: now + lasts.min(policy.max_expires),
             call_id: request.call_id().into(),
@@ -194,23 +207,20 @@ pub fn register(
     if request.all::<Supported<'_>>().map_while(Result::ok).any(|tag| tag.is("path")) {
         headers.extend(path.iter().map(|path| ("Path", path.clone())));
     }
-    if binds_flow(request, &path) {
+    if binds_flow {
         headers.push(("Require", "outbound".into()));
     }
     Ok((bindings, headers))
 }
 
-/// RFC 5626 §6: whether the flow of a contact is bound: who registers wants it, and the first hop keeps the flow.
-fn binds_flow(request: &Request<'_>, path: &[String]) -> bool {
-    let wants = request.all::<Supported<'_>>().flatten().any(|tag| tag.is("outbound"));
-    let direct = request.all::<Via<'_>>().take(2).count() == 1;
-    let keeps = || path.last().is_some_and(|path| path.contains(";ob"));
-    wants
-        && (direct || keeps())
-        && request
-            .all::<Contact<'_>>()
-            .flatten()
-            .any(|contact| contact.address().is_some_and(|address| flow(&address.params).is_some()))
+/// RFC 5626 §6: whether the first hop keeps the flow on which a REGISTER came, as its URI says. It was the first to write a Path, so its value is
+/// the last (RFC 3327 §5.2).
+fn keeps_flows(request: &Request<'_>, path: &[String]) -> bool {
+    let is_first_hop = request.all::<Via<'_>>().take(2).count() == 1;
+    is_first_hop
+        || path.last().and_then(|path| Path::whole(path.as_bytes()).ok()).is_some_and(|path| {
+            path.0.uri().is_ok_and(|uri| uri.as_sip().is_some_and(|sip| sip.params.get("ob").is_some()))
+        })
 }
 
 /// The flow of a contact: its instance and reg-id.
@@ -231,17 +241,21 @@ fn in_order<'b>(
     }
 }
 
-/// Whether a contact is the one that is bound: by instance and reg-id alone if it has them (RFC 5626 §6), else by its URI (§19.1.4).
-fn is_same(binding: &Binding, uri: &Uri<'_>, address: &Address<'_>) -> bool {
+/// Whether a contact is the one that is bound: by its flow alone if it has one (RFC 5626 §6), else by its URI (§19.1.4).
+fn is_same(binding: &Binding, uri: &Uri<'_>, new: Option<&(Vec<u8>, u32)>) -> bool {
     let bound = Params::parse(binding.params.as_bytes()).unwrap_or_default();
-    match flow(&address.params) {
-        Some(new) => flow(&bound) == Some(new),
+    match new {
+        Some(new) => flow(&bound).as_ref() == Some(new),
         None => Uri::parse(binding.uri.as_bytes()).is_ok_and(|bound| bound.equivalent(uri)),
     }
 }
 
-fn params_without_expires(address: &Address<'_>) -> String {
-    let kept = address.params.as_written().filter(|(name, _)| !name.eq_ignore_ascii_case(b"expires"));
+/// What a binding has of the parameters of its contact; a reg-id that binds no flow is ignored.
+fn kept_params(address: &Address<'_>, binds_flow: bool) -> String {
+    let kept = address.params.as_written().filter(|(name, _)| {
+        let ignored = name.eq_ignore_ascii_case(b"reg-id") && !binds_flow;
+        !name.eq_ignore_ascii_case(b"expires") && !ignored
+    });
     kept.map(|(_, written)| lex::unfolded(written)).collect()
 }
 
