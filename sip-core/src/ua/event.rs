@@ -75,7 +75,17 @@ pub enum Event<'b> {
         /// The response.
         response: Response<'b>,
     },
-    /// The terminal event of an invitation. Before it came every [`Answered`](Self::Answered) and
+    /// An INVITE of this side is answered by a 2xx that there is no room for, with as many forks or dialogs as the limits allow. It has been
+    /// acknowledged and hung up (RFC 3261 §13.2.2.4).
+    TurnedAway {
+        /// The INVITE.
+        invitation: Invitation,
+        /// Its number.
+        user: u64,
+        /// The 2xx.
+        response: Response<'b>,
+    },
+    /// The terminal event of an invitation. Before it came every [`Answered`](Self::Answered), [`TurnedAway`](Self::TurnedAway) and
     /// [`Refused`](Self::Refused) that there is; without any, `cause` says why.
     InvitationEnded {
         /// The INVITE.
@@ -375,6 +385,9 @@ impl Event<'_> {
             }
             Self::Refused { invitation, user, response } => {
                 Event::Refused { invitation, user, response: response.into_owned() }
+            }
+            Self::TurnedAway { invitation, user, response } => {
+                Event::TurnedAway { invitation, user, response: response.into_owned() }
             }
             Self::InvitationEnded { invitation, user, cause } => {
                 Event::InvitationEnded { invitation, user, cause }

@@ -115,22 +115,22 @@ impl UserAgent {
     }
 
     /// RFC 3261 §13.2.2.4: a 2xx for which there is no room is acknowledged and hung up, and nothing is kept of it but its tag; beyond as many
-    /// again it is left alone.
-    pub(super) fn turn_away(&mut self, invitation: Invitation, response: &Message<'_>) {
+    /// again it is left alone. Whether it is the first one with its tag.
+    pub(super) fn turn_away(&mut self, invitation: Invitation, response: &Message<'_>) -> bool {
         let most = self.config.core.limits.forks;
-        let Some(call) = self.calls.get_mut(invitation.0) else { return };
+        let Some(call) = self.calls.get_mut(invitation.0) else { return false };
         let tag = response.to_tag().unwrap_or_default();
         let known = call.turned_away.iter().any(|known| **known == *tag);
         if !known && call.turned_away.len() >= most {
-            return;
+            return false;
         }
         if !known {
             call.turned_away.push(tag.into());
         }
         let work = call.work;
-        let Some(outgoing) = self.outgoing(work) else { return };
+        let Some(outgoing) = self.outgoing(work) else { return false };
         let bytes = Vec::from(self.layer.buffers.message(outgoing.request));
-        let Ok(invite) = Message::parse(&bytes, &Limits::NONE) else { return };
+        let Ok(invite) = Message::parse(&bytes, &Limits::NONE) else { return false };
         let mut dialog = Dialog::of_response(&invite, response);
         let (ack, bye) = (dialog.local_cseq, dialog.next_cseq());
         let (uri, towards) = dialog.uris();
@@ -143,7 +143,7 @@ impl UserAgent {
             self.layer.buffers.unpin(sent);
         }
         if known {
-            return;
+            return false;
         }
         let request =
             ClientRequest { method: Method::Bye, uri, towards, target: None, timers: None, user: NOBODY };
@@ -152,6 +152,7 @@ impl UserAgent {
             dialog.write(writer, Method::Bye, bye);
             writer.finish(&Content::NONE);
         });
+        true
     }
 
     /// Hangs up (RFC 3261 §15.1.1).

@@ -23,6 +23,7 @@ pub(super) enum Meaning {
     Progress { invitation: Invitation, user: u64, dialog: Option<DialogId>, wants_prack: bool },
     Answered { invitation: Invitation, user: u64, dialog: DialogId, wants_answer: bool },
     Refused { invitation: Invitation, user: u64 },
+    TurnedAway { invitation: Invitation, user: u64 },
     SubscriptionAnswered { subscription: SubscriptionId, user: u64 },
     Notified { subscription: SubscriptionId, user: u64, notice: Notice },
     Subscribe { txn: ServerTxn, subscription: SubscriptionId, user: u64, refresh: bool, expires: Duration },
@@ -75,6 +76,9 @@ impl<'b> Event<'b> {
             }
             (Err(response), Meaning::Answered { invitation, user, dialog, wants_answer }) => {
                 Self::Answered { invitation, user, dialog, wants_answer, response }
+            }
+            (Err(response), Meaning::TurnedAway { invitation, user }) => {
+                Self::TurnedAway { invitation, user, response }
             }
             (Err(response), Meaning::Refused { invitation, user }) => {
                 Self::Refused { invitation, user, response }

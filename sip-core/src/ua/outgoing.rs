@@ -248,8 +248,9 @@ impl UserAgent {
             None => match self.fork(invitation, response, Phase::Up) {
                 Some(DialogId(key)) => key,
                 None => {
-                    self.turn_away(invitation, response);
-                    return None;
+                    let user = self.calls.get(invitation.0)?.user;
+                    let turned = self.turn_away(invitation, response);
+                    return turned.then_some(Meaning::TurnedAway { invitation, user });
                 }
             },
         };
