@@ -5,6 +5,7 @@
 
 mod cases;
 
+use cases::calls::Calls;
 use cases::cycles::{Cycle, Cycles};
 use cases::{Sample, echo, respond, route_ready, samples, split};
 use core::hint::black_box;
@@ -97,6 +98,9 @@ fn cases() -> Vec<(String, Box<dyn Fn()>)> {
         let work = move || bench.borrow_mut().get_or_insert_with(Cycles::new).alone(cycle);
         cases.push((format!("cycle {name}"), Box::new(work)));
     }
+    let bench = core::cell::RefCell::new(None);
+    let call = move || bench.borrow_mut().get_or_insert_with(Calls::new).alone();
+    cases.push(("call, both sides".into(), Box::new(call)));
     let bench = core::cell::RefCell::new(None);
     cases.push((
         "OPTIONS again".into(),

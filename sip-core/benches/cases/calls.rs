@@ -116,6 +116,13 @@ impl Calls {
         }
     }
 
+    /// A call from its INVITE to the end of its last transaction, with no other.
+    pub(crate) fn alone(&mut self) {
+        self.begin();
+        self.end();
+        self.settle();
+    }
+
     /// Lets all transactions end; the dialogs stay.
     pub(crate) fn settle(&mut self) {
         self.now += Duration::from_secs(40);
