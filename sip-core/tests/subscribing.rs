@@ -252,3 +252,25 @@ fn who_waits_for_forks_leaves_nothing() {
         assert!(rig.machine.is_idle(), "{:?}", rig.machine.stats());
     }
 }
+
+/// RFC 6665 §4.1.3, §4.1.4: how long it lasts its notifier says in the NOTIFY; a 2xx that comes behind it says nothing else, nor does that of another fork.
+#[test]
+fn the_notify_says_how_long() {
+    for answering in ["n1", "n2"] {
+        let mut rig = Rig::new(UserAgent::new(config()));
+        rig.machine.subscribe(rig.now, &new(3_600)).unwrap();
+        let first = sent(&rig.drain(), "SUBSCRIBE");
+        hear(&mut rig, &notify(&first, "n1", 1, "active;expires=100"));
+        hear(&mut rig, &response(&first, "200 OK", answering, "Expires: 3600\r\n"));
+        hear(&mut rig, &notify(&first, "n2", 1, "active;expires=3600"));
+        rig.drain();
+        assert_eq!(sends(&rig.run_until(ms(100_000)), "SUBSCRIBE")[0], 60_000, "{answering}");
+    }
+    // At a refresh, too.
+    let (mut rig, _, first) = subscribed(config());
+    let refresh = sent(&rig.run_until(ms(60_000)), "SUBSCRIBE");
+    hear(&mut rig, &notify(&first, "n1", 2, "active;expires=50"));
+    hear(&mut rig, &response(&refresh, "200 OK", "n1", "Expires: 100\r\n"));
+    rig.drain();
+    assert_eq!(sends(&rig.run_until(ms(99_000)), "SUBSCRIBE")[0], 85_000);
+}

@@ -224,7 +224,7 @@ impl UserAgent {
         let Some(subscription) = self.subscriptions.get_mut(key) else { return };
         let Role::Subscriber(asked) = &mut subscription.role else { return };
         self.alarms.stop(asked.timer_n.take());
-        (asked.work, asked.cseq, asked.notified) = (Some(work), cseq, false);
+        (asked.work, asked.cseq, asked.notified, asked.timed) = (Some(work), cseq, false, false);
         asked.timer_n = Some(self.alarms.set(clock, after, Due::TimerN(key)));
     }
 
@@ -424,6 +424,7 @@ impl UserAgent {
         let granted = subscription.until.map(|until| until.since(clock));
         let Role::Subscriber(asked) = &mut subscription.role else { return None };
         asked.notified = true;
+        asked.timed |= expires.is_some();
         let (leaving, parted, refer) = (asked.leaving, asked.parted, asked.refer);
         match notice {
             Notice::Terminated { reason, retry_after } => {
@@ -517,10 +518,13 @@ impl UserAgent {
             return Some(told);
         }
         // A 2xx in the dialog that says no time grants what was asked for; of the SUBSCRIBE that makes one the NOTIFY may say it.
-        let asked = subscription.lasts;
+        let (timed, asked) = (asked.timed, subscription.lasts);
+        // That of another fork is not about this one.
+        let dialog = subscription.dialog.and_then(|dialog| self.dialogs.get(dialog));
+        let is_of_another = dialog.is_some_and(|it| Some(it.dialog.id().remote_tag) != response.to_tag());
         let expires = response.get::<Expires>().ok().flatten();
         let lasts = expires.map(|expires| Duration::from_secs(expires.0.into())).or(inside.then_some(asked));
-        if let (Some(lasts), false) = (lasts, leaving) {
+        if let (Some(lasts), false) = (lasts, leaving || timed || is_of_another) {
             let until = self.layer.clock() + lasts;
             match self.subscriptions.get_mut(key) {
                 Some(found) if found.dialog.is_none() => found.until = Some(until),

@@ -56,6 +56,8 @@ pub(super) struct Asked {
     pub(super) cseq: u32,
     /// A NOTIFY has come since, or else Timer N runs.
     pub(super) notified: bool,
+    /// And has said for how long, which a 2xx that comes later does not change (RFC 6665 §4.1.3).
+    pub(super) timed: bool,
     pub(super) timer_n: Option<Alarm>,
     /// It is not wanted any more.
     pub(super) leaving: bool,
