@@ -245,6 +245,40 @@ fn a_first_hop_without_outbound() {
     assert!(bind("outbound", keeps, &format!("{flow}, <sip:a@192.0.2.3>;expires=0")).is_ok());
 }
 
+/// RFC 5630 §5.2: an address-of-record is one, with SIP and with SIPS; a SIPS contact wants SIPS all the way.
+#[test]
+fn sips_in_a_registrar() {
+    let register = |uri: &str, to: &str, headers: &str| {
+        let mut bindings = Bindings::default();
+        let text = request("REGISTER", 1, headers, "")
+            .replace("REGISTER sip:alice@example.com", &format!("REGISTER {uri}"))
+            .replace("To: <sip:alice@", &format!("To: <{to}:alice@"));
+        let request = Request::parse(text.as_bytes()).unwrap();
+        let done = bindings.register(ms(0), &request, &registrar::Policy::default());
+        done.map(|_| bindings.of(ms(1), "sip:alice@example.com").len())
+            .map_err(|refusal| refusal.status.code())
+    };
+    let contact = "Contact: <sips:alice@192.0.2.2>\r\n";
+    assert_eq!(register("sips:example.com", "sips", contact), Ok(1));
+    assert_eq!(register("sips:example.com", "sip", &format!("Path: <sips:p;lr>\r\n{contact}")), Ok(1));
+    assert_eq!(register("sip:example.com", "sips", contact), Err(400));
+    assert_eq!(register("sips:example.com", "sip", &format!("Path: <sip:p;lr>\r\n{contact}")), Err(400));
+    assert_eq!(
+        register("sips:example.com", "sip", &format!("Contact: <sip:a@192.0.2.3>\r\n{contact}")),
+        Err(400)
+    );
+}
+
+/// A contact that stands twice is not older than itself: the last counts.
+#[test]
+fn a_contact_that_stands_twice() {
+    let mut bindings = Bindings::default();
+    let listed =
+        bind(&mut bindings, 1, "Contact: <sip:a@192.0.2.2>;q=0.1, <sip:a@192.0.2.2;x=1>;q=0.7\r\n").unwrap();
+    assert!(listed.len() == 1 && listed[0].contains("q=0.7"), "{listed:?}");
+    assert_eq!(bind(&mut bindings, 1, "Contact: <sip:a@192.0.2.2>\r\n"), Err(500));
+}
+
 /// RFC 3261 §19.1.4: users that differ are different, though they are no text.
 #[test]
 fn two_users_that_are_no_text() {

@@ -492,7 +492,7 @@ fn paths_and_flows() {
 fn addresses_of_record() {
     let of = |uri: &str| address_of_record(&Uri::parse(uri.as_bytes()).unwrap());
     assert_eq!(of("sip:%61lice@Example.com;x=y?Subject=z").as_deref(), Some(AOR));
-    assert_eq!(of("sips:Alice@h:5070").as_deref(), Some("sips:Alice@h:5070"), "users have a case");
+    assert_eq!(of("sips:Alice@h:5070").as_deref(), Some("sip:Alice@h:5070"), "users have a case");
     assert_eq!(of("sip:example.com").as_deref(), Some("sip:example.com"));
     assert_eq!(of("tel:+49"), None);
 }

@@ -14,7 +14,7 @@ pub(crate) use route_set::RouteSet;
 
 use crate::headers::{Contact, Header, Name};
 use crate::message::{Message, Method, Status, Writer, push_hex};
-use crate::uri::Uri;
+use crate::uri::without_headers;
 use alloc::vec::Vec;
 
 /// The state of a dialog as this side sees it (RFC 3261 §12).
@@ -164,7 +164,6 @@ impl Dialog {
 pub(crate) fn contact<'a>(message: &'a Message<'_>) -> Option<&'a [u8]> {
     let value = message.value(Name::Contact)?;
     let address = Contact::list(value).next()?.ok()?.address()?;
-    let Ok(Uri::Sip(sip)) = address.uri() else { return None };
-    let headers = if sip.headers.is_empty() { 0 } else { sip.headers.len() + 1 };
-    address.uri_bytes.get(..address.uri_bytes.len().saturating_sub(headers))
+    address.uri().ok()?.as_sip()?;
+    Some(without_headers(address.uri_bytes))
 }

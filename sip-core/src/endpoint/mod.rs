@@ -129,7 +129,8 @@ impl Endpoint {
     }
 
     /// Cancels an INVITE: at once if a provisional response came, else when one comes (RFC 3261 §9.1). The INVITE still
-    /// ends by a final response, or 64·T1 later.
+    /// ends by a final response, or 64·T1 later; one that has not left, because the address or the connection is not there yet, ends at
+    /// once, with [`Cause::Aborted`].
     ///
     /// # Errors
     /// [`Misuse::Gone`]; [`Misuse::BadMethod`] if it is no INVITE; [`Misuse::WrongState`] after a final response.

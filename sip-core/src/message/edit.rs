@@ -261,6 +261,18 @@ impl Edit<'_> {
         before - self.lines.len()
     }
 
+    /// Says how long the body is, if nothing says it: on a stream that must be (RFC 3261 §20.14).
+    ///
+    /// # Errors
+    /// The message would be too large.
+    pub(crate) fn declare_length(&mut self, body: usize) -> Result<(), Error> {
+        if self.first(Name::ContentLength.as_str()).is_ok() {
+            return Ok(());
+        }
+        let length = |out: &mut Vec<u8>| push_number(out, body as u64);
+        self.insert(self.lines.len(), Name::ContentLength.as_str(), length, |_| true)
+    }
+
     /// Whether a value may stand in a field of this name without making the message malformed.
     fn takes(&self, name: Name, value: &[u8]) -> bool {
         let value = lex::trim(value);

@@ -18,6 +18,8 @@ pub enum Origin {
     Received,
     /// No final response came in time: a 408 (RFC 3261 §16.8).
     Timeout,
+    /// It was cancelled before it was sent: a 487.
+    Cancelled,
     /// The request could not be sent, or its connection is gone: a 503 (RFC 3261 §16.9).
     Transport,
 }

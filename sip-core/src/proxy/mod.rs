@@ -52,7 +52,7 @@ use core::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Seed, timers and limits. [`Timers::ringing`] is Timer C (RFC 3261 §16.8); [`Limits::forks`](crate::Limits::forks) is how many branches a
-    /// request may have at once.
+    /// request may have, with those that have failed.
     pub core: CoreConfig,
     /// The domains that it is responsible for, besides its addresses.
     pub domains: Vec<String>,
@@ -63,7 +63,7 @@ pub struct Config {
     /// When all branches have failed, [`Event::AllFailed`] asks the user what to do.
     pub ask: bool,
     /// How long the user may take to decide: then a new request is answered with 500, and one whose branches have failed with the best
-    /// response. 32 s.
+    /// response. 30 s: who sent anything but an INVITE has given up after 32 s.
     pub patience: Duration,
 }
 
@@ -76,7 +76,7 @@ impl Config {
             extensions: Vec::new(),
             record_route: false,
             ask: false,
-            patience: Duration::from_secs(32),
+            patience: Duration::from_secs(30),
         }
     }
 }
@@ -159,16 +159,20 @@ impl Proxy {
     /// §5.3.3).
     ///
     /// # Errors
-    /// Nothing has been forwarded: [`Misuse::Gone`]; [`Misuse::WrongState`] after a final response, a 6xx or a CANCEL; [`Misuse::BadUri`],
+    /// Nothing has been forwarded: [`Misuse::Gone`]; [`Misuse::WrongState`] after a final response, a 6xx or a CANCEL, or when the caller
+    /// has given up; [`Misuse::BadUri`], also for a SIP URI where the request has a SIPS one, and the other way round (RFC 5630 §5.3: 480);
     /// [`Misuse::BadContent`]; [`Misuse::Full`] if there are more places than a request may have, or none.
     pub fn relay(&mut self, now: Instant, context: ContextId, branches: &[Branch<'_>]) -> Result<(), Misuse> {
         self.enter(now);
         let key = context.0;
         let found = self.contexts.get(key).ok_or(Misuse::Gone)?;
-        if found.is_closed() {
+        if found.is_closed() || !found.serving {
             return Err(Misuse::WrongState);
         }
-        let all = found.branches.len() + found.ready.len() + found.later.len() + branches.len();
+        let under_way = |id: &&Key| self.branches.get(**id).is_some_and(|branch| !branch.is_done);
+        let under_way = found.branches.iter().filter(under_way).count();
+        let waiting = found.ready.len() + found.later.len();
+        let all = under_way + found.ended.len() + waiting + branches.len();
         if branches.is_empty() || all > self.config.core.limits.forks {
             return Err(Misuse::Full);
         }
@@ -327,7 +331,8 @@ impl Proxy {
     /// Answers the request from here. A final response cancels what is under way.
     ///
     /// # Errors
-    /// As [`Endpoint::respond`](crate::Endpoint::respond).
+    /// As [`Endpoint::respond`](crate::Endpoint::respond); [`Misuse::Forbidden`] for a 2xx to an INVITE: a call is taken by a
+    /// [`UserAgent`](crate::ua::UserAgent).
     pub fn respond(
         &mut self,
         now: Instant,
@@ -337,7 +342,14 @@ impl Proxy {
     ) -> Result<(), Misuse> {
         content.check().map_err(|_| Misuse::BadContent)?;
         self.enter(now);
-        let server = self.contexts.get(context.0).ok_or(Misuse::Gone)?.server;
+        let found = self.contexts.get(context.0).ok_or(Misuse::Gone)?;
+        let server = found.server;
+        if found.is_answered() {
+            return Err(Misuse::WrongState);
+        }
+        if found.is_invite && status.is_success() {
+            return Err(Misuse::Forbidden);
+        }
         let done = self.layer.respond(server, status, content, |_| {});
         if done.is_ok() && !status.is_provisional() {
             self.has_answered(context.0, status);
@@ -419,8 +431,11 @@ impl Proxy {
         let all = self.contexts.get(key).map(|context| context.branches.clone()).unwrap_or_default();
         for branch in all {
             if let Some(txn) = self.branches.get(branch).and_then(|record| record.txn) {
-                // Who has answered is not cancelled; what is no INVITE ends by itself.
-                let _ = self.layer.cancel(txn);
+                // What has not left is not sent. Who has answered is not cancelled; what is no INVITE ends by itself.
+                let unsent = self.layer.is_unsent(txn) && self.layer.abort(Txn::Client(txn));
+                if !unsent {
+                    let _ = self.layer.cancel(txn);
+                }
             }
         }
     }

@@ -26,7 +26,9 @@ impl Proxy {
         // Step 3: below our Via stands that of who sent the request here. Without it the response is for nobody, and the branch ends as if
         // there were none.
         let is_for_others = response.all::<Via<'_>>().nth(1).is_some_and(|via| via.is_ok());
-        let goes_on = is_for_others && response.edit(&mut text).pop_via().is_ok();
+        let mut edit = response.edit(&mut text);
+        let goes_on =
+            is_for_others && edit.pop_via().is_ok() && edit.declare_length(response.body().len()).is_ok();
         let forwarded = goes_on && self.pass_on(key, id, status, &text);
         self.text = text;
         let user = self.contexts.get(key)?.user;
@@ -79,15 +81,16 @@ impl Proxy {
         let status = match origin {
             Origin::Transport => Status::SERVICE_UNAVAILABLE,
             Origin::Received | Origin::Timeout => Status::REQUEST_TIMEOUT,
+            Origin::Cancelled => Status::REQUEST_TERMINATED,
         };
         let outcome = Outcome { status, origin };
         let Some(context) = self.contexts.get_mut(key) else { return };
         let user = context.user;
         if !context.is_answered() {
             context.ended.push(Ended { outcome, response: NOTHING });
-            let (context, branch) = (Context::id(key), BranchRecord::id(id));
-            self.push(Event::BranchFailed { context, user, branch, branch_user, outcome });
         }
+        let (context, branch) = (Context::id(key), BranchRecord::id(id));
+        self.push(Event::BranchFailed { context, user, branch, branch_user, outcome });
         // One that was never sent has no transaction whose end would tell.
         if self.branches.get(id).is_some_and(|branch| branch.txn.is_none()) {
             self.forget(id);
@@ -106,7 +109,11 @@ impl Proxy {
         let Some(branch) = self.branches.get(id) else { return };
         let key = branch.context;
         if !branch.is_done {
-            let origin = if cause == Cause::TransportError { Origin::Transport } else { Origin::Timeout };
+            let origin = match cause {
+                Cause::TransportError => Origin::Transport,
+                Cause::Aborted => Origin::Cancelled,
+                _ => Origin::Timeout,
+            };
             self.fail(id, origin);
         }
         self.forget(id);
@@ -156,7 +163,9 @@ impl Proxy {
         let (server, status, response) = (context.server, outcome.status, *response);
         let status = match (outcome.origin, status) {
             // A branch that was cancelled and said nothing is what the caller wanted.
-            (Origin::Timeout | Origin::Transport, _) if context.cancelled => Status::REQUEST_TERMINATED,
+            (Origin::Timeout | Origin::Transport | Origin::Cancelled, _) if context.cancelled => {
+                Status::REQUEST_TERMINATED
+            }
             // Step 6: what is true of one server is not true of this one.
             (_, Status::SERVICE_UNAVAILABLE) => Status::SERVER_INTERNAL_ERROR,
             (_, status) => status,

@@ -7,7 +7,7 @@ use crate::message::{Edit, Error, Message, Method, Status, UriOf};
 use crate::random::KeyedHash;
 use crate::transaction::mark_of;
 use crate::transport::{Locals, Transport};
-use crate::uri::Uri;
+use crate::uri::{Uri, without_headers};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -37,6 +37,11 @@ impl Own<'_> {
     pub(super) fn validate(self, request: &Message<'_>) -> Result<(), Status> {
         if matches!(request.uri(), Uri::Other { .. }) {
             return Err(Status::UNSUPPORTED_URI_SCHEME);
+        }
+        // What forwarding goes by must be readable (§16.3, step 1).
+        let routes = request.all::<Route<'_>>().all(|route| route.is_ok_and(|route| route.0.uri().is_ok()));
+        if !routes || request.all::<ProxyRequire<'_>>().any(|tag| tag.is_err()) {
+            return Err(Status::BAD_REQUEST);
         }
         if request.get::<MaxForwards>().is_ok_and(|hops| hops == Some(MaxForwards(0))) {
             return Err(Status::TOO_MANY_HOPS);
@@ -84,9 +89,13 @@ impl Own<'_> {
     /// Whether a URI leads to this proxy: by one of its addresses, or to a domain of its own.
     pub(super) fn is_ours(self, uri: &Uri<'_>) -> bool {
         let Some(sip) = uri.as_sip() else { return false };
-        let is_domain =
-            |domain: &String| crate::uri::same_host(domain.as_bytes(), sip.host) && sip.port.is_none();
-        self.config.domains.iter().any(is_domain) || self.locals.has(sip.host, sip.port.map(NonZero::get))
+        self.has(sip.host, sip.port.map(NonZero::get))
+    }
+
+    fn has(self, host: &[u8], port: Option<u16>) -> bool {
+        let is_domain = |domain: &String| crate::uri::same_host(domain.as_bytes(), host);
+        let is_port = port.is_none_or(|port| self.locals.has_port(port));
+        is_port && self.config.domains.iter().any(is_domain) || self.locals.has(host, port)
     }
 
     /// The routing information of a request as it comes (RFC 3261 §16.4), its Via stamped and its hops counted. It was validated.
@@ -107,43 +116,45 @@ impl Own<'_> {
         let routes = || request.all::<Route<'_>>().flatten();
         let from_strict_router =
             self.is_ours(&uri) && uri.as_sip().is_some_and(|sip| sip.user.is_none() && is_loose(&uri));
-        let mut own = 0;
-        if let Some(last) = routes().last().filter(|_| from_strict_router) {
-            // A strict router has put our Record-Route into the Request-URI, and that behind the routes.
-            let count = routes().count();
+        // A strict router has put our Record-Route into the Request-URI, and that behind the routes.
+        let moved = routes().last().filter(|_| from_strict_router);
+        let count = routes().count() - usize::from(moved.is_some());
+        // Those on top that are this proxy's: one, or two that it has put on at once.
+        let is_double = |uri: &Uri<'_>| uri.as_sip().is_some_and(|sip| sip.params.get(DOUBLE).is_some());
+        let (mut own, mut expected) = (0, if moved.is_some() { u8::from(is_double(&uri)) } else { 2 });
+        for uri in routes().take(count).map_while(|route| route.0.uri().ok()) {
+            if expected == 0 || !self.is_ours(&uri) {
+                break;
+            }
+            own += 1;
+            expected = if is_double(&uri) { expected - 1 } else { 0 };
+        }
+        if let Some(moved) = &moved {
             edit.remove(Name::Route.as_str());
-            edit.set_uri(last.0.uri_bytes)?;
-            for route in routes().take(count - 1) {
+            edit.set_uri(moved.0.uri_bytes)?;
+            for route in routes().take(count).skip(own) {
                 edit.add(Name::Route.as_str(), &emitted(&route))?;
             }
         } else {
-            let mut first_is_double = true;
-            for route in routes() {
-                let Ok(uri) = route.0.uri() else { break };
-                if !first_is_double || !self.is_ours(&uri) {
-                    break;
-                }
-                own += 1;
-                first_is_double =
-                    own == 1 && uri.as_sip().is_some_and(|sip| sip.params.get(DOUBLE).is_some());
+            for _ in 0..own {
+                edit.pop_route()?;
             }
-        }
-        for _ in 0..own {
-            edit.pop_route()?;
         }
         if let Some(maddr) = uri.as_sip().and_then(|sip| sip.params.get("maddr")) {
             let port = uri.as_sip().and_then(|sip| sip.port).map(NonZero::get);
-            if !from_strict_router && self.locals.has(maddr, port) {
+            if !from_strict_router && self.has(maddr, port) {
                 edit.remove_uri_param(UriOf::Request, "maddr")?;
                 edit.remove_uri_param(UriOf::Request, "transport")?;
             }
         }
-        Ok(())
+        edit.declare_length(request.body().len())
     }
 
     /// Whether a prepared request says itself where it goes (RFC 3261 §16.5).
     pub(super) fn is_routed(self, request: &Message<'_>) -> bool {
-        request.value(Name::Route).is_some() || !self.is_ours(&request.uri())
+        let uri = request.uri();
+        let elsewhere = uri.as_sip().is_some_and(|sip| sip.params.get("maddr").is_some());
+        request.value(Name::Route).is_some() || elsewhere || !self.is_ours(&uri)
     }
 
     /// Makes what goes out by a branch of a prepared request (RFC 3261 §16.6, steps 2 to 6), all but the Via. Whether the next hop is a strict
@@ -159,10 +170,19 @@ impl Own<'_> {
         let hop = crate::transaction::hop(branch.target, branch.towards(request))?.address();
         let mut edit = request.edit(out);
         if let Some(uri) = branch.uri {
-            edit.set_uri(uri.as_bytes()).map_err(|_| Misuse::BadUri)?;
+            // RFC 5630 §5.3: neither into the clear, nor from there into what was promised to be secure all the way.
+            let parsed = Uri::parse(uri.as_bytes()).map_err(|_| Misuse::BadUri)?;
+            if parsed.as_sip().is_some() && is_secure(&parsed) != is_secure(&request.uri()) {
+                return Err(Misuse::BadUri);
+            }
+            edit.set_uri(without_headers(uri.as_bytes())).map_err(|_| Misuse::BadUri)?;
         }
         if self.config.record_route && makes_dialogs(request.method()) {
-            self.record_route(request, arrival, hop, &mut edit).map_err(too_large)?;
+            let came = is_secure(&request.uri()) || request.value(Name::Route).is_some_and(is_secure_route);
+            let leaves =
+                is_secure(&request.uri()) || branch.first_route(request).is_some_and(is_secure_route);
+            let (arrival, hop) = ((came, arrival), (leaves, hop.0, hop.1));
+            self.record_route(arrival, hop, &mut edit).map_err(too_large)?;
         }
         for route in branch.routes.iter().rev() {
             let route = Route::whole(route.as_bytes()).map_err(|_| Misuse::BadContent)?;
@@ -184,24 +204,24 @@ impl Own<'_> {
         Ok(strict.is_some())
     }
 
-    /// RFC 3261 §16.6, step 4; two where the request leaves by another socket than it came by (RFC 5658 §3).
+    /// RFC 3261 §16.6, step 4; two where the request leaves by another socket than it came by, or leaves secure (RFC 5658 §3). Each says
+    /// first whether it is.
     fn record_route(
         self,
-        request: &Message<'_>,
-        arrival: Arrival,
-        (transport, addr): (Transport, Option<SocketAddr>),
+        (came_secure, arrival): (bool, Arrival),
+        (leaves_secure, transport, addr): (bool, Transport, Option<SocketAddr>),
         edit: &mut Edit<'_>,
     ) -> Result<(), Error> {
-        let secure = request.uri().as_sip().is_some_and(|sip| sip.secure);
         let came = self.locals.contact(arrival.transport, arrival.local, arrival.remote);
         let leaves = self.locals.towards(transport, addr).map_or(came, |(_, sent_by)| sent_by);
-        let double = (came, arrival.transport) != (leaves, transport);
-        for (sent_by, transport) in
-            [(came, arrival.transport), (leaves, transport)].iter().skip(usize::from(!double))
-        {
+        let ways = [(came_secure, came, arrival.transport), (leaves_secure, leaves, transport)];
+        let double = ways[0] != ways[1];
+        for (secure, sent_by, transport) in ways.into_iter().skip(usize::from(!double)) {
             let scheme = if secure { "sips" } else { "sip" };
             let (param, value) = match transport {
-                Transport::Udp | Transport::Tls => ("", ""),
+                // What a URI without the parameter leads to.
+                Transport::Udp => ("", ""),
+                Transport::Tls if secure => ("", ""),
                 other => (";transport=", other.param()),
             };
             let (semicolon, mark) = if double { (";", DOUBLE) } else { ("", "") };
@@ -253,6 +273,17 @@ fn makes_dialogs(method: Method<'_>) -> bool {
         method,
         Method::Register | Method::Options | Method::Message | Method::Publish | Method::Cancel | Method::Ack
     )
+}
+
+fn is_secure(uri: &Uri<'_>) -> bool {
+    uri.as_sip().is_some_and(|sip| sip.secure)
+}
+
+/// Whether the first of the values of a Route is a SIPS URI.
+fn is_secure_route(route: &[u8]) -> bool {
+    Route::list(route)
+        .next()
+        .is_some_and(|route| route.is_ok_and(|it| it.0.uri().is_ok_and(|uri| is_secure(&uri))))
 }
 
 fn is_loose_route(route: &[u8]) -> bool {

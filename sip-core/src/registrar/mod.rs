@@ -26,7 +26,7 @@ mod bindings;
 pub use bindings::Bindings;
 
 use crate::headers::{Address, Contact, Expires, Header, Params, Path, Supported, Via};
-use crate::message::{Request, Status, lex};
+use crate::message::{Error, Request, Status, lex};
 use crate::time::Instant;
 use crate::uri::{Uri, unescaped_bytes};
 use alloc::format;
@@ -99,14 +99,13 @@ impl Refusal {
 }
 
 /// The address-of-record that a REGISTER is about (§10.3, step 5): the URI of To without parameters, its host in lower case, and without escapes but
-/// for `%` and what is no text. Nothing if it is no SIP or SIPS URI.
+/// for `%` and what is no text. A SIPS URI is the same one as the SIP URI (RFC 5630 §5.2). Nothing if it is neither.
 pub fn address_of_record(uri: &Uri<'_>) -> Option<String> {
     let sip = uri.as_sip()?;
-    let scheme = if sip.secure { "sips" } else { "sip" };
     let host = String::from_utf8_lossy(sip.host).to_ascii_lowercase();
     let user = sip.user.map(|user| format!("{}@", canonical(user))).unwrap_or_default();
     let port = sip.port.map(|port| format!(":{port}")).unwrap_or_default();
-    Some(format!("{scheme}:{user}{host}{port}"))
+    Some(format!("sip:{user}{host}{port}"))
 }
 
 /// A user by which it is equal to what it is equal to (RFC 3261 §19.1.4), and to nothing else.
@@ -133,7 +132,8 @@ pub fn register(
     bindings: &[Binding],
     policy: &Policy,
 ) -> Result<(Vec<Binding>, Headers), Refusal> {
-    let mut bindings: Vec<_> = bindings.iter().filter(|binding| binding.until > now).cloned().collect();
+    let before: Vec<_> = bindings.iter().filter(|binding| binding.until > now).collect();
+    let mut bindings: Vec<_> = before.iter().map(|binding| (*binding).clone()).collect();
     let overall = request.get::<Expires>().ok().flatten().map(|expires| expires.0);
     let path: Vec<String> = request.all::<Path<'_>>().map_while(Result::ok).map(|path| text(&path)).collect();
     let mut contacts = Vec::new();
@@ -145,8 +145,11 @@ pub fn register(
         if contacts.len() != 1 || overall != Some(0) {
             return Err(Refusal::of(Status::BAD_REQUEST));
         }
-        in_order(request, bindings.iter())?;
+        in_order(request, before.iter().copied())?;
         bindings.clear();
+    }
+    if contacts.iter().any(is_secure) && !is_secure_throughout(request, &contacts, &path) {
+        return Err(Refusal::of(Status::BAD_REQUEST));
     }
     let keeps_flows = keeps_flows(request, &path);
     let wants_flow = request.all::<Supported<'_>>().flatten().any(|tag| tag.is("outbound"));
@@ -174,7 +177,8 @@ pub fn register(
         }
         let flow = flow(&address.params).filter(|_| keeps_flows);
         let old = bindings.iter().position(|binding| is_same(binding, &uri, flow.as_ref()));
-        in_order(request, old.and_then(|at| bindings.get(at)).into_iter())?;
+        let was = before.iter().copied().find(|binding| is_same(binding, &uri, flow.as_ref()));
+        in_order(request, was.into_iter())?;
         let new = Binding {
             uri: String::from_utf8_lossy(address.uri_bytes).into_owned(),
             params: kept_params(&address, flow.is_some()),
@@ -221,6 +225,22 @@ fn keeps_flows(request: &Request<'_>, path: &[String]) -> bool {
         || path.last().and_then(|path| Path::whole(path.as_bytes()).ok()).is_some_and(|path| {
             path.0.uri().is_ok_and(|uri| uri.as_sip().is_some_and(|sip| sip.params.get("ob").is_some()))
         })
+}
+
+fn is_secure(contact: &Contact<'_>) -> bool {
+    contact
+        .address()
+        .and_then(|address| address.uri().ok())
+        .is_some_and(|uri| uri.as_sip().is_some_and(|sip| sip.secure))
+}
+
+/// RFC 5630 §5.2: a SIPS contact is bound if Request-URI, Path and all contacts are SIPS.
+fn is_secure_throughout(request: &Request<'_>, contacts: &[Contact<'_>], path: &[String]) -> bool {
+    let secure =
+        |uri: Result<Uri<'_>, Error>| uri.is_ok_and(|uri| uri.as_sip().is_some_and(|sip| sip.secure));
+    secure(Ok(request.uri()))
+        && contacts.iter().all(is_secure)
+        && path.iter().all(|path| Path::whole(path.as_bytes()).is_ok_and(|path| secure(path.0.uri())))
 }
 
 /// The flow of a contact: its instance and reg-id.

@@ -4,7 +4,7 @@ use super::layer::{Applied, Heard, Layer, branch_key};
 use super::record::{Key128, Record};
 use super::{BufferId, State, Timers, ict, nict};
 use crate::config::Limits;
-use crate::endpoint::{Misuse, Txn};
+use crate::endpoint::{Destination, Misuse, Txn};
 use crate::handle::{ClientTxn, Key};
 use crate::headers::{Header, Name, Route, Via};
 use crate::message::{Content, Message, Method, Writer, hex};
@@ -124,10 +124,24 @@ impl Layer {
         if !matches!(state, ict::State::Calling { .. } | ict::State::Proceeding { .. }) {
             return Err(Misuse::WrongState);
         }
+        // There is nothing to cancel of what has not left.
+        if self.is_unsent(txn) {
+            self.abort(Txn::Client(txn));
+            return Ok(());
+        }
         let step = ict::step(state, ict::Event::Cancel, record.reliability()).map(State::Ict);
         self.apply(txn.0, &step, None, false);
         self.report_failures();
         Ok(())
+    }
+
+    /// Whether a request still waits here: for the address of its peer, or for the connection that leads there.
+    pub(crate) fn is_unsent(&self, txn: ClientTxn) -> bool {
+        match self.get(Txn::Client(txn)).map(Record::to) {
+            Some(None) => true,
+            Some(Some(Destination::Flow(id))) => self.flow(id).is_some_and(|flow| !flow.open),
+            _ => false,
+        }
     }
 
     pub(super) fn receive_response(&mut self, response: &Message<'_>) -> Option<Heard> {

@@ -5,7 +5,7 @@ use super::record::{Key128, Record};
 use super::skeleton::{Skeleton, Tag};
 use super::table::{self, Rule};
 use super::{State, Step, ist, nist};
-use crate::config::Overload;
+use crate::config::{Limits, Overload};
 use crate::endpoint::{Destination, Misuse, Source, Txn};
 use crate::handle::{Key, ServerTxn};
 use crate::headers::Name;
@@ -91,7 +91,13 @@ impl Layer {
     fn matches(&self, record: &Record, request: &Message<'_>) -> bool {
         let whole = self.buffers.whole(record.buffer);
         let untagged = record.skeleton.to_tag(whole).is_none();
-        let for_ours = || request.to_tag().is_some_and(|tag| Tag(record.secret).is(tag));
+        // That of the response: ours, or that of who was asked where a proxy has passed it on.
+        let last = || Message::parse(self.buffers.message(record.buffer), &Limits::NONE);
+        let for_ours = || {
+            request.to_tag().is_some_and(|tag| {
+                Tag(record.secret).is(tag) || last().is_ok_and(|last| last.to_tag() == Some(tag))
+            })
+        };
         if request.request_method() == Some(Method::Ack) && untagged && !for_ours() {
             return false;
         }

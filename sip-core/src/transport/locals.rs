@@ -60,6 +60,13 @@ impl Locals {
         })
     }
 
+    /// Whether one of the sockets has this port.
+    pub(crate) fn has_port(&self, port: u16) -> bool {
+        self.0.iter().any(|(local, sent_by)| {
+            local.addr.port() == port || split(sent_by).1.unwrap_or(local.transport.default_port()) == port
+        })
+    }
+
     /// RFC 3261 §18.1.2: whether a response is for us. An absent port equals the default one of its transport.
     pub(crate) fn is_ours(&self, transport: &[u8], host: &[u8], port: Option<u16>) -> bool {
         self.0.iter().any(|(local, sent_by)| {

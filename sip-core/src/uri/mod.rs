@@ -73,6 +73,14 @@ impl<'a> Uri<'a> {
     }
 }
 
+/// A URI without its headers, which no Request-URI has (RFC 3261 §19.1.1).
+pub(crate) fn without_headers(text: &[u8]) -> &[u8] {
+    let parsed = Uri::parse(text).ok();
+    let headers = parsed.as_ref().and_then(Uri::as_sip).map_or(0, |sip| sip.headers.len());
+    let cut = if headers == 0 { 0 } else { headers + 1 };
+    text.get(..text.len().saturating_sub(cut)).unwrap_or_default()
+}
+
 /// `[…]` around an IPv6 address (RFC 5954).
 pub(crate) fn is_ipv6_reference(host: &[u8]) -> bool {
     ipv6(host).is_some()

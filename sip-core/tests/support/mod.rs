@@ -3,6 +3,7 @@
 
 pub(crate) mod call;
 pub(crate) mod driven;
+pub(crate) mod proxying;
 pub(crate) mod subscription;
 
 use sip_core::{Destination, Instant, Local, Machine, Output, Source, Target, Transport};
