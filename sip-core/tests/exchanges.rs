@@ -171,21 +171,6 @@ fn an_offer_within_a_reinvite_ends_with_it() {
     }
 }
 
-/// RFC 3262 §5: a PRACK answers the offer of the response that it acknowledges; one in the 2xx is the ACK's to answer.
-#[test]
-fn a_prack_leaves_the_offer_of_the_2xx_open() {
-    let mut call = Call::ringing(config(), "Supported: 100rel\r\n");
-    call.rig.machine.ring_reliably(call.rig.now, call.dialog, Status::RINGING, &Content::NONE).unwrap();
-    let first = sent(&call.rig.drain(), "SIP/2.0 180");
-    call.us = header(&first, "To").unwrap().into();
-    call.rig.machine.accept(call.rig.now, call.dialog, &SDP).unwrap();
-    call.ask("PRACK", &format!("RAck: {} 1 INVITE\r\n", header(&first, "RSeq").unwrap()));
-    assert_eq!(call.offer(), Offer::Local);
-    let ack = call.request("ACK", 1, BODY);
-    hear(&mut call.rig, &ack);
-    assert_eq!(call.offer(), Offer::Stable);
-}
-
 /// RFC 3311 §5.2: where an UPDATE makes no offer its 2xx has nothing to answer.
 #[test]
 fn a_2xx_to_an_update_only_answers() {

@@ -91,7 +91,9 @@ impl Uas {
         let _ = machine.ring(now, dialog, Status::TRYING, &Content::NONE);
         let rung = if reliable && self.options.answer.is_success() {
             self.unacknowledged.insert(dialog);
-            machine.ring_reliably(now, dialog, Status::RINGING, &Content::NONE)
+            // RFC 3262 §5: who asks for an offer gets it in the first reliable response.
+            let content = if invite.body().is_empty() { SESSION } else { Content::NONE };
+            machine.ring_reliably(now, dialog, Status::RINGING, &content)
         } else {
             machine.ring(now, dialog, Status::RINGING, &Content::NONE)
         };

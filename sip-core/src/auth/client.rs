@@ -44,6 +44,11 @@ impl Answers {
         Self { answers: Vec::new(), own: own.into() }
     }
 
+    /// None yet, with the same credentials.
+    pub(crate) fn anew(&self) -> Self {
+        Self { answers: Vec::new(), own: self.own.clone() }
+    }
+
     /// Takes the challenges of a 401 or 407. True if the request is worth being sent again: there are credentials for one of the realms
     /// whose challenge is new. A realm that refuses an answer made with the nonce it just gave, or gives another nonce without saying that the old
     /// one was stale, refuses the password: then there is nothing to try.

@@ -30,6 +30,10 @@ impl Answers {
         Self(())
     }
 
+    pub(crate) const fn anew(&self) -> Self {
+        Self(())
+    }
+
     pub(crate) fn challenged(&mut self, _: &Message<'_>, _: &Message<'_>, _: &[Credentials]) -> bool {
         false
     }

@@ -49,7 +49,7 @@ impl Abilities {
         Self { allow, supported, product: config.product.clone() }
     }
 
-    /// Allow, Accept and Supported: in INVITE and UPDATE, in their 2xx, and in the answer to OPTIONS (§11.2, §13.2.1).
+    /// Allow, Accept and Supported: in INVITE and UPDATE, in the 2xx of INVITE, and in the answer to OPTIONS (§11.2, §13.2.1).
     pub(super) fn write(&self, writer: &mut Writer<'_>) {
         writer.field(Name::Allow, &[self.allow.as_bytes()]).field(Name::Accept, &[ACCEPT.as_bytes()]);
         writer.field(Name::Supported, &[self.supported.as_bytes()]);

@@ -239,6 +239,13 @@ impl UserAgent {
                 return Err(Misuse::WrongState);
             }
             Some(carrier) => session.exchange.sent(carrier).ok_or(Misuse::WrongState)?,
+            // And what answers it must be there.
+            None if success
+                && !invite
+                && kind.carrier().is_some_and(|carrier| session.exchange.is(Offer::Remote, carrier)) =>
+            {
+                return Err(Misuse::BadContent);
+            }
             None => session.exchange,
         };
         let lasts = match kind {
@@ -274,11 +281,17 @@ impl UserAgent {
         if let Some(open) = session.invite.as_mut().filter(|_| invite) {
             open.spoke |= speaks;
         }
+        session.tagged |= invite && status != Status::TRYING;
+        let mut moved = false;
         // RFC 6141 §4.3, §4.6: the newest request moves the target, whichever is answered last.
         let newest = serving.cseq >= record.dialog.target_cseq;
         if (success || rseq.is_some()) && newest && !serving.target.is_empty() {
             record.dialog.target = Vec::from(&*serving.target);
             record.dialog.target_cseq = serving.cseq;
+            moved = true;
+        }
+        if moved {
+            self.note_change(key);
         }
         let terms = terms.map(|(terms, _)| terms);
         if status.is_final() {

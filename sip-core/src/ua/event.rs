@@ -56,7 +56,7 @@ pub enum Event<'b> {
     Answered {
         /// The INVITE.
         invitation: Invitation,
-        /// Its number, which the dialog has now too.
+        /// Its number; the dialog has it too, unless it was given another while it rang.
         user: u64,
         /// The call.
         dialog: DialogId,
@@ -358,7 +358,7 @@ pub enum Reason {
     NotRefreshed,
     /// Another call took its place (RFC 3891).
     Replaced,
-    /// The INVITE that this early dialog belongs to failed, or another fork was answered. If this side gave it up: [`Cancelled`](Self::Cancelled).
+    /// The INVITE that this early dialog belongs to failed, or another fork was answered. If the user gave it up: [`Cancelled`](Self::Cancelled).
     NotChosen,
     /// No request can be sent to where the peer wants them: a Contact or Route of a transport that this side does not speak.
     Unreachable,

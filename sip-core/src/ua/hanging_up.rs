@@ -80,6 +80,10 @@ impl UserAgent {
 
     /// A copy of the 2xx that comes when its INVITE is over: the ACK is made once more, without the answer that it may have had.
     pub(super) fn repeat_late_ack(&mut self, key: Key, cseq: u32) {
+        // The user still owes the answer to its offer.
+        if self.dialogs.get(key).is_some_and(|record| record.session.owed_ack == Some(cseq)) {
+            return;
+        }
         if !self.repeat_ack(key, cseq) {
             if let Some(ack) = self.write_ack(key, cseq, &Content::NONE) {
                 self.layer.buffers.unpin(ack);
@@ -147,11 +151,15 @@ impl UserAgent {
         }
         let request =
             ClientRequest { method: Method::Bye, uri, towards, target: None, timers: None, user: NOBODY };
-        // One that can't be sent is not missed here.
+        let mut answers = self.take_answers(work, None);
+        let random = self.layer.random.u64();
+        // One that can't be sent, or is refused, is not missed here.
         let _ = self.layer.request(&request, |writer| {
             dialog.write(writer, Method::Bye, bye);
+            answers.write(writer, Method::Bye, uri, b"", &self.config.credentials, random);
             writer.finish(&Content::NONE);
         });
+        self.put_answers(work, None, answers);
         true
     }
 
@@ -205,6 +213,7 @@ impl UserAgent {
             return self.bye_in_time(dialog, content);
         };
         match invitation {
+            Some(_) if call.cancelled && !call.answered => Err(Misuse::WrongState),
             Some(invitation) if !call.answered => self.cancel_invitation(invitation),
             _ => self.bye_in_time(dialog, content),
         }

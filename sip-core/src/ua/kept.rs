@@ -51,7 +51,7 @@ kept!(Session {
     1 phase, 2 announced, 3 exchange, 4 takes_update, 5 knows_100rel, 6 invitation, 7 rseq, 8 heard, 9 invite, 10 unacked,
     11 reliable, 12 bye_queued, 13 own_invite, 14 own_update, 15 peer_update, 16 owed_pracks, 17 owed_ack,
     18 accepted_cseq, 19 credentials, 20 acks, 21 timer, 22 timer_alarm, 23 replaces,
-    24 bye_sent, 25 min_se, 26 timer_ends, 28 early_only, 29 pracks, 30 owed_late,
+    24 bye_sent, 25 min_se, 26 timer_ends, 28 early_only, 29 pracks, 30 owed_late, 31 tagged,
 });
 kept!(Invite { 1 txn, 2 cseq, 3 requires_100rel, 4 spoke, 5 expires, 6 still });
 kept!(Unacked { 1 txn, 2 cseq, 3 interval, 4 repeat, 5 end });
@@ -60,7 +60,7 @@ kept!(Open { 1 interval, 2 repeat, 3 end, 4 session });
 kept!(OwnContent { 1 headers, 2 content_type, 3 body });
 kept!(Call {
     1 work, 2 user, 3 contact, 4 offered, 5 answered, 6 refused, 7 cancelled, 8 dialogs, 9 targets, 10 tried,
-    11 expires, 12 forks, 13 turned_away,
+    11 expires, 12 forks, 13 turned_away, 14 min_se,
 });
 kept!(Outgoing {
     1 purpose, 2 txn, 3 user, 4 dialog, 5 request, 6 answers, 7 cseq, 8 tries, 9 target, 10 timers, 11 offered,

@@ -2,7 +2,7 @@
 
 use super::alarms::{Alarm, Due};
 use super::machine::Meaning;
-use super::record::{Phase, Session};
+use super::record::{OwnContent, Phase, Session};
 use super::requests::{Outgoing, Outside, Purpose, check_own};
 use super::{Event, NewInvite, Reason, UserAgent, Work, WorkId};
 use crate::auth::Answers;
@@ -12,7 +12,7 @@ use crate::dialog::{Dialog, Id, Side, token};
 use crate::endpoint::{Cause, Misuse};
 use crate::handle::{DialogId, Invitation, Key};
 use crate::headers::{CallId, Header, Replaces};
-use crate::message::{Message, Method, is_text};
+use crate::message::{Content, Message, Method, is_text};
 use crate::time::Instant;
 use crate::transaction::towards;
 use alloc::boxed::Box;
@@ -32,6 +32,8 @@ pub(super) struct Call {
     pub(super) refused: bool,
     /// The user does not want the call any more.
     pub(super) cancelled: bool,
+    /// The least session interval that a 422 has named (RFC 4028 §7.4).
+    pub(super) min_se: u32,
     pub(super) dialogs: Vec<Key>,
     /// The tags of forks that answered when there was no room for more.
     pub(super) turned_away: Vec<Vec<u8>>,
@@ -82,6 +84,7 @@ impl UserAgent {
             refused: false,
             cancelled: false,
             dialogs: Vec::new(),
+            min_se: 0,
             turned_away: Vec::new(),
             targets: [invite.uri.into()].into(),
             tried: 1,
@@ -207,6 +210,9 @@ impl UserAgent {
             }
             return Some(Some(DialogId(key)));
         }
+        if self.was_turned_away(invitation, response) {
+            return None;
+        }
         // RFC 6228 §4: of a dialog that nobody knows; only if it was sent reliably it is acknowledged.
         if status == 199 && crate::dialog::reliable::rseq(response).is_none() {
             return None;
@@ -229,10 +235,14 @@ impl UserAgent {
                     Phase::Over | Phase::Terminating if record.session.accepted_cseq.is_none() => {
                         let over = record.session.phase == Phase::Over;
                         let hung_up = record.session.bye_sent;
+                        // A BYE that crosses this 2xx may find no call yet.
+                        if !over {
+                            record.session.bye_queued = Some(Box::new(OwnContent::of(&Content::NONE)));
+                        }
                         record.dialog.confirm(response);
                         record.session.announced &= !over;
                         record.session.accepted_cseq = Some(cseq);
-                        self.send_ack(key, cseq, &crate::message::Content::NONE);
+                        self.send_ack(key, cseq, &Content::NONE);
                         if over && !hung_up {
                             self.give_up(key);
                         }
@@ -245,14 +255,17 @@ impl UserAgent {
                 }
                 key
             }
-            None => match self.fork(invitation, response, Phase::Up) {
-                Some(DialogId(key)) => key,
-                None => {
+            None => {
+                // Who has got a BYE gets no call, though there is room by now.
+                let known = self.was_turned_away(invitation, response);
+                let fork = if known { None } else { self.fork(invitation, response, Phase::Up) };
+                let Some(DialogId(key)) = fork else {
                     let user = self.calls.get(invitation.0)?.user;
                     let turned = self.turn_away(invitation, response);
                     return turned.then_some(Meaning::TurnedAway { invitation, user });
-                }
-            },
+                };
+                key
+            }
         };
         self.answered(invitation, key, cseq, response)
     }
@@ -285,7 +298,7 @@ impl UserAgent {
         } else {
             // Who has no answer in the 2xx will never have one.
             session.exchange.close(session.exchange.state(), Carrier::OwnInvite);
-            self.send_ack(key, cseq, &crate::message::Content::NONE);
+            self.send_ack(key, cseq, &Content::NONE);
         }
         self.agree(key, response);
         let up = self.dialogs.get(key).is_some_and(|record| record.session.phase == Phase::Up);
@@ -311,10 +324,19 @@ impl UserAgent {
         self.calls.get(invitation.0)?.dialogs.iter().find(is_it).copied()
     }
 
+    /// Whether this fork has answered when there was no room for it.
+    fn was_turned_away(&self, invitation: Invitation, response: &Message<'_>) -> bool {
+        let tag = response.to_tag().unwrap_or_default();
+        self.calls.get(invitation.0).is_some_and(|call| call.turned_away.iter().any(|known| **known == *tag))
+    }
+
     /// A dialog for a fork that this side has not heard of.
     fn fork(&mut self, invitation: Invitation, response: &Message<'_>, phase: Phase) -> Option<DialogId> {
         let call = self.calls.get(invitation.0)?;
-        if call.dialogs.len() >= self.config.core.limits.forks || self.is_full() {
+        // Those that a 199 has ended are known until the INVITE is over, and leave room.
+        let over = |key: &&Key| self.dialogs.get(**key).is_none_or(|it| it.session.phase == Phase::Over);
+        let alive = call.dialogs.len() - call.dialogs.iter().filter(over).count();
+        if alive >= self.config.core.limits.forks || self.is_full() {
             return None;
         }
         let announced = phase == Phase::Early && response.status_code() != 199;
@@ -327,7 +349,10 @@ impl UserAgent {
         let (user, contact) = (call.user, call.contact.clone());
         let Some(Work::Request(outgoing)) = self.work.get(call.work) else { return None };
         let invite = Message::parse(self.layer.buffers.message(outgoing.request), &Limits::NONE).ok()?;
-        let (answers, dialog) = (outgoing.answers.clone(), Dialog::of_response(&invite, response));
+        // RFC 7616 §3.4: a nonce is counted in one place; the dialogs that come later ask for their own.
+        let first = call.dialogs.is_empty();
+        let answers = if first { outgoing.answers.clone() } else { outgoing.answers.anew() };
+        let dialog = Dialog::of_response(&invite, response);
         let key = self.open_dialog(dialog, contact, session);
         let record = self.dialogs.get_mut(key)?;
         (record.user, record.answers, record.holds) = (user, answers, 1);

@@ -62,6 +62,8 @@ pub(super) struct Session {
     /// The user hung up when no BYE could be sent yet: what it is to hold.
     pub(super) bye_queued: Option<Box<OwnContent>>,
     /// The re-INVITE and the UPDATE of this side that are not answered, or are to be sent again.
+    /// Callee: a response has told the peer of the dialog.
+    pub(super) tagged: bool,
     pub(super) own_invite: Option<RequestId>,
     pub(super) own_update: Option<RequestId>,
     /// The UPDATE of the peer that is not answered.
@@ -193,6 +195,7 @@ impl Session {
             reliable: None,
             bye_sent: false,
             bye_queued: None,
+            tagged: false,
             own_invite: None,
             own_update: None,
             peer_update: None,
@@ -303,8 +306,11 @@ impl UserAgent {
     /// One in which a new request may be sent: after the BYE of this side none may.
     pub(super) fn open(&self, dialog: DialogId) -> Result<&Record, Misuse> {
         let record = self.alive(dialog)?;
-        let leaving = record.session.phase == Phase::Terminating || record.session.bye_queued.is_some();
-        if leaving { Err(Misuse::WrongState) } else { Ok(record) }
+        let session = &record.session;
+        let leaving = session.phase == Phase::Terminating || session.bye_queued.is_some();
+        // RFC 3261 §12.1: the peer knows of the dialog by a response with its tag.
+        let unknown = session.phase == Phase::Ringing && !session.tagged;
+        if leaving || unknown { Err(Misuse::WrongState) } else { Ok(record) }
     }
 
     pub(super) fn session_mut(&mut self, key: Key) -> Option<&mut Session> {

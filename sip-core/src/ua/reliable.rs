@@ -28,6 +28,11 @@ impl UserAgent {
         let random = self.layer.random.u64();
         let session = self.session_mut(key).ok_or(Misuse::Gone)?;
         let invite = session.invite.ok_or(Misuse::WrongState)?;
+        // RFC 3262 §5: the first one to who asks for an offer has it.
+        let asked = !invite.spoke && session.exchange.state() == Offer::Stable;
+        if asked && !offer::is_in_content(content) {
+            return Err(Misuse::BadContent);
+        }
         // The numbers of each INVITE begin anew.
         let last = session.reliable.as_ref().filter(|last| last.cseq == invite.cseq).map(|last| last.rseq);
         let rseq = last.map_or(reliable::first(random), |last| last.wrapping_add(1));
@@ -194,7 +199,8 @@ impl UserAgent {
     /// A provisional response to an INVITE of this side, in its dialog. `None`: it is not the next one, and as if it had not come; else
     /// whether it waits for the user's PRACK.
     pub(super) fn on_reliable(&mut self, key: Key, response: &Message<'_>) -> Option<bool> {
-        let auto = self.config.auto_prack;
+        // RFC 6228 §4: what ends the dialog is acknowledged by itself.
+        let auto = self.config.auto_prack || response.status_code() == 199;
         let record = self.dialogs.get_mut(key)?;
         let session = &mut record.session;
         // A callee that waits for no PRACK makes no end of them: what is not taken now comes again.
@@ -209,6 +215,8 @@ impl UserAgent {
         }
         // RFC 6141 §4.7
         record.dialog.refresh(response);
+        self.note_change(key);
+        let session = self.session_mut(key)?;
         let speaks = offer::is_in(response) && !session.heard;
         if speaks {
             session.heard = true;

@@ -1,7 +1,7 @@
 //! Requests of this side, and what becomes of them.
 
 use super::machine::Meaning;
-use super::record::Phase;
+use super::record::{Phase, Session};
 use super::refresh;
 use super::retry::Again;
 use super::{Event, NewRequest, Reason, UserAgent, Work, WorkId, contact, token_of, work_of};
@@ -279,18 +279,6 @@ impl UserAgent {
         self.enter(now);
         let session = &self.open(dialog)?.session;
         let offers = offer::is_in_content(content);
-        // An INVITE without an offer asks for one, and that finds no room beside another (RFC 3311 §5.1).
-        let asks = session
-            .own_invite
-            .and_then(|id| self.outgoing(id.0))
-            .is_some_and(|invite| invite.txn.is_some() && !invite.offered && !session.heard);
-        let first = session.invitation.and_then(|invitation| self.calls.get(invitation.0));
-        let first_asks =
-            session.phase == Phase::Early && !session.heard && first.is_some_and(|it| !it.offered);
-        // Nor beside one of the peer, which waits for the offer of this side.
-        let is_asked =
-            session.exchange.state() == Offer::Stable && session.invite.is_some_and(|it| !it.spoke);
-        let asks = asks || first_asks || is_asked;
         let may = match method {
             Method::Invite => {
                 session.phase == Phase::Up
@@ -300,7 +288,9 @@ impl UserAgent {
                     && session.unacked.is_none()
                     && session.owed_ack.is_none()
             }
-            Method::Update => session.is_alive() && session.own_update.is_none() && !(offers && asks),
+            Method::Update => {
+                session.is_alive() && session.own_update.is_none() && !(offers && self.is_crowded(session))
+            }
             // RFC 6086 §4: it belongs to the session.
             Method::Info => session.is_alive(),
             _ => true,
@@ -317,6 +307,20 @@ impl UserAgent {
         let done = self.send_inside(dialog.0, purpose, method, user, content, &[]);
         self.leave();
         done
+    }
+
+    /// Whether the offer of an UPDATE finds no room, though none is open (RFC 3311 §5.1): beside an INVITE of either side that asks for one, and
+    /// before the PRACK for what this side has answered.
+    pub(super) fn is_crowded(&self, session: &Session) -> bool {
+        let own = session.own_invite.and_then(|id| self.outgoing(id.0));
+        let asks = own.is_some_and(|it| it.txn.is_some() && !it.offered && !session.heard);
+        let first = session.invitation.and_then(|invitation| self.calls.get(invitation.0));
+        let first_asks =
+            session.phase == Phase::Early && !session.heard && first.is_some_and(|it| !it.offered);
+        let is_asked =
+            session.exchange.state() == Offer::Stable && session.invite.is_some_and(|it| !it.spoke);
+        let waits = session.reliable.as_ref().is_some_and(|reliable| reliable.open.is_some());
+        asks || first_asks || is_asked || waits
     }
 
     /// Gives up a re-INVITE that is not answered (RFC 3261 §9.1), or a request that is to be sent again later.
@@ -408,6 +412,7 @@ impl UserAgent {
             match purpose {
                 Purpose::Reinvite => {
                     (session.own_invite, session.rseq, session.heard) = (Some(id), None, false);
+                    session.owed_pracks.clear();
                 }
                 Purpose::Update | Purpose::Refresh => session.own_update = Some(id),
                 _ => {}
@@ -493,7 +498,13 @@ impl UserAgent {
             }
             (Purpose::Bye, Some(key)) if code >= 200 => {
                 self.bye_failed(key, code >= 300);
-                self.end_session(key, Reason::LocalBye);
+                let crossed = self.session_mut(key).is_some_and(|session| session.bye_queued.is_some());
+                // The callee knew of no call when the BYE came, and has answered since.
+                if crossed && code >= 300 {
+                    self.give_up(key);
+                } else {
+                    self.end_session(key, Reason::LocalBye);
+                }
             }
             (Purpose::Prack { .. }, Some(key)) if code >= 200 => self.prack_done(key, work),
             (Purpose::Notify(subscription), _) => self.on_notify_answered(subscription, code),
@@ -590,6 +601,8 @@ impl UserAgent {
         }
         record.dialog.refresh(response);
         session.learn(response);
+        self.note_change(key);
+        let session = self.session_mut(key)?;
         if offer::is_in(response) && !core::mem::replace(&mut session.heard, true) {
             session.exchange = session.exchange.received(Carrier::OwnInvite);
         }
@@ -637,7 +650,7 @@ impl UserAgent {
         self.take_back(work);
         let Some(outgoing) = self.outgoing(work) else { return };
         let (purpose, dialog, user) = (outgoing.purpose, outgoing.dialog, outgoing.user);
-        let cseq = outgoing.cseq;
+        let (cseq, cancelled) = (outgoing.cseq, outgoing.cancelled);
         if let Some(session) = dialog.and_then(|key| self.session_mut(key)) {
             let id = Some(RequestId(work));
             session.own_invite = session.own_invite.filter(|own| Some(*own) != id);
@@ -658,7 +671,8 @@ impl UserAgent {
             }
             (Purpose::Reinvite, Some(key)) => {
                 self.drop_ack(key, cseq);
-                if timed_out {
+                // RFC 3261 §9.1: one that was cancelled is over without a 487, too, and the session is as it was.
+                if timed_out && !cancelled {
                     self.on_failure(key, Ends::Usage);
                 }
             }

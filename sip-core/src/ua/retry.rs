@@ -6,7 +6,7 @@ use super::record::Session;
 use super::requests::Purpose;
 use super::{UserAgent, WorkId, refresh, token_of};
 use crate::config::Limits;
-use crate::dialog::offer::{self, Offer};
+use crate::dialog::offer::{self, Carrier, Offer};
 use crate::dialog::subscription::{self, Notice};
 use crate::endpoint::Cause;
 use crate::handle::Key;
@@ -36,8 +36,6 @@ struct Change<'a> {
     uri: Option<&'a [u8]>,
     /// These headers are written anew, by their values in seconds.
     numbers: &'a [(Name, u32)],
-    /// The least session interval that was heard of.
-    min_se: u32,
 }
 
 impl UserAgent {
@@ -120,7 +118,7 @@ impl UserAgent {
     }
 
     /// The answers to challenges that a request draws on: its dialog's, or its own.
-    fn take_answers(&mut self, work: WorkId, dialog: Option<Key>) -> crate::auth::Answers {
+    pub(super) fn take_answers(&mut self, work: WorkId, dialog: Option<Key>) -> crate::auth::Answers {
         let of_dialog = dialog.and_then(|key| self.dialogs.get_mut(key)).map(|record| &mut record.answers);
         if let Some(answers) = of_dialog {
             return core::mem::take(answers);
@@ -128,7 +126,7 @@ impl UserAgent {
         self.outgoing_mut(work).map(|outgoing| core::mem::take(&mut outgoing.answers)).unwrap_or_default()
     }
 
-    fn put_answers(&mut self, work: WorkId, dialog: Option<Key>, answers: crate::auth::Answers) {
+    pub(super) fn put_answers(&mut self, work: WorkId, dialog: Option<Key>, answers: crate::auth::Answers) {
         if let Some(record) = dialog.and_then(|key| self.dialogs.get_mut(key)) {
             record.answers = answers;
         } else if let Some(outgoing) = self.outgoing_mut(work) {
@@ -140,7 +138,7 @@ impl UserAgent {
     fn on_short_interval(&mut self, work: WorkId, response: &Message<'_>) -> Again {
         let Ok(Some(min)) = response.get::<MinSe<'_>>() else { return Again::No };
         let Some(outgoing) = self.outgoing(work) else { return Again::No };
-        let key = outgoing.dialog;
+        let (key, purpose) = (outgoing.dialog, outgoing.purpose);
         let sent = Message::parse(self.layer.buffers.message(outgoing.request), &Limits::NONE);
         // A proxy may have asked where this side has not; then what is said is the least that it may ask for.
         let before = sent.ok().map(|sent| {
@@ -157,7 +155,12 @@ impl UserAgent {
                 terms.interval = min.seconds;
             }
         }
-        self.repeat(work, &Change { min_se: min.seconds, ..Change::default() })
+        if let Purpose::Call(invitation) = purpose {
+            if let Some(call) = self.calls.get_mut(invitation.0) {
+                call.min_se = call.min_se.max(min.seconds);
+            }
+        }
+        self.repeat(work, &Change::default())
     }
 
     /// RFC 3261 §10.2.8, RFC 6665 §4.1.2.1, RFC 3903 §4.2: as long as the server wants it at least.
@@ -202,6 +205,8 @@ impl UserAgent {
         let (purpose, dialog) = (outgoing.purpose, outgoing.dialog);
         let sent = Message::parse(self.layer.buffers.message(outgoing.request), &Limits::NONE);
         let offers = sent.is_ok_and(|sent| offer::is_in(&sent));
+        let Some(record) = dialog.and_then(|key| self.dialogs.get(key)) else { return };
+        let crowded = purpose != Purpose::Reinvite && offers && self.is_crowded(&record.session);
         let Some(session) = dialog.and_then(|key| self.session_mut(key)) else { return };
         if !session.is_alive() {
             return self.end_request(work, Cause::Aborted);
@@ -215,7 +220,7 @@ impl UserAgent {
         let exchange = carrier.and_then(|carrier| session.exchange.sent(carrier));
         // One that asks for an offer waits until none is open.
         let asks = purpose == Purpose::Reinvite && !offers && session.exchange.state() != Offer::Stable;
-        if busy || asks || offers && exchange.is_none() {
+        if busy || asks || crowded || offers && exchange.is_none() {
             return self.later(work, Duration::from_secs(1));
         }
         session.exchange = exchange.unwrap_or(session.exchange);
@@ -275,6 +280,22 @@ impl UserAgent {
         let bytes = Vec::from(self.layer.buffers.message(outgoing.request));
         let Ok(old) = Message::parse(&bytes, &Limits::NONE) else { return Again::No };
         let method = old.method();
+        if purpose == Purpose::Reinvite && !self.offer_again(work, &old) {
+            self.later(work, Duration::from_secs(1));
+            return Again::Yes;
+        }
+        let least = match purpose {
+            Purpose::Call(invitation) => self.calls.get(invitation.0).map_or(0, |call| call.min_se),
+            _ => 0,
+        };
+        // RFC 3261 §8.1.1.8: where it goes decides what this side is reached by.
+        let contact = match change.uri {
+            Some(uri) => match self.contact_towards(uri, target) {
+                Ok(contact) => Some(contact),
+                Err(_) => return Again::No,
+            },
+            None => None,
+        };
         let cseq = match dialog.and_then(|key| self.dialogs.get_mut(key)) {
             Some(record) => record.dialog.next_cseq(),
             None => old.cseq().number.wrapping_add(1) & 0x7fff_ffff,
@@ -296,7 +317,7 @@ impl UserAgent {
         let session = record.map(|record| &record.session);
         let refreshes = matches!(method, Method::Invite | Method::Update);
         let terms = session.and_then(|session| session.timer);
-        let min_se = session.map_or(0, |session| session.min_se).max(change.min_se);
+        let min_se = session.map_or(least, |session| session.min_se);
         let stays = |name: Name| !(refreshes && matches!(name, Name::SessionExpires | Name::MinSe));
         let sent = self.layer.request(&request, |writer| {
             match record {
@@ -308,7 +329,12 @@ impl UserAgent {
                     copy(writer, &old, change, |name| stays(name) && !is_of_dialog(name));
                 }
                 None => {
-                    copy(writer, &old, change, stays);
+                    if let Some(contact) = &contact {
+                        writer.field(Name::Contact, &[contact]);
+                    }
+                    copy(writer, &old, change, |name| {
+                        stays(name) && !(name == Name::Contact && contact.is_some())
+                    });
                     writer.cseq(cseq, method);
                 }
             }
@@ -332,12 +358,29 @@ impl UserAgent {
             self.has_asked(key, work, cseq);
             self.numbered(key, cseq);
         }
-        if let Purpose::Reinvite = purpose {
-            if let Some(session) = dialog.and_then(|key| self.session_mut(key)) {
-                (session.rseq, session.heard) = (None, false);
+        if let (Purpose::Call(invitation), Some(contact)) = (purpose, contact) {
+            if let Some(call) = self.calls.get_mut(invitation.0) {
+                call.contact = contact;
             }
         }
         Again::Yes
+    }
+
+    /// A re-INVITE that is sent again makes its offer again, whatever reliable responses said of the first one; false while that finds no room.
+    fn offer_again(&mut self, work: WorkId, old: &Message<'_>) -> bool {
+        self.take_back(work);
+        let dialog = self.outgoing(work).and_then(|outgoing| outgoing.dialog);
+        let Some(session) = dialog.and_then(|key| self.session_mut(key)) else { return true };
+        let offers = offer::is_in(old);
+        if offers {
+            let Some(exchange) = session.exchange.sent(Carrier::OwnInvite) else { return false };
+            session.exchange = exchange;
+        }
+        (session.rseq, session.heard) = (None, false);
+        if let Some(outgoing) = self.outgoing_mut(work) {
+            outgoing.offered = offers;
+        }
+        true
     }
 }
 
