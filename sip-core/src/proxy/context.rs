@@ -1,6 +1,6 @@
 //! Response contexts (RFC 3261 §16.6): what is kept of a request that is forwarded, and what came of its branches.
 
-use super::best::best;
+use super::best::Preference;
 use super::routing::Arrival;
 use super::{Origin, Outcome};
 use crate::handle::{BranchId, ClientTxn, ContextId, Key, ServerTxn};
@@ -111,8 +111,8 @@ impl Context {
     }
 
     /// The place of the best of what came of its branches.
-    pub(super) fn best(&self) -> Option<usize> {
-        best(self.ended.iter().map(|ended| ended.outcome), self.cancelled)
+    pub(super) fn best(&self, prefer: Preference) -> Option<usize> {
+        prefer.best(self.ended.iter().map(|ended| ended.outcome), self.cancelled)
     }
 
     pub(super) const fn is_answered(&self) -> bool {

@@ -29,7 +29,7 @@ mod machine;
 mod responses;
 mod routing;
 
-pub use best::{Origin, Outcome};
+pub use best::{Origin, Outcome, Preference};
 pub use event::{Command, Event};
 
 use self::context::{BranchRecord, Context, Ended, Later, Phase, Way, token_of};
@@ -60,6 +60,8 @@ pub struct Config {
     pub extensions: Vec<String>,
     /// Stay on the way of dialogs (RFC 3261 §16.6, step 4).
     pub record_route: bool,
+    /// Which response goes back when all branches have failed.
+    pub prefer: Preference,
     /// When all branches have failed, [`Event::AllFailed`] asks the user what to do.
     pub ask: bool,
     /// How long the user may take to decide: then a new request is answered with 500, and one whose branches have failed with the best
@@ -75,6 +77,7 @@ impl Config {
             domains: Vec::new(),
             extensions: Vec::new(),
             record_route: false,
+            prefer: Preference::Rfc3261,
             ask: false,
             patience: Duration::from_secs(30),
         }

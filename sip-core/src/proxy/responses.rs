@@ -143,7 +143,7 @@ impl Proxy {
             return self.settle(key);
         }
         let Some(context) = self.contexts.get(key) else { return };
-        let Some(found) = context.best() else { return };
+        let Some(found) = context.best(self.config.prefer) else { return };
         if !self.config.ask || context.is_closed() {
             return self.send_best(key);
         }
@@ -158,7 +158,7 @@ impl Proxy {
     /// RFC 3261 §16.7, steps 6 to 9.
     pub(super) fn send_best(&mut self, key: Key) {
         let Some(context) = self.contexts.get(key) else { return };
-        let Some(found) = context.best() else { return };
+        let Some(found) = context.best(self.config.prefer) else { return };
         let Some(Ended { outcome, response }) = context.ended.get(found) else { return };
         let (server, status, response) = (context.server, outcome.status, *response);
         let status = match (outcome.origin, status) {
