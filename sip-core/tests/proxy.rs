@@ -8,6 +8,7 @@ use sip_core::{BranchId, ContextId, Instant, Machine, Misuse, Source};
 
 mod support;
 
+use sip_core::transaction::Timers;
 use support::proxying::{B, C, config, invite, relayed, request, rig, take, texts};
 use support::{Out, Rig, US, header, ms, response, sends};
 
@@ -533,4 +534,27 @@ fn who_finds_no_room_waits() {
     assert!(texts(&rig.drain(), "INVITE").is_empty());
     rig.run_until(ms(300_000));
     assert!(rig.machine.is_idle() && rig.machine.stats().retained_bytes == 0);
+}
+
+/// The TM module's own timing: retransmissions 1, 2 and then 4 s apart, INVITEs too; 30 s for a first response, 120 s for a final one.
+#[test]
+fn the_timing_of_the_tm_module() {
+    let mut core = sip_core::Config::new([9; 32]);
+    core.timers = Timers::TM;
+    for method in ["INVITE", "OPTIONS"] {
+        let mut rig = rig(Config { core: core.clone(), ..config() });
+        let (_, first) = relayed(&mut rig, &request(method, "sip:bob@example.com", "1", ""), &[B]);
+        assert_eq!(first.len(), 1);
+        let out = rig.run_until(ms(100_000));
+        assert_eq!(sends(&out, method), [1_000, 3_000, 7_000, 11_000, 15_000, 19_000, 23_000, 27_000]);
+        let told = out.iter().find(|out| out.line().starts_with("BranchFailed")).unwrap();
+        let Out::Event { at, event } = told else { panic!() };
+        assert!(*at == ms(30_000) && event.contains("408") && event.contains("Timeout"), "{told:?}");
+        assert_eq!(sends(&out, "SIP/2.0 408").is_empty(), method != "INVITE");
+    }
+    let mut rig = rig(Config { core, ..config() });
+    let (_, sent) = relayed(&mut rig, &invite("1"), &[B]);
+    rig.run_until(ms(10_000));
+    rig.hear(&response(&sent[0], "180 Ringing", "b", ""));
+    assert_eq!(sends(&rig.run_until(ms(200_000)), "CANCEL")[0], 130_000);
 }

@@ -148,7 +148,7 @@ fn write_content(out: &mut String, content: &Content<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn values(timers: &Timers) -> [Option<Duration>; 20] {
+fn values(timers: &Timers) -> [Option<Duration>; 21] {
     let Timers {
         t1,
         t2,
@@ -170,6 +170,7 @@ fn values(timers: &Timers) -> [Option<Duration>; 20] {
         unanswered_invite,
         unanswered,
         rport,
+        a_most,
     } = *timers;
     [
         Some(t1),
@@ -192,6 +193,7 @@ fn values(timers: &Timers) -> [Option<Duration>; 20] {
         unanswered_invite,
         unanswered,
         rport,
+        a_most,
     ]
 }
 
@@ -476,5 +478,6 @@ fn read_timers(words: &[Word<'_>]) -> Option<Timers> {
         unanswered_invite: value(17),
         unanswered: value(18),
         rport: value(19),
+        a_most: value(20),
     })
 }

@@ -86,6 +86,8 @@ pub struct Timers {
     pub t4: Duration,
     /// The first interval of Timer A; T1.
     pub a: Option<Duration>,
+    /// The longest interval between retransmissions of an INVITE; none: it doubles as long as Timer B lets it.
+    pub a_most: Option<Duration>,
     /// 64·T1
     pub b: Option<Duration>,
     /// 64·T1, at least 32 s; 0 on reliable transports.
@@ -129,6 +131,7 @@ impl Timers {
         t2: Duration::from_secs(4),
         t4: Duration::from_secs(5),
         a: None,
+        a_most: None,
         b: None,
         d: None,
         e: None,
@@ -145,6 +148,26 @@ impl Timers {
         unanswered_invite: Some(Duration::from_secs(300)),
         unanswered: None,
         rport: None,
+    };
+
+    /// The values of the TM module of SER and OpenSER, in whole seconds: 30 s for a final response, 120 s for one to an INVITE that rings, 5 s for
+    /// what comes late, and a 100 at once. Who takes the place of such a proxy, or runs beside one, keeps its rhythm; late copies of a request are taken
+    /// for new ones.
+    pub const TM: Self = Self {
+        t1: Duration::from_secs(1),
+        a_most: Some(Duration::from_secs(4)),
+        b: Some(Duration::from_secs(30)),
+        d: Some(Duration::from_secs(5)),
+        f: Some(Duration::from_secs(30)),
+        h: Some(Duration::from_secs(30)),
+        i: Some(Duration::from_secs(5)),
+        j: Some(Duration::from_secs(5)),
+        k: Some(Duration::from_secs(5)),
+        l: Some(Duration::from_secs(5)),
+        m: Some(Duration::from_secs(5)),
+        trying: Some(Duration::ZERO),
+        ringing: Some(Duration::from_secs(120)),
+        ..Self::DEFAULT
     };
 
     /// 64·T1, the lifetime of most things.
@@ -193,7 +216,7 @@ impl Timers {
     ) -> Option<Duration> {
         let delay = match delay {
             Delay::First => self.first(timer, transport),
-            Delay::Doubled => Some(before.saturating_mul(2)),
+            Delay::Doubled => Some(before.saturating_mul(2).min(self.a_most.unwrap_or(Duration::MAX))),
             Delay::Capped => Some(before.saturating_mul(2).min(self.t2)),
             Delay::T2 => Some(self.t2),
         };
@@ -254,6 +277,7 @@ mod tests {
             t2: Duration::from_secs(2),
             t4: Duration::from_secs(3),
             a: own(4),
+            a_most: own(21),
             b: own(5),
             d: own(6),
             e: own(7),
