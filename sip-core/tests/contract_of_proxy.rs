@@ -55,8 +55,8 @@ fn give(proxy: &mut Proxy, now: Instant, kind: u8, handle: u64) -> String {
         7 => Command::ForwardBest(context),
         8 => Command::Respond(context, Status::BUSY_HERE, Content::NONE),
         9 => Command::Respond(context, Status::OK, Content::NONE),
-        10 => Command::Cancel(context),
-        _ => Command::CancelBranch(BranchId::from_bits(handle)),
+        10 => Command::Cancel(context, ""),
+        _ => Command::CancelBranch(BranchId::from_bits(handle), "Q.850;cause=16"),
     };
     format!("{:?}", proxy.command(now, command))
 }

@@ -320,7 +320,7 @@ fn what_is_made_for_a_hop_is_made_of_what_was_sent() {
     let path = ["<sip:192.0.2.8;lr>"];
     let (context, sent) = relayed(&mut rig, &invite("1"), &[Branch { routes: &path, ..B }]);
     rig.hear(&response(&sent[0], "180 Ringing", "t", ""));
-    rig.machine.cancel(rig.now, context).unwrap();
+    rig.machine.cancel(rig.now, context, "").unwrap();
     let cancel = texts(&rig.drain(), "CANCEL").remove(0);
     rig.hear(&response(&sent[0], "487 Request Terminated", "t", ""));
     let ack = texts(&rig.drain(), "ACK").remove(0);
@@ -378,7 +378,7 @@ fn a_branch_that_can_not_be_sent() {
     rig.hear(&response(&sent[0], "486 Busy Here", "t", ""));
     assert_eq!(texts(&rig.drain(), "SIP/2.0 486").len(), 1, "what was received is better");
     assert_eq!(rig.machine.respond(rig.now, context, Status::OK, &Content::NONE), Err(Misuse::WrongState));
-    assert_eq!(rig.machine.cancel_branch(rig.now, BranchId::from_bits(77)), Err(Misuse::Gone));
+    assert_eq!(rig.machine.cancel_branch(rig.now, BranchId::from_bits(77), ""), Err(Misuse::Gone));
     assert_eq!(rig.machine.set_user(rig.now, ContextId::from_bits(77), 1), Err(Misuse::Gone));
 }
 
@@ -557,4 +557,49 @@ fn the_timing_of_the_tm_module() {
     rig.run_until(ms(10_000));
     rig.hear(&response(&sent[0], "180 Ringing", "b", ""));
     assert_eq!(sends(&rig.run_until(ms(200_000)), "CANCEL")[0], 130_000);
+}
+
+/// RFC 3326: a CANCEL says why, whether it can be sent at once or waits for a provisional response.
+#[test]
+fn a_cancel_says_why() {
+    let ring = |rig: &mut Rig<Proxy>, sent: &str| {
+        rig.hear(&response(sent, "180 Ringing", "c", ""));
+        rig.drain()
+    };
+    let reason = |out: &[Out]| {
+        let cancels = texts(out, "CANCEL");
+        assert_eq!(cancels.len(), 1, "{out:#?}");
+        header(&cancels[0], "Reason").map(str::to_owned)
+    };
+    for (status, expected) in [
+        ("200 OK", Some("SIP;cause=200;text=\"Call completed elsewhere\"")),
+        ("603 Decline", Some("SIP;cause=603;text=\"Decline\"")),
+    ] {
+        for rings_late in [false, true] {
+            let mut rig = rig(config());
+            let (_, sent) = relayed(&mut rig, &invite("1"), &[B, C]);
+            if !rings_late {
+                ring(&mut rig, &sent[1]);
+            }
+            rig.hear(&response(&sent[0], status, "b", ""));
+            let out = if rings_late { ring(&mut rig, &sent[1]) } else { rig.drain() };
+            assert_eq!(reason(&out).as_deref(), expected);
+        }
+    }
+    // As the caller says, as the user says, or not at all.
+    let mut rig = rig(config());
+    let (_, sent) = relayed(&mut rig, &invite("1"), &[B]);
+    ring(&mut rig, &sent[0]);
+    let why = "Reason: SIP;cause=600\r\nReason: Q.850;cause=16;text=\"gone\"\r\n";
+    rig.hear(&request("CANCEL", "sip:bob@example.com", "1", why));
+    let out = rig.drain();
+    assert!(texts(&out, "CANCEL")[0].contains(why), "{out:#?}");
+    let mut quiet = Rig::new(Proxy::new(Config { reasons: false, ..config() }));
+    for (branch, why, expected) in [("1", "", None), ("2", "SIP;cause=408", Some("SIP;cause=408"))] {
+        let (context, sent) = relayed(&mut quiet, &invite(branch), &[B]);
+        ring(&mut quiet, &sent[0]);
+        assert_eq!(quiet.machine.cancel(quiet.now, context, "a\r\nb"), Err(Misuse::BadContent));
+        quiet.machine.cancel(quiet.now, context, why).unwrap();
+        assert_eq!(reason(&quiet.drain()).as_deref(), expected);
+    }
 }

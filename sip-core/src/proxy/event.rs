@@ -144,7 +144,7 @@ pub enum Command<'a> {
     /// [`respond`](super::Proxy::respond)
     Respond(ContextId, Status, Content<'a>),
     /// [`cancel`](super::Proxy::cancel)
-    Cancel(ContextId),
+    Cancel(ContextId, &'a str),
     /// [`cancel_branch`](super::Proxy::cancel_branch)
-    CancelBranch(BranchId),
+    CancelBranch(BranchId, &'a str),
 }

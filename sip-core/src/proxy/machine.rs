@@ -113,7 +113,8 @@ impl Proxy {
             Heard::Cancel { invite, .. } => {
                 let key = self.context_of(invite)?;
                 let user = self.contexts.get(key)?.user;
-                self.on_cancel(key);
+                let reason = self.reason_of(message);
+                self.on_cancel(key, &reason);
                 Some(Meaning::Cancelled { context: Context::id(key), user })
             }
             Heard::Response { user, .. } => self.on_response(user, message),
@@ -225,8 +226,8 @@ impl Machine for Proxy {
             Command::Relay(context, branches) => self.relay(now, context, branches),
             Command::ForwardBest(context) => self.forward_best(now, context),
             Command::Respond(context, status, content) => self.respond(now, context, status, &content),
-            Command::Cancel(context) => self.cancel(now, context),
-            Command::CancelBranch(branch) => self.cancel_branch(now, branch),
+            Command::Cancel(context, reason) => self.cancel(now, context, reason),
+            Command::CancelBranch(branch, reason) => self.cancel_branch(now, branch, reason),
         }
     }
 

@@ -38,11 +38,12 @@ use crate::config::Config as CoreConfig;
 use crate::endpoint::{Misuse, Txn};
 use crate::handle::{BranchId, ClientTxn, ContextId, FlowId, Key, Slab};
 use crate::headers::Name;
-use crate::message::{Content, Message, Status};
+use crate::message::{Content, Message, Status, is_text};
 use crate::time::{Instant, micros};
 use crate::transaction::{BufferId, ClientRequest, Item, Lanes, Layer, Timers};
 use crate::transport::Target;
 use alloc::collections::VecDeque;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::num::NonZero;
@@ -60,6 +61,8 @@ pub struct Config {
     pub extensions: Vec<String>,
     /// Stay on the way of dialogs (RFC 3261 §16.6, step 4).
     pub record_route: bool,
+    /// A CANCEL to a branch says why (RFC 3326): with the response that won, or as the caller's CANCEL does.
+    pub reasons: bool,
     /// Which response goes back when all branches have failed.
     pub prefer: Preference,
     /// When all branches have failed, [`Event::AllFailed`] asks the user what to do.
@@ -77,6 +80,7 @@ impl Config {
             domains: Vec::new(),
             extensions: Vec::new(),
             record_route: false,
+            reasons: true,
             prefer: Preference::Rfc3261,
             ask: false,
             patience: Duration::from_secs(30),
@@ -122,6 +126,15 @@ impl<'a> Branch<'a> {
     /// Forwards it to this URI.
     pub const fn to(uri: &'a str) -> Self {
         Self { uri: Some(uri), ..Self::AS_IT_IS }
+    }
+}
+
+/// The line of a Reason.
+fn reason_line(value: &str) -> Result<String, Misuse> {
+    match value {
+        "" => Ok(String::new()),
+        value if is_text(value) => Ok(format!("Reason: {value}")),
+        _ => Err(Misuse::BadContent),
     }
 }
 
@@ -362,10 +375,12 @@ impl Proxy {
     }
 
     /// Cancels all branches, as a CANCEL of the caller would (RFC 3261 §16.10). What they answer goes back; a request without branches gets 487.
+    /// `reason` is the value of Reason in the CANCELs, or empty.
     ///
     /// # Errors
-    /// [`Misuse::Gone`]; [`Misuse::BadMethod`] if it is no INVITE; [`Misuse::WrongState`] after a final response.
-    pub fn cancel(&mut self, now: Instant, context: ContextId) -> Result<(), Misuse> {
+    /// [`Misuse::Gone`]; [`Misuse::BadMethod`] if it is no INVITE; [`Misuse::WrongState`] after a final response; [`Misuse::BadContent`].
+    pub fn cancel(&mut self, now: Instant, context: ContextId, reason: &str) -> Result<(), Misuse> {
+        let reason = reason_line(reason)?;
         self.enter(now);
         let found = self.contexts.get(context.0).ok_or(Misuse::Gone)?;
         if !found.is_invite {
@@ -374,19 +389,20 @@ impl Proxy {
         if found.is_answered() {
             return Err(Misuse::WrongState);
         }
-        self.on_cancel(context.0);
+        self.on_cancel(context.0, &reason);
         self.leave();
         Ok(())
     }
 
-    /// Cancels one branch (RFC 3261 §9.1): at once if it rings, else when it does.
+    /// Cancels one branch (RFC 3261 §9.1): at once if it rings, else when it does. `reason` as in [`cancel`](Self::cancel).
     ///
     /// # Errors
-    /// As [`Endpoint::cancel`](crate::Endpoint::cancel).
-    pub fn cancel_branch(&mut self, now: Instant, branch: BranchId) -> Result<(), Misuse> {
+    /// As [`Endpoint::cancel`](crate::Endpoint::cancel); [`Misuse::BadContent`].
+    pub fn cancel_branch(&mut self, now: Instant, branch: BranchId, reason: &str) -> Result<(), Misuse> {
+        let reason = reason_line(reason)?;
         self.enter(now);
         let txn = self.branches.get(branch.0).and_then(|branch| branch.txn).ok_or(Misuse::Gone)?;
-        let done = self.layer.cancel(txn);
+        let done = self.layer.cancel_because(txn, reason.as_bytes());
         self.leave();
         done
     }
@@ -430,14 +446,14 @@ impl Proxy {
     }
 
     /// Nobody is wanted any more: all branches that have no final response are cancelled.
-    fn cancel_branches(&mut self, key: Key) {
+    fn cancel_branches(&mut self, key: Key, reason: &str) {
         let all = self.contexts.get(key).map(|context| context.branches.clone()).unwrap_or_default();
         for branch in all {
             if let Some(txn) = self.branches.get(branch).and_then(|record| record.txn) {
                 // What has not left is not sent. Who has answered is not cancelled; what is no INVITE ends by itself.
                 let unsent = self.layer.is_unsent(txn) && self.layer.abort(Txn::Client(txn));
                 if !unsent {
-                    let _ = self.layer.cancel(txn);
+                    let _ = self.layer.cancel_because(txn, reason.as_bytes());
                 }
             }
         }

@@ -10,6 +10,8 @@ use crate::handle::{Key, ServerTxn};
 use crate::headers::{Name, Via};
 use crate::message::{Content, Message, Status};
 use crate::transaction::BufferId;
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 impl Proxy {
@@ -61,7 +63,7 @@ impl Proxy {
         }
         if status.code() >= 600 {
             self.forget_later(key);
-            self.cancel_branches(key);
+            self.cancel_branches(key, &self.reason_for(status));
         }
         false
     }
@@ -126,7 +128,7 @@ impl Proxy {
         let Some(context) = self.contexts.get_mut(key) else { return };
         context.serving = false;
         self.forget_later(key);
-        self.cancel_branches(key);
+        self.cancel_branches(key, "");
         self.release(key);
     }
 
@@ -229,17 +231,34 @@ impl Proxy {
         self.push(Event::Answered { context: Context::id(key), user, status });
         self.layer.uncount(server);
         self.forget_later(key);
-        self.cancel_branches(key);
+        self.cancel_branches(key, &self.reason_for(status));
+    }
+
+    /// Why a branch is not wanted any more when this response came (RFC 3326): a line, or nothing.
+    fn reason_for(&self, status: Status) -> String {
+        let text = if status.is_success() { "Call completed elsewhere" } else { status.reason() };
+        match self.config.reasons {
+            true => format!("Reason: SIP;cause={};text=\"{text}\"", status.code()),
+            false => String::new(),
+        }
+    }
+
+    /// What a CANCEL says of why.
+    pub(super) fn reason_of(&self, cancel: &Message<'_>) -> String {
+        let said = cancel.values(Name::Reason).filter(|_| self.config.reasons);
+        let lines: Vec<String> =
+            said.map(|value| format!("Reason: {}", String::from_utf8_lossy(value))).collect();
+        lines.join("\r\n")
     }
 
     /// The caller does not want the call any more (RFC 3261 §16.10).
-    pub(super) fn on_cancel(&mut self, key: Key) {
+    pub(super) fn on_cancel(&mut self, key: Key, reason: &str) {
         let Some(context) = self.contexts.get_mut(key) else { return };
         context.cancelled = true;
         self.forget_later(key);
         let Some(context) = self.contexts.get(key) else { return };
         if context.phase == Phase::Relaying {
-            return self.cancel_branches(key);
+            return self.cancel_branches(key, reason);
         }
         // Nothing is under way: what would come back is known.
         let server = context.server;

@@ -135,6 +135,20 @@ impl Layer {
         Ok(())
     }
 
+    /// The same, with lines of headers in the CANCEL that say why (RFC 3326).
+    pub(crate) fn cancel_because(&mut self, txn: ClientTxn, reason: &[u8]) -> Result<(), Misuse> {
+        let waits = self
+            .get(Txn::Client(txn))
+            .is_some_and(|record| matches!(record.state, State::Ict(state) if state.takes_cancel()));
+        if waits && !reason.is_empty() {
+            let reason = self.buffers.keep(reason);
+            if let Some(before) = self.reasons.insert(txn.0.index, reason) {
+                self.buffers.unpin(before);
+            }
+        }
+        self.cancel(txn)
+    }
+
     /// Whether a request still waits here: for the address of its peer, or for the connection that leads there.
     pub(crate) fn is_unsent(&self, txn: ClientTxn) -> bool {
         match self.get(Txn::Client(txn)).map(Record::to) {
@@ -211,7 +225,7 @@ impl Layer {
             return self.send(key, record.ack, true);
         }
         let to = response.and_then(|response| response.value(Name::To));
-        let buffer = self.derive(record.buffer, Method::Ack, to);
+        let buffer = self.derive(record.buffer, Method::Ack, to, BufferId::NONE);
         if let Some(record) = self.txns.get_mut(key) {
             record.ack = buffer;
         }
@@ -223,7 +237,11 @@ impl Layer {
         let Some(record) = self.txns.get(invite) else { return };
         let (target, to, secret, request) = (record.target(), record.to(), record.secret, record.buffer);
         let timers = record.timers();
-        let buffer = self.derive(request, Method::Cancel, None);
+        let reason = self.reasons.remove(&invite.index);
+        let buffer = self.derive(request, Method::Cancel, None, reason.unwrap_or(BufferId::NONE));
+        if let Some(reason) = reason {
+            self.buffers.unpin(reason);
+        }
         let step = nict::start(target.transport.reliability()).map(State::Nict);
         let shared = Key128::from(branch_key(invite, secret));
         let record = Record::new(step.next, target, 0, timers, self.clock());
@@ -235,11 +253,17 @@ impl Layer {
 
     /// A request made from an INVITE of ours: same Request-URI, top Via, Call-ID, From, CSeq number and Route. An ACK has
     /// the To of the response and, by RFC 3261 §22.1, the credentials of the INVITE.
-    fn derive(&mut self, invite: BufferId, method: Method<'_>, to: Option<&[u8]>) -> BufferId {
+    fn derive(
+        &mut self,
+        invite: BufferId,
+        method: Method<'_>,
+        to: Option<&[u8]>,
+        lines: BufferId,
+    ) -> BufferId {
         let mut text = core::mem::take(&mut self.scratch);
         text.clear();
         if let Ok(invite) = Message::parse(self.buffers.message(invite), &Limits::NONE) {
-            derived(&mut text, &invite, method, to);
+            derived(&mut text, &invite, method, to, self.buffers.message(lines));
         }
         let buffer = self.buffers.keep(&text);
         self.scratch = text;
@@ -364,7 +388,7 @@ pub(crate) fn hop(target: Option<Target>, towards: &[u8]) -> Result<NextHop<'_>,
     }
 }
 
-fn derived(out: &mut Vec<u8>, invite: &Message<'_>, method: Method<'_>, to: Option<&[u8]>) {
+fn derived(out: &mut Vec<u8>, invite: &Message<'_>, method: Method<'_>, to: Option<&[u8]>, lines: &[u8]) {
     let mut writer = Writer::request(out, method, invite.request_uri());
     // One Via, that of this side: those below it are the business of who sent the INVITE here.
     if let Some(via) = invite.value(Name::Via) {
@@ -388,7 +412,7 @@ fn derived(out: &mut Vec<u8>, invite: &Message<'_>, method: Method<'_>, to: Opti
         }
         None => copy(Name::To),
     }
-    writer.cseq(invite.cseq().number, method).number(Name::MaxForwards, 70);
+    writer.cseq(invite.cseq().number, method).number(Name::MaxForwards, 70).line(lines);
     writer.finish(&Content::NONE);
 }
 

@@ -39,6 +39,13 @@ pub enum State {
     Terminated,
 }
 
+impl State {
+    /// Whether a CANCEL may be asked for, and has not been sent.
+    pub(crate) const fn takes_cancel(self) -> bool {
+        matches!(self, Self::Calling { .. } | Self::Proceeding { cancelled: false })
+    }
+}
+
 /// The events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {

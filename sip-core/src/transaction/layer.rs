@@ -18,7 +18,7 @@ use crate::message::{Message, Method, Status};
 use crate::random::{BytesHash, KeyedHash, Random};
 use crate::time::{Instant, micros};
 use crate::transport::{Flow, Flows, Local, Locals, Target, Transport, Waiting};
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -68,6 +68,8 @@ pub(crate) struct Layer {
     pub(super) exact: Recent,
     /// The transactions of CANCELs that we sent, by the branch they share with their INVITE.
     pub(super) cancels: Index,
+    /// What CANCELs that wait say of why: lines of headers, by the places of their INVITEs.
+    pub(super) reasons: BTreeMap<u32, BufferId>,
     pub(crate) buffers: Buffers,
     pub(crate) out: Outbox,
     pub(super) told: VecDeque<Told>,
@@ -116,6 +118,7 @@ impl Layer {
             merged: Index::default(),
             exact: Recent::default(),
             cancels: Index::default(),
+            reasons: BTreeMap::new(),
             buffers: Buffers::new(config.limits.idle_buffers),
             out: Outbox::new(config.limits.outbox),
             told: VecDeque::new(),
@@ -441,6 +444,9 @@ impl Layer {
         }
         self.buffers.unpin(txn.buffer);
         self.buffers.unpin(txn.ack);
+        if let Some(reason) = self.reasons.remove(&key.index) {
+            self.buffers.unpin(reason);
+        }
         if !txn.silent {
             self.told.push_back(Told::Terminated {
                 txn: handle_of(key, txn.state),
