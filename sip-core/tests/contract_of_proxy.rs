@@ -5,7 +5,7 @@ mod support;
 use core::time::Duration;
 use proptest::prelude::*;
 use sip_core::message::{Content, Status};
-use sip_core::proxy::{Branch, Command, Config, Proxy};
+use sip_core::proxy::{Branch, Command, Config, Part, Proxy};
 use sip_core::{BranchId, ContextId, Instant, Machine};
 use support::driven::{Driven, Step};
 use support::{PEER, response};
@@ -48,10 +48,10 @@ fn give(proxy: &mut Proxy, now: Instant, kind: u8, handle: u64) -> String {
     let nowhere = Branch::to("sip:d@192.0.2.9;transport=tls");
     let command = match kind % 12 {
         0 | 1 => Command::Relay(context, &[there]),
-        2 => Command::Relay(context, &[there, Branch { q: 1_000, ..later }]),
+        2 => Command::Relay(context, &[there, Branch { q: 1_000, part: Part::Minor, ..later }]),
         3 | 4 => Command::Relay(context, &[later, there, nowhere]),
         5 => Command::Relay(context, &[Branch::AS_IT_IS]),
-        6 => Command::Relay(context, &[nowhere]),
+        6 => Command::Relay(context, &[nowhere, Branch { part: Part::Copy, ..there }]),
         7 => Command::ForwardBest(context),
         8 => Command::Respond(context, Status::BUSY_HERE, Content::NONE),
         9 => Command::Respond(context, Status::OK, Content::NONE),

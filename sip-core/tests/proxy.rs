@@ -3,7 +3,7 @@
 use core::num::NonZero;
 use core::time::Duration;
 use sip_core::message::{Content, Status};
-use sip_core::proxy::{Branch, Config, Proxy};
+use sip_core::proxy::{Branch, Config, Part, Proxy};
 use sip_core::{BranchId, ContextId, Instant, Machine, Misuse, Source};
 
 mod support;
@@ -602,4 +602,52 @@ fn a_cancel_says_why() {
         quiet.machine.cancel(quiet.now, context, why).unwrap();
         assert_eq!(reason(&quiet.drain()).as_deref(), expected);
     }
+}
+
+/// A copy is for who listens: it is repeated and ends by itself, what it says goes nowhere, and the user answers.
+#[test]
+fn a_copy_of_a_request() {
+    let mut rig = rig(config());
+    let copy = Branch { part: Part::Copy, ..C };
+    let (context, sent) = relayed(&mut rig, &request("REGISTER", "sip:example.com", "1", ""), &[copy]);
+    rig.machine.respond(rig.now, context, Status::OK, &Content::NONE).unwrap();
+    assert_eq!(texts(&rig.drain(), "SIP/2.0 200").len(), 1);
+    assert_eq!(sends(&rig.run_until(ms(2_000)), "REGISTER"), [500, 1_500]);
+    assert!(rig.hear(&response(&sent[0], "200 OK", "c", "")).unwrap().contains("forwarded: false"));
+    assert_eq!(texts(&rig.drain(), "SIP/2.0"), [] as [&str; 0]);
+    // Beside others, whatever becomes of it and of them.
+    for said in ["180 Ringing", "486 Busy Here", "603 Decline", "200 OK"] {
+        let (_, sent) = relayed(&mut rig, &invite(&said[..3]), &[B, copy]);
+        rig.hear(&response(&sent[1], said, "c", ""));
+        assert_eq!(texts(&rig.drain(), "SIP/2.0"), [] as [&str; 0], "{said}");
+        rig.hear(&response(&sent[0], "404 Not Found", "b", ""));
+        let out = rig.drain();
+        assert_eq!((texts(&out, "SIP/2.0 404").len(), texts(&out, "CANCEL").len()), (1, 0));
+    }
+    // Who forgets to answer is reminded.
+    let (_, _) = relayed(&mut rig, &request("REGISTER", "sip:example.com", "2", ""), &[copy]);
+    let out = rig.run_until(ms(400_000));
+    assert_eq!(sends(&out, "SIP/2.0 500"), [32_000]);
+    assert!(rig.machine.is_idle());
+}
+
+/// Nobody waits for a minor branch; what it says in time counts.
+#[test]
+fn a_minor_branch() {
+    let minor = Branch { part: Part::Minor, ..C };
+    let mut rig = rig(config());
+    let (_, sent) = relayed(&mut rig, &invite("1"), &[B, minor]);
+    rig.hear(&response(&sent[1], "180 Ringing", "c", ""));
+    assert_eq!(texts(&rig.drain(), "SIP/2.0 180").len(), 1);
+    rig.hear(&response(&sent[0], "404 Not Found", "b", ""));
+    let out = rig.drain();
+    assert_eq!((texts(&out, "SIP/2.0 404").len(), texts(&out, "CANCEL").len()), (1, 1));
+    let (_, sent) = relayed(&mut rig, &invite("2"), &[B, minor]);
+    rig.hear(&response(&sent[1], "200 OK", "c", ""));
+    assert_eq!(texts(&rig.drain(), "SIP/2.0 200").len(), 1);
+    let (_, sent) = relayed(&mut rig, &invite("3"), &[B, minor]);
+    rig.hear(&response(&sent[1], "302 Moved", "c", ""));
+    assert_eq!(texts(&rig.drain(), "SIP/2.0 302").len(), 0);
+    rig.hear(&response(&sent[0], "404 Not Found", "b", ""));
+    assert_eq!(texts(&rig.drain(), "SIP/2.0 302").len(), 1);
 }

@@ -2,7 +2,7 @@
 
 use super::best::Preference;
 use super::routing::Arrival;
-use super::{Origin, Outcome};
+use super::{Origin, Outcome, Part};
 use crate::handle::{BranchId, ClientTxn, ContextId, Key, ServerTxn};
 use crate::message::Status;
 use crate::transaction::{BufferId, Timers};
@@ -62,6 +62,7 @@ pub(super) struct Way {
     pub(super) target: Option<Target>,
     pub(super) timers: Option<Timers>,
     pub(super) breadth: Option<NonZero<u32>>,
+    pub(super) part: Part,
     pub(super) user: u64,
     /// By the Request-URI, which leads to a strict router, whatever the first Route.
     pub(super) strict: bool,
@@ -78,6 +79,7 @@ pub(super) struct BranchRecord {
     pub(super) user: u64,
     pub(super) context: Key,
     pub(super) txn: Option<ClientTxn>,
+    pub(super) part: Part,
     /// It has had its final response.
     pub(super) is_done: bool,
     /// Its share of Max-Breadth.

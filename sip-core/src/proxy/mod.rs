@@ -106,8 +106,23 @@ pub struct Branch<'a> {
     /// How much of what is left of Max-Breadth it takes at most (RFC 5393 §5.3.3): who wants to add others while it is under way leaves some.
     /// `None`: all, or an equal share with those that go at once. Of 60, if the request says none.
     pub breadth: Option<NonZero<u32>>,
+    /// What its outcome is worth.
+    pub part: Part,
     /// A number of the caller's; events about the branch carry it.
     pub user: u64,
+}
+
+/// What the outcome of a branch is worth to its request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// The request waits for it.
+    #[default]
+    Whole,
+    /// The request does not wait for it, but takes what it says meanwhile; when the others have failed it is cancelled.
+    Minor,
+    /// None: a copy for somebody who only listens (TM's `t_replicate`). What it says goes nowhere, it is not cancelled, and the user answers the
+    /// request if nobody else is asked.
+    Copy,
 }
 
 impl<'a> Branch<'a> {
@@ -120,6 +135,7 @@ impl<'a> Branch<'a> {
         timers: None,
         q: 1_000,
         breadth: None,
+        part: Part::Whole,
         user: 0,
     };
 
@@ -199,13 +215,15 @@ impl Proxy {
         let sound = branches.iter().try_for_each(|branch| {
             let start = text.len();
             let strict = self.build(found, branch, &mut text)?;
-            let Branch { target, timers, breadth, user, .. } = *branch;
-            let way = Way { target, timers, breadth, user, strict };
+            let Branch { target, timers, breadth, part, user, .. } = *branch;
+            let way = Way { target, timers, breadth, part, user, strict };
             made.push((branch.q, start..text.len(), way));
             Ok(())
         });
         if sound.is_ok() {
-            self.decided(key);
+            if branches.iter().any(|branch| branch.part != Part::Copy) {
+                self.decided(key);
+            }
             let first = branches.iter().map(|branch| branch.q).max();
             for (q, range, way) in made {
                 let request = text.get(range).unwrap_or_default();
@@ -286,7 +304,8 @@ impl Proxy {
 
     /// Sends one branch.
     fn start(&mut self, key: Key, way: &Way, request: BufferId, breadth: u32) {
-        let record = BranchRecord { user: way.user, context: key, txn: None, is_done: false, breadth };
+        let Way { user, part, .. } = *way;
+        let record = BranchRecord { user, context: key, txn: None, part, is_done: false, breadth };
         let id = self.branches.insert(record);
         if let Some(context) = self.contexts.get_mut(key) {
             context.branches.push(id);
@@ -449,7 +468,8 @@ impl Proxy {
     fn cancel_branches(&mut self, key: Key, reason: &str) {
         let all = self.contexts.get(key).map(|context| context.branches.clone()).unwrap_or_default();
         for branch in all {
-            if let Some(txn) = self.branches.get(branch).and_then(|record| record.txn) {
+            let record = self.branches.get(branch).filter(|record| record.part != Part::Copy);
+            if let Some(txn) = record.and_then(|record| record.txn) {
                 // What has not left is not sent. Who has answered is not cancelled; what is no INVITE ends by itself.
                 let unsent = self.layer.is_unsent(txn) && self.layer.abort(Txn::Client(txn));
                 if !unsent {

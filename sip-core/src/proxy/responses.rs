@@ -3,7 +3,7 @@
 use super::best::{Origin, Outcome};
 use super::context::{BranchRecord, Context, Ended, Phase, key_of};
 use super::machine::Meaning;
-use super::{Event, NOTHING, Proxy};
+use super::{Event, NOTHING, Part, Proxy};
 use crate::config::Limits;
 use crate::endpoint::{Cause, Txn};
 use crate::handle::{Key, ServerTxn};
@@ -43,11 +43,15 @@ impl Proxy {
     fn pass_on(&mut self, key: Key, id: Key, status: Status, response: &[u8]) -> bool {
         let Some(context) = self.contexts.get(key) else { return false };
         let (server, is_answered) = (context.server, context.is_answered());
+        let is_copy = self.branches.get(id).is_some_and(|branch| branch.part == Part::Copy);
         if status.is_provisional() {
-            return !is_answered && self.layer.relay(server, status, response).is_ok();
+            return !is_copy && !is_answered && self.layer.relay(server, status, response).is_ok();
         }
         if let Some(branch) = self.branches.get_mut(id) {
             branch.is_done = true;
+        }
+        if is_copy {
+            return false;
         }
         if status.code() < 300 {
             // Step 5: every 2xx to an INVITE goes back, of another request the first.
@@ -79,7 +83,7 @@ impl Proxy {
     pub(super) fn fail(&mut self, id: Key, origin: Origin) {
         let Some(branch) = self.branches.get_mut(id) else { return };
         branch.is_done = true;
-        let (key, branch_user) = (branch.context, branch.user);
+        let (key, branch_user, part) = (branch.context, branch.user, branch.part);
         let status = match origin {
             Origin::Transport => Status::SERVICE_UNAVAILABLE,
             Origin::Received | Origin::Timeout => Status::REQUEST_TIMEOUT,
@@ -88,7 +92,7 @@ impl Proxy {
         let outcome = Outcome { status, origin };
         let Some(context) = self.contexts.get_mut(key) else { return };
         let user = context.user;
-        if !context.is_answered() {
+        if !context.is_answered() && part != Part::Copy {
             context.ended.push(Ended { outcome, response: NOTHING });
         }
         let (context, branch) = (Context::id(key), BranchRecord::id(id));
@@ -136,7 +140,9 @@ impl Proxy {
     pub(super) fn settle(&mut self, key: Key) {
         self.start_ready(key);
         let Some(context) = self.contexts.get(key) else { return };
-        let waits = |id: &Key| self.branches.get(*id).is_some_and(|branch| !branch.is_done);
+        let waits = |id: &Key| {
+            self.branches.get(*id).is_some_and(|branch| !branch.is_done && branch.part == Part::Whole)
+        };
         if context.phase != Phase::Relaying || context.branches.iter().any(waits) {
             return;
         }
