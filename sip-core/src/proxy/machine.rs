@@ -210,7 +210,8 @@ impl Proxy {
         // RFC 3261 §16.11: a copy of it has the same branch.
         let via = received.value(Name::Via).unwrap_or_default();
         let identity = self.layer.hash.of(&[via, received.call_id(), received.request_uri()]) as u64;
-        self.layer.forward_stateless(None, Branch::AS_IT_IS.towards(&ack), identity, &out).ok()
+        let towards = Branch::AS_IT_IS.towards(&ack);
+        self.layer.forward_stateless(ack.request_uri(), towards, identity, &out).ok()
     }
 }
 

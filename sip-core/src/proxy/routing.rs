@@ -167,7 +167,8 @@ impl Own<'_> {
         out: &mut Vec<u8>,
     ) -> Result<bool, Misuse> {
         let too_large = |_| Misuse::BadContent;
-        let hop = crate::transaction::hop(branch.target, branch.towards(request))?.address();
+        let uri = branch.uri.map_or(request.request_uri(), str::as_bytes);
+        let hop = crate::transaction::hop(branch.target, uri, branch.towards(request))?.address();
         let mut edit = request.edit(out);
         if let Some(uri) = branch.uri {
             // RFC 5630 §5.3: neither into the clear, nor from there into what was promised to be secure all the way.

@@ -8,7 +8,7 @@ use crate::endpoint::{Destination, Misuse, Txn};
 use crate::handle::{ClientTxn, Key};
 use crate::headers::{Header, Name, Route, Via};
 use crate::message::{Content, Message, Method, Writer, hex};
-use crate::transport::{NextHop, Target, Transport, next_hop};
+use crate::transport::{NextHop, Target, Transport, next_hop_of};
 use crate::uri::Uri;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -67,7 +67,7 @@ impl Layer {
         if self.is_full(request.method) {
             return Err(Misuse::Full);
         }
-        let hop = hop(request.target, request.towards)?;
+        let hop = hop(request.target, request.uri, request.towards)?;
         let (transport, addr) = hop.address();
         let (local, _) = self.locals.towards(transport, addr).ok_or(Misuse::NoLocal(transport))?;
         let target = Target { transport, addr: addr.unwrap_or(SocketAddr::new(local.ip(), 0)) };
@@ -282,7 +282,7 @@ impl Layer {
         if self.buffers.retained() >= self.limits.retained.saturating_add(self.limits.retained / 4) {
             return Err(Misuse::Full);
         }
-        let hop = hop(None, towards)?;
+        let hop = hop(None, uri, towards)?;
         let (transport, addr) = hop.address();
         let (_, sent_by) = self.locals.towards(transport, addr).ok_or(Misuse::NoLocal(transport))?;
         let mut text = core::mem::take(&mut self.scratch);
@@ -306,12 +306,12 @@ impl Layer {
     /// Forwards a request without a transaction, below a Via of this side (RFC 3261 §16.11). The same `identity` is the same branch.
     pub(crate) fn forward_stateless(
         &mut self,
-        target: Option<Target>,
+        uri: &[u8],
         towards: &[u8],
         identity: u64,
         message: &[u8],
     ) -> Result<(), Misuse> {
-        let hop = hop(target, towards)?;
+        let hop = hop(None, uri, towards)?;
         let (transport, addr) = hop.address();
         let (_, sent_by) = self.locals.towards(transport, addr).ok_or(Misuse::NoLocal(transport))?;
         if !self.out.has_room() {
@@ -336,9 +336,9 @@ impl Layer {
         branch
     }
 
-    /// Sends such a request again, to the next hop that follows from `towards`.
-    pub(crate) fn repeat_stateless(&mut self, buffer: BufferId, towards: &[u8]) {
-        if let Some(hop) = Uri::parse(towards).ok().as_ref().and_then(next_hop) {
+    /// Sends such a request again, to the next hop that follows from `uri` and `towards`.
+    pub(crate) fn repeat_stateless(&mut self, buffer: BufferId, (uri, towards): (&[u8], &[u8])) {
+        if let Some(hop) = next_hop_of(uri, towards) {
             self.send_hop(buffer, hop, true);
         }
     }
@@ -380,11 +380,11 @@ impl<'a> OwnVia<'a> {
     }
 }
 
-/// Where a request goes: to the target that is given, else to where a URI leads.
-pub(crate) fn hop(target: Option<Target>, towards: &[u8]) -> Result<NextHop<'_>, Misuse> {
+/// Where a request to a URI goes: to the target that is given, else to where `towards` leads, its first Route or the URI itself.
+pub(crate) fn hop<'a>(target: Option<Target>, uri: &[u8], towards: &'a [u8]) -> Result<NextHop<'a>, Misuse> {
     match target {
         Some(target) => Ok(NextHop::Address(target)),
-        None => Uri::parse(towards).ok().as_ref().and_then(next_hop).ok_or(Misuse::BadUri),
+        None => next_hop_of(uri, towards).ok_or(Misuse::BadUri),
     }
 }
 

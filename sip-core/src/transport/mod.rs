@@ -10,7 +10,7 @@ pub use locals::Local;
 
 pub(crate) use flows::{Flow, Flows, Waiting};
 pub(crate) use locals::Locals;
-pub(crate) use next_hop::{NextHop, next_hop};
+pub(crate) use next_hop::{NextHop, next_hop_of};
 pub(crate) use packed::PackedAddr;
 pub(crate) use response::reply_address;
 

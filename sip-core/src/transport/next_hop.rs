@@ -45,6 +45,15 @@ pub(crate) fn next_hop<'a>(uri: &Uri<'a>) -> Option<NextHop<'a>> {
     })
 }
 
+/// The next hop of a request to `uri`: where `towards` leads, its first Route or the URI itself; over TLS if the URI is SIPS (RFC 3261 §26.2.2).
+pub(crate) fn next_hop_of<'a>(uri: &[u8], towards: &'a [u8]) -> Option<NextHop<'a>> {
+    let mut towards = Uri::parse(towards).ok()?;
+    if let Uri::Sip(sip) = &mut towards {
+        sip.secure |= uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips:"));
+    }
+    next_hop(&towards)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

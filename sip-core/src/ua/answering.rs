@@ -338,6 +338,7 @@ impl UserAgent {
     /// RFC 3891 §3: the call that was replaced is hung up, or given up if it was never answered.
     fn replace(&mut self, replaced: DialogId) {
         let Some(session) = self.session_mut(replaced.0) else { return };
+        session.replaced = true;
         let _ = match session.phase {
             Phase::Early => self.leave_early(replaced, &Content::NONE),
             _ => self.bye_in_time(replaced, &Content::NONE),

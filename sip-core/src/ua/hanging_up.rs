@@ -3,6 +3,7 @@
 use super::record::{OwnContent, Phase};
 use super::requests::Purpose;
 use super::{NOBODY, Reason, UserAgent, WorkId};
+use crate::auth::Answers;
 use crate::config::Limits;
 use crate::dialog::offer::{Carrier, Offer};
 use crate::dialog::{Dialog, Ends};
@@ -73,7 +74,7 @@ impl UserAgent {
         let Some(record) = self.dialogs.get(key) else { return false };
         let ack = record.session.acks.iter().find(|(of, _)| *of == cseq);
         if let Some((_, ack)) = ack {
-            self.layer.repeat_stateless(*ack, record.dialog.uris().1);
+            self.layer.repeat_stateless(*ack, record.dialog.uris());
         }
         ack.is_some()
     }
@@ -104,8 +105,7 @@ impl UserAgent {
 
     /// RFC 3261 §22.1: the credentials of an INVITE that was accepted, for its ACK.
     pub(super) fn keep_credentials(&mut self, work: WorkId, key: Key) {
-        let Some(record) = self.dialogs.get_mut(key) else { return };
-        if record.answers.is_empty() {
+        if self.answers_of(work).is_none_or(Answers::is_empty) {
             return;
         }
         let Some(super::Work::Request(outgoing)) = self.work.get(work) else { return };
@@ -214,7 +214,7 @@ impl UserAgent {
         };
         match invitation {
             Some(_) if call.cancelled && !call.answered => Err(Misuse::WrongState),
-            Some(invitation) if !call.answered => self.cancel_invitation(invitation),
+            Some(invitation) if self.cancel_invitation(invitation).is_ok() => Ok(()),
             _ => self.bye_in_time(dialog, content),
         }
     }

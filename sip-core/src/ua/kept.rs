@@ -51,7 +51,7 @@ kept!(Session {
     1 phase, 2 announced, 3 exchange, 4 takes_update, 5 knows_100rel, 6 invitation, 7 rseq, 8 heard, 9 invite, 10 unacked,
     11 reliable, 12 bye_queued, 13 own_invite, 14 own_update, 15 peer_update, 16 owed_pracks, 17 owed_ack,
     18 accepted_cseq, 19 credentials, 20 acks, 21 timer, 22 timer_alarm, 23 replaces,
-    24 bye_sent, 25 min_se, 26 timer_ends, 28 early_only, 29 pracks, 30 owed_late, 31 tagged,
+    24 bye_sent, 25 min_se, 26 timer_ends, 28 early_only, 29 pracks, 30 owed_late, 31 tagged, 32 replaced,
 });
 kept!(Invite { 1 txn, 2 cseq, 3 requires_100rel, 4 spoke, 5 expires, 6 still });
 kept!(Unacked { 1 txn, 2 cseq, 3 interval, 4 repeat, 5 end });
@@ -64,7 +64,7 @@ kept!(Call {
 });
 kept!(Outgoing {
     1 purpose, 2 txn, 3 user, 4 dialog, 5 request, 6 answers, 7 cseq, 8 tries, 9 target, 10 timers, 11 offered,
-    12 cancelled,
+    12 cancelled, 13 rang,
 });
 kept!(Serving { 1 dialog, 2 kind, 3 target, 4 terms, 5 waits, 6 offered, 7 contact, 8 cseq, 9 lasts });
 kept!(Subscription { 1 role, 2 user, 3 dialog, 4 package, 5 id, 6 lasts, 7 until, 8 alarm, 9 silent, 10 told });

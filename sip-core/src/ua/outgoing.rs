@@ -44,6 +44,9 @@ pub(super) struct Call {
     pub(super) forks: Option<Alarm>,
 }
 
+/// How many times as many forks one INVITE may have as may be alive at once.
+const OVER: usize = 4;
+
 impl UserAgent {
     /// Places a call.
     ///
@@ -73,7 +76,7 @@ impl UserAgent {
         let towards = towards(invite.uri.as_bytes(), invite.route.first().map(|route| route.as_bytes()));
         let (tag, minted) = (token(self.layer.random.u64()), token(self.layer.random.u64()));
         let call_id = if invite.call_id.is_empty() { &*minted } else { invite.call_id.as_bytes() };
-        let contact = self.contact_towards(towards, invite.target)?;
+        let contact = self.contact_towards(invite.uri.as_bytes(), towards, invite.target)?;
         let call = Call {
             // Put right in a moment: each of the two names the other.
             work: Key::from_bits(0),
@@ -236,12 +239,14 @@ impl UserAgent {
                         let over = record.session.phase == Phase::Over;
                         let hung_up = record.session.bye_sent;
                         // A BYE that crosses this 2xx may find no call yet.
-                        if !over {
+                        if !over || hung_up {
                             record.session.bye_queued = Some(Box::new(OwnContent::of(&Content::NONE)));
                         }
                         record.dialog.confirm(response);
                         record.session.announced &= !over;
                         record.session.accepted_cseq = Some(cseq);
+                        let work = self.calls.get(invitation.0)?.work;
+                        self.keep_credentials(work, key);
                         self.send_ack(key, cseq, &Content::NONE);
                         if over && !hung_up {
                             self.give_up(key);
@@ -336,7 +341,8 @@ impl UserAgent {
         // Those that a 199 has ended are known until the INVITE is over, and leave room.
         let over = |key: &&Key| self.dialogs.get(**key).is_none_or(|it| it.session.phase == Phase::Over);
         let alive = call.dialogs.len() - call.dialogs.iter().filter(over).count();
-        if alive >= self.config.core.limits.forks || self.is_full() {
+        let most = self.config.core.limits.forks;
+        if alive >= most || call.dialogs.len() >= most.saturating_mul(OVER) || self.is_full() {
             return None;
         }
         let announced = phase == Phase::Early && response.status_code() != 199;
@@ -349,10 +355,14 @@ impl UserAgent {
         let (user, contact) = (call.user, call.contact.clone());
         let Some(Work::Request(outgoing)) = self.work.get(call.work) else { return None };
         let invite = Message::parse(self.layer.buffers.message(outgoing.request), &Limits::NONE).ok()?;
-        // RFC 7616 §3.4: a nonce is counted in one place; the dialogs that come later ask for their own.
-        let first = call.dialogs.is_empty();
-        let answers = if first { outgoing.answers.clone() } else { outgoing.answers.anew() };
         let dialog = Dialog::of_response(&invite, response);
+        let work = call.work;
+        // The first fork takes over the answers to challenges; those that come later ask for nonces of their own.
+        let first = call.dialogs.first().copied();
+        let answers = match first.and_then(|first| self.dialogs.get(first)) {
+            Some(first) => first.answers.anew(),
+            None => self.take_answers(work, None),
+        };
         let key = self.open_dialog(dialog, contact, session);
         let record = self.dialogs.get_mut(key)?;
         (record.user, record.answers, record.holds) = (user, answers, 1);
@@ -395,7 +405,11 @@ impl UserAgent {
 
     /// The INVITE begins anew, and its forks with it: one that keeps its tag is another dialog.
     pub(super) fn forget_forks(&mut self, invitation: Invitation) {
+        let Some(call) = self.calls.get(invitation.0) else { return };
+        let work = call.work;
+        let answers = self.take_answers(work, None);
         let forks = self.calls.get_mut(invitation.0).map(|call| core::mem::take(&mut call.dialogs));
+        self.put_answers(work, None, answers);
         for key in forks.unwrap_or_default() {
             self.leave_fork(key, 0);
         }

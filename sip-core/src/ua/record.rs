@@ -62,6 +62,8 @@ pub(super) struct Session {
     /// The user hung up when no BYE could be sent yet: what it is to hold.
     pub(super) bye_queued: Option<Box<OwnContent>>,
     /// The re-INVITE and the UPDATE of this side that are not answered, or are to be sent again.
+    /// Another call takes its place.
+    pub(super) replaced: bool,
     /// Callee: a response has told the peer of the dialog.
     pub(super) tagged: bool,
     pub(super) own_invite: Option<RequestId>,
@@ -195,6 +197,7 @@ impl Session {
             reliable: None,
             bye_sent: false,
             bye_queued: None,
+            replaced: false,
             tagged: false,
             own_invite: None,
             own_update: None,
@@ -364,6 +367,7 @@ impl UserAgent {
         }
         session.phase = Phase::Over;
         let (user, announced) = (record.user, session.announced);
+        let reason = if session.replaced { Reason::Replaced } else { reason };
         let alarms = [
             session.timer_alarm.take(),
             session.invite.and_then(|invite| invite.expires),

@@ -41,21 +41,21 @@ pub(super) fn write_request(
     terms: Option<Terms>,
     min_se: u32,
 ) {
+    let min = wanted.min().max(min_se);
     match terms {
         Some(terms) => {
             let refresher = if terms.ours { Refresher::Uac } else { Refresher::Uas };
-            write_expires(writer, terms.interval.max(min_se), Some(refresher));
+            write_expires(writer, terms.interval.max(min), Some(refresher));
         }
         None => match wanted.expires {
             Some(expires) => {
                 let expires = u32::try_from(expires.as_secs()).unwrap_or(u32::MAX);
-                write_expires(writer, expires.max(wanted.min()).max(min_se), wanted.refresher);
+                write_expires(writer, expires.max(min), wanted.refresher);
             }
             None if min_se == 0 => return,
             None => {}
         },
     }
-    let min = wanted.min().max(min_se);
     if min > 90 {
         writer.number(Name::MinSe, min.into());
     }

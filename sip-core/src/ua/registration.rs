@@ -104,7 +104,8 @@ impl UserAgent {
         target: Option<Target>,
     ) -> Result<String, Misuse> {
         let first = registration.route.first().map(|route| route.as_bytes());
-        let contact = self.contact_towards(towards(registrar.as_bytes(), first), target)?;
+        let contact =
+            self.contact_towards(registrar.as_bytes(), towards(registrar.as_bytes(), first), target)?;
         Ok(format!("{}{}", String::from_utf8_lossy(&contact), registration.contact_params))
     }
 }

@@ -223,7 +223,8 @@ impl UserAgent {
             session.exchange = session.exchange.received(Carrier::OwnInvite);
         }
         let rack = (session.rseq?, response.cseq().number);
-        if !auto || (speaks && session.exchange.is(Offer::Remote, Carrier::OwnInvite)) {
+        let ends = response.status_code() == 199;
+        if !auto || (speaks && !ends && session.exchange.is(Offer::Remote, Carrier::OwnInvite)) {
             session.owed_pracks.push(rack);
             return Some(true);
         }

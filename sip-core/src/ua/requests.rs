@@ -15,7 +15,7 @@ use crate::headers::{Address, Header, Name, Route};
 use crate::message::{Content, Message, Method, Status, is_text, lex};
 use crate::time::Instant;
 use crate::transaction::{BufferId, ClientRequest, Timers, towards};
-use crate::transport::{NextHop, Target, next_hop};
+use crate::transport::{NextHop, Target, next_hop_of};
 use crate::uri::Uri;
 use alloc::boxed::Box;
 
@@ -40,6 +40,8 @@ pub(super) struct Outgoing {
     pub(super) offered: bool,
     /// It is not wanted any more.
     pub(super) cancelled: bool,
+    /// A provisional response came.
+    pub(super) rang: bool,
 }
 
 /// What a request of this side is for.
@@ -98,6 +100,7 @@ impl Outgoing {
             timers: None,
             offered: false,
             cancelled: false,
+            rang: false,
         }
     }
 }
@@ -240,14 +243,15 @@ impl UserAgent {
         self.begun(work, txn).map(|()| work)
     }
 
-    /// How who is reached by this URI reaches this side: a value of Contact.
+    /// How who is reached by a request to this URI reaches this side: a value of Contact.
     pub(super) fn contact_towards(
         &self,
+        uri: &[u8],
         towards: &[u8],
         target: Option<Target>,
     ) -> Result<Box<[u8]>, Misuse> {
-        let uri = Uri::parse(towards).map_err(|_| Misuse::BadUri)?;
-        let (transport, addr) = match (target, next_hop(&uri)) {
+        Uri::parse(towards).map_err(|_| Misuse::BadUri)?;
+        let (transport, addr) = match (target, next_hop_of(uri, towards)) {
             (Some(target), _) | (None, Some(NextHop::Address(target))) => {
                 (target.transport, Some(target.addr))
             }
@@ -319,7 +323,8 @@ impl UserAgent {
             session.phase == Phase::Early && !session.heard && first.is_some_and(|it| !it.offered);
         let is_asked =
             session.exchange.state() == Offer::Stable && session.invite.is_some_and(|it| !it.spoke);
-        let waits = session.reliable.as_ref().is_some_and(|reliable| reliable.open.is_some());
+        let open = session.reliable.as_ref().and_then(|reliable| reliable.open.as_ref());
+        let waits = open.is_some_and(|open| open.session);
         asks || first_asks || is_asked || waits
     }
 
@@ -427,7 +432,7 @@ impl UserAgent {
             Ok(txn) => {
                 let request = self.layer.keep_request(txn);
                 if let Some(outgoing) = self.outgoing_mut(work) {
-                    outgoing.txn = Some(txn);
+                    (outgoing.txn, outgoing.rang) = (Some(txn), false);
                     let before = core::mem::replace(&mut outgoing.request, request);
                     self.layer.buffers.unpin(before);
                 }
@@ -470,6 +475,9 @@ impl UserAgent {
         }
         let (purpose, user, dialog) = (outgoing.purpose, outgoing.user, outgoing.dialog);
         let code = response.status_code();
+        if let Some(outgoing) = self.outgoing_mut(work) {
+            outgoing.rang |= code < 200;
+        }
         if let (Purpose::Call(invitation), ..=299) = (purpose, code) {
             return self.on_invite_response(invitation, response);
         }
@@ -650,7 +658,7 @@ impl UserAgent {
         self.take_back(work);
         let Some(outgoing) = self.outgoing(work) else { return };
         let (purpose, dialog, user) = (outgoing.purpose, outgoing.dialog, outgoing.user);
-        let (cseq, cancelled) = (outgoing.cseq, outgoing.cancelled);
+        let (cseq, rang) = (outgoing.cseq, outgoing.rang);
         if let Some(session) = dialog.and_then(|key| self.session_mut(key)) {
             let id = Some(RequestId(work));
             session.own_invite = session.own_invite.filter(|own| Some(*own) != id);
@@ -659,8 +667,10 @@ impl UserAgent {
         let timed_out = cause == Cause::Timeout;
         match (purpose, dialog) {
             (Purpose::Call(invitation), _) => self.on_invite_ended(invitation, cause, cseq),
+            // One that was answered has done what it did then, and another may be under way.
+            (Purpose::Bye, Some(_)) if cause == Cause::Completed => {}
             (Purpose::Bye, Some(key)) => {
-                self.bye_failed(key, cause != Cause::Completed);
+                self.bye_failed(key, true);
                 self.end_session(key, Reason::ByeUnanswered);
             }
             (Purpose::Prack { .. }, Some(key)) => {
@@ -671,8 +681,8 @@ impl UserAgent {
             }
             (Purpose::Reinvite, Some(key)) => {
                 self.drop_ack(key, cseq);
-                // RFC 3261 §9.1: one that was cancelled is over without a 487, too, and the session is as it was.
-                if timed_out && !cancelled {
+                // RFC 3261 §9.1: one that rang was cancelled, and is over without a 487, too: the session is as it was.
+                if timed_out && !rang {
                     self.on_failure(key, Ends::Usage);
                 }
             }

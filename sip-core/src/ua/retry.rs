@@ -2,9 +2,9 @@
 //! (RFC 3261 §8.1.3.4), or after a collision (RFC 3261 §14.1).
 
 use super::alarms::Due;
-use super::record::Session;
 use super::requests::Purpose;
 use super::{UserAgent, WorkId, refresh, token_of};
+use crate::auth::Answers;
 use crate::config::Limits;
 use crate::dialog::offer::{self, Carrier, Offer};
 use crate::dialog::subscription::{self, Notice};
@@ -91,7 +91,7 @@ impl UserAgent {
         let session = self.dialogs.get(key).map(|record| &record.session);
         match purpose {
             Purpose::Reinvite | Purpose::Update | Purpose::Refresh | Purpose::Prack { .. } => {
-                session.is_some_and(Session::is_alive)
+                session.is_some_and(|session| session.is_alive() && session.bye_queued.is_none())
             }
             Purpose::Other(_) => self.open(crate::handle::DialogId(key)).is_ok(),
             _ => true,
@@ -117,17 +117,35 @@ impl UserAgent {
         if worth { self.repeat(work, &Change::default()) } else { Again::No }
     }
 
+    /// The dialog that has the answers to challenges that a request draws on; those of an INVITE are its first fork's, so that a nonce is
+    /// counted in one place (RFC 7616 §3.4).
+    fn home_of_answers(&self, work: WorkId, dialog: Option<Key>) -> Option<Key> {
+        let first_fork = || match self.outgoing(work)?.purpose {
+            Purpose::Call(invitation) => self.calls.get(invitation.0)?.dialogs.first().copied(),
+            _ => None,
+        };
+        dialog.or_else(first_fork)
+    }
+
+    pub(super) fn answers_of(&self, work: WorkId) -> Option<&Answers> {
+        let outgoing = self.outgoing(work)?;
+        let home = self.home_of_answers(work, outgoing.dialog).and_then(|key| self.dialogs.get(key));
+        Some(home.map_or(&outgoing.answers, |record| &record.answers))
+    }
+
     /// The answers to challenges that a request draws on: its dialog's, or its own.
-    pub(super) fn take_answers(&mut self, work: WorkId, dialog: Option<Key>) -> crate::auth::Answers {
-        let of_dialog = dialog.and_then(|key| self.dialogs.get_mut(key)).map(|record| &mut record.answers);
+    pub(super) fn take_answers(&mut self, work: WorkId, dialog: Option<Key>) -> Answers {
+        let home = self.home_of_answers(work, dialog);
+        let of_dialog = home.and_then(|key| self.dialogs.get_mut(key)).map(|record| &mut record.answers);
         if let Some(answers) = of_dialog {
             return core::mem::take(answers);
         }
         self.outgoing_mut(work).map(|outgoing| core::mem::take(&mut outgoing.answers)).unwrap_or_default()
     }
 
-    pub(super) fn put_answers(&mut self, work: WorkId, dialog: Option<Key>, answers: crate::auth::Answers) {
-        if let Some(record) = dialog.and_then(|key| self.dialogs.get_mut(key)) {
+    pub(super) fn put_answers(&mut self, work: WorkId, dialog: Option<Key>, answers: Answers) {
+        let home = self.home_of_answers(work, dialog);
+        if let Some(record) = home.and_then(|key| self.dialogs.get_mut(key)) {
             record.answers = answers;
         } else if let Some(outgoing) = self.outgoing_mut(work) {
             outgoing.answers = answers;
@@ -208,7 +226,7 @@ impl UserAgent {
         let Some(record) = dialog.and_then(|key| self.dialogs.get(key)) else { return };
         let crowded = purpose != Purpose::Reinvite && offers && self.is_crowded(&record.session);
         let Some(session) = dialog.and_then(|key| self.session_mut(key)) else { return };
-        if !session.is_alive() {
+        if !session.is_alive() || session.bye_queued.is_some() {
             return self.end_request(work, Cause::Aborted);
         }
         // One of the peer is under way now: it goes first.
@@ -290,7 +308,7 @@ impl UserAgent {
         };
         // RFC 3261 §8.1.1.8: where it goes decides what this side is reached by.
         let contact = match change.uri {
-            Some(uri) => match self.contact_towards(uri, target) {
+            Some(uri) => match self.contact_towards(uri, towards(uri, old.value(Name::Route)), target) {
                 Ok(contact) => Some(contact),
                 Err(_) => return Again::No,
             },
@@ -375,6 +393,8 @@ impl UserAgent {
         if offers {
             let Some(exchange) = session.exchange.sent(Carrier::OwnInvite) else { return false };
             session.exchange = exchange;
+        } else if session.exchange.state() != Offer::Stable {
+            return false;
         }
         (session.rseq, session.heard) = (None, false);
         if let Some(outgoing) = self.outgoing_mut(work) {

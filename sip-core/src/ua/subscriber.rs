@@ -170,7 +170,7 @@ impl UserAgent {
             return Err(Misuse::Full);
         }
         let (tag, call_id) = (token(self.layer.random.u64()), token(self.layer.random.u64()));
-        let contact = self.contact_towards(ask.uri.as_bytes(), ask.target)?;
+        let contact = self.contact_towards(ask.uri.as_bytes(), ask.uri.as_bytes(), ask.target)?;
         if let Role::Subscriber(asked) = &mut subscription.role {
             (asked.call_id, asked.tag) = (call_id.clone(), tag.clone());
         }
