@@ -82,15 +82,14 @@ impl Compositor {
         let Some(resource) = address_of_record(&request.uri()) else { return refuse(Status::NOT_FOUND) };
         let event = request.get::<Event<'_>>().ok().flatten();
         let package = event.map(|event| String::from_utf8_lossy(event.package).to_ascii_lowercase());
-        let Some(package) = package.filter(|package| policy.packages.contains(package)) else {
+        let takes =
+            |package: &String| policy.packages.iter().any(|known| known.eq_ignore_ascii_case(package));
+        let Some(package) = package.filter(takes) else {
             return (Status::BAD_EVENT, [("Allow-Events", policy.packages.join(", "))].into());
         };
         let expires = request.get::<Expires>().ok().flatten();
         let lasts = expires.map_or(policy.max_expires, |expires| Duration::from_secs(expires.0.into()));
-        if !lasts.is_zero() && lasts < policy.min_expires {
-            let min = format!("{}", policy.min_expires.as_secs());
-            return (Status::INTERVAL_TOO_BRIEF, [("Min-Expires", min)].into());
-        }
+        let is_brief = !lasts.is_zero() && lasts < policy.min_expires;
         let lasts = lasts.min(policy.max_expires);
         // §6, step 3: one entity tag, or none.
         let mut tags = request.all::<SipIfMatch<'_>>();
@@ -112,8 +111,14 @@ impl Compositor {
         }
         let old = known.iter().position(|old| Some(old.etag.as_bytes()) == wanted && old.package == package);
         let has_body = !request.body().is_empty();
+        let encoded =
+            has_body && request.value(Name::ContentEncoding).is_some_and(|value| value != b"identity");
         let status = match (wanted, old) {
             (Some(_), None) => Some(Status::CONDITIONAL_REQUEST_FAILED),
+            _ if is_brief => Some(Status::INTERVAL_TOO_BRIEF),
+            // §6, step 5: what can't be told again as it came.
+            _ if encoded => Some(Status::UNSUPPORTED_MEDIA_TYPE),
+            _ if has_body && request.value(Name::ContentType).is_none() => Some(Status::BAD_REQUEST),
             // §6, step 4: the first has something to say.
             (None, _) if !has_body => Some(Status::BAD_REQUEST),
             (None, _) if known.len() >= policy.publications => Some(Status::FORBIDDEN),
@@ -122,7 +127,9 @@ impl Compositor {
         };
         if let Some(status) = status {
             self.tidy(&resource);
-            return refuse(status);
+            let min = || ("Min-Expires", format!("{}", policy.min_expires.as_secs()));
+            let headers = (status == Status::INTERVAL_TOO_BRIEF).then(min);
+            return (status, headers.into_iter().collect());
         }
         self.made += 1;
         let mut etag = Vec::new();

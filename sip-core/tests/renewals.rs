@@ -108,8 +108,9 @@ fn a_compositor_that_was_full() {
     let mut compositor = Compositor::new(0);
     let policy = compositor::Policy { resources: 1, ..compositor::Policy::new(&["presence"]) };
     let mut put = |at: u64, user: &str| {
-        let text = request("PUBLISH", 1, "Event: presence\r\nExpires: 60\r\n", "x")
-            .replace("sip:alice@", &format!("sip:{user}@"));
+        let text =
+            request("PUBLISH", 1, "Event: presence\r\nExpires: 60\r\nContent-Type: text/plain\r\n", "x")
+                .replace("sip:alice@", &format!("sip:{user}@"));
         compositor.publish(ms(at * 1000), &Request::parse(text.as_bytes()).unwrap(), &policy).0.code()
     };
     assert_eq!((put(0, "a"), put(1, "b"), put(61, "b")), (200, 503, 200));

@@ -611,7 +611,8 @@ fn a_compositor_and_a_registrar_have_caps() {
     let mut compositor = Compositor::new(0);
     let policy = compositor::Policy { resources: 1, ..compositor::Policy::new(&["presence"]) };
     let mut put = |user: &str| {
-        let text = request("PUBLISH", 1, "Event: presence\r\n", "x").replace("%61lice", user);
+        let text = request("PUBLISH", 1, "Event: presence\r\nContent-Type: text/plain\r\n", "x")
+            .replace("%61lice", user);
         compositor.publish(ms(0), &Request::parse(text.as_bytes()).unwrap(), &policy).0.code()
     };
     assert_eq!((put("a"), put("b"), put("a")), (200, 503, 200));

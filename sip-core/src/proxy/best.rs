@@ -61,7 +61,9 @@ impl Preference {
                     408 | 503 => 3,
                     _ => 2,
                 };
-                let unheard = u16::from(origin != Origin::Received);
+                // What the caller has cancelled before it was sent is cancelled.
+                let heard = origin == Origin::Received || cancelled && origin == Origin::Cancelled;
+                let unheard = u16::from(!heard);
                 unheard * 100 + class * 10 + within
             }
             Self::Kamailio => {

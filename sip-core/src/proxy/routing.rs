@@ -131,7 +131,7 @@ impl Own<'_> {
         }
         if let Some(moved) = &moved {
             edit.remove(Name::Route.as_str());
-            edit.set_uri(moved.0.uri_bytes)?;
+            edit.set_uri(without_headers(moved.0.uri_bytes))?;
             for route in routes().take(count).skip(own) {
                 edit.add(Name::Route.as_str(), &emitted(&route))?;
             }
@@ -179,7 +179,9 @@ impl Own<'_> {
             edit.set_uri(without_headers(uri.as_bytes())).map_err(|_| Misuse::BadUri)?;
         }
         if self.config.record_route && makes_dialogs(request.method()) {
-            let came = is_secure(&request.uri()) || request.value(Name::Route).is_some_and(is_secure_route);
+            let by_tls = matches!(arrival.transport, Transport::Tls | Transport::Wss);
+            let came = is_secure(&request.uri())
+                || by_tls && request.value(Name::Route).is_some_and(is_secure_route);
             let leaves =
                 is_secure(&request.uri()) || branch.first_route(request).is_some_and(is_secure_route);
             let (arrival, hop) = ((came, arrival), (leaves, hop.0, hop.1));
@@ -197,10 +199,10 @@ impl Own<'_> {
         let strict = strict.and_then(|route| Route::list(route).next()?.ok());
         if let Some(route) = &strict {
             let uri = branch.uri.map_or(request.request_uri(), str::as_bytes);
-            let last = [b"<".as_slice(), uri, b">"].concat();
+            let last = [b"<".as_slice(), without_headers(uri), b">"].concat();
             edit.add(Name::Route.as_str(), &last).map_err(too_large)?;
             edit.pop_route().map_err(too_large)?;
-            edit.set_uri(route.0.uri_bytes).map_err(|_| Misuse::BadUri)?;
+            edit.set_uri(without_headers(route.0.uri_bytes)).map_err(|_| Misuse::BadUri)?;
         }
         Ok(strict.is_some())
     }

@@ -135,7 +135,9 @@ pub fn register(
     let before: Vec<_> = bindings.iter().filter(|binding| binding.until > now).collect();
     let mut bindings: Vec<_> = before.iter().map(|binding| (*binding).clone()).collect();
     let overall = request.get::<Expires>().ok().flatten().map(|expires| expires.0);
-    let path: Vec<String> = request.all::<Path<'_>>().map_while(Result::ok).map(|path| text(&path)).collect();
+    let path: Result<Vec<String>, _> =
+        request.all::<Path<'_>>().map(|path| path.map(|path| text(&path))).collect();
+    let path = path.map_err(|_| Refusal::of(Status::BAD_REQUEST))?;
     let mut contacts = Vec::new();
     for contact in request.all::<Contact<'_>>() {
         contacts.push(contact.map_err(|_| Refusal::of(Status::BAD_REQUEST))?);
@@ -148,14 +150,14 @@ pub fn register(
         in_order(request, before.iter().copied())?;
         bindings.clear();
     }
-    if contacts.iter().any(is_secure) && !is_secure_throughout(request, &contacts, &path) {
-        return Err(Refusal::of(Status::BAD_REQUEST));
-    }
     let keeps_flows = keeps_flows(request, &path);
     let wants_flow = request.all::<Supported<'_>>().flatten().any(|tag| tag.is("outbound"));
     let is_flow =
         |contact: &Contact<'_>| contact.address().is_some_and(|address| flow(&address.params).is_some());
     let lasting = || contacts.iter().filter(|contact| contact.expires().or(overall) != Some(0));
+    if lasting().any(is_secure) && !(lasting().all(is_secure) && is_secure_way(request, &path)) {
+        return Err(Refusal::of(Status::BAD_REQUEST));
+    }
     if keeps_flows && lasting().any(is_flow) && lasting().count() > 1 {
         return Err(Refusal::of(Status::BAD_REQUEST));
     }
@@ -197,7 +199,7 @@ pub fn register(
             (None, true) => {}
         }
     }
-    if bindings.len() > policy.bindings {
+    if bindings.len() > policy.bindings.max(before.len()) {
         return Err(Refusal::of(Status::FORBIDDEN));
     }
     let mut headers: Vec<_> = bindings
@@ -234,12 +236,11 @@ fn is_secure(contact: &Contact<'_>) -> bool {
         .is_some_and(|uri| uri.as_sip().is_some_and(|sip| sip.secure))
 }
 
-/// RFC 5630 §5.2: a SIPS contact is bound if Request-URI, Path and all contacts are SIPS.
-fn is_secure_throughout(request: &Request<'_>, contacts: &[Contact<'_>], path: &[String]) -> bool {
+/// RFC 5630 §5.2: SIPS contacts are bound if Request-URI and Path are SIPS, too.
+fn is_secure_way(request: &Request<'_>, path: &[String]) -> bool {
     let secure =
         |uri: Result<Uri<'_>, Error>| uri.is_ok_and(|uri| uri.as_sip().is_some_and(|sip| sip.secure));
     secure(Ok(request.uri()))
-        && contacts.iter().all(is_secure)
         && path.iter().all(|path| Path::whole(path.as_bytes()).is_ok_and(|path| secure(path.0.uri())))
 }
 

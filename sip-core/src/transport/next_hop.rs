@@ -1,7 +1,7 @@
 //! Where a request goes (RFC 3261 §8.1.2, RFC 3263 §4).
 
 use super::{Target, Transport};
-use crate::uri::Uri;
+use crate::uri::{Uri, is_sips};
 use core::net::SocketAddr;
 
 /// The next hop of a request.
@@ -49,7 +49,7 @@ pub(crate) fn next_hop<'a>(uri: &Uri<'a>) -> Option<NextHop<'a>> {
 pub(crate) fn next_hop_of<'a>(uri: &[u8], towards: &'a [u8]) -> Option<NextHop<'a>> {
     let mut towards = Uri::parse(towards).ok()?;
     if let Uri::Sip(sip) = &mut towards {
-        sip.secure |= uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips:"));
+        sip.secure |= is_sips(uri);
     }
     next_hop(&towards)
 }

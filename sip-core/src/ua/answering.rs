@@ -13,6 +13,7 @@ use crate::message::{Content, Status};
 use crate::time::Instant;
 use crate::transaction::Timers;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 impl UserAgent {
     /// Sends a provisional response to a call that comes in: 180 (Ringing), 183 (Session Progress) …
@@ -123,7 +124,7 @@ impl UserAgent {
     ///
     /// # Errors
     /// [`Misuse::Gone`] if it is withdrawn or answered; [`Misuse::WrongState`] for a second final response or a second offer, and for the INVITE of a
-    /// call: that is answered by its dialog; [`Misuse::Forbidden`] for what RFC 4320 forbids; [`Misuse::BadContent`]; [`Misuse::Full`].
+    /// call: that is answered by its dialog; an Expires in the content grants a SUBSCRIBE less than it asks for; [`Misuse::Forbidden`] for what RFC 4320 forbids; [`Misuse::BadContent`]; [`Misuse::Full`].
     pub fn respond(
         &mut self,
         now: Instant,
@@ -141,6 +142,12 @@ impl UserAgent {
         }
         if kind.has_contact() && status.code() < 300 {
             check_own(content)?;
+        }
+        // RFC 6665 §4.2.1.1: the notifier may grant less than was asked for.
+        if let (Kind::Subscribe(_), Some(granted)) = (kind, granted(content).filter(|_| status.is_success()))
+        {
+            let serving = self.serving_mut(txn).ok_or(Misuse::Gone)?;
+            serving.lasts = granted.filter(|granted| *granted <= serving.lasts).ok_or(Misuse::BadContent)?;
         }
         let done = match dialog {
             Some(key) if kind == Kind::Reinvite => match self.unanswered(key) {
@@ -266,7 +273,7 @@ impl UserAgent {
             if let Some((terms, required)) = terms {
                 super::refresh::write_answer(writer, terms, required);
             }
-            if let (Kind::Subscribe(_), Some(lasts)) = (kind, lasts) {
+            if let (Kind::Subscribe(_), Some(lasts), None) = (kind, lasts, granted(content)) {
                 writer.number(Name::Expires, lasts.as_secs());
             }
             if success && kind == Kind::Refer(None) {
@@ -458,3 +465,9 @@ impl UserAgent {
 
 /// How many responses may wait for PRACKs.
 const MAX_QUEUED: usize = 16;
+
+/// The Expires among the headers of a response: how long a subscription is granted, if it can be read.
+fn granted(content: &Content<'_>) -> Option<Option<Duration>> {
+    let (_, value) = content.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("Expires"))?;
+    Some(value.trim().parse::<u32>().ok().map(|seconds| Duration::from_secs(seconds.into())))
+}

@@ -9,8 +9,9 @@ use crate::dialog::offer::{self, Carrier, Offer};
 use crate::dialog::{Dialog, Id, Side, session_timer};
 use crate::endpoint::{Source, Txn};
 use crate::handle::{DialogId, Key, ServerTxn};
-use crate::headers::{Expires, Name, Replaces, Require};
+use crate::headers::{Expires, Name, RecordRoute, Replaces, Require};
 use crate::message::{Content, Message, Method, Status};
+use crate::uri::is_sips;
 use alloc::boxed::Box;
 use core::time::Duration;
 
@@ -147,7 +148,7 @@ impl UserAgent {
             Err(status) => return self.decline(txn, Refusal::status(status)),
         };
         let local_tag = self.layer.local_tag(txn)?;
-        let contact = self.contact_at(source)?;
+        let contact = self.contact_at(source, request)?;
         let dialog = Dialog::of_request(request, local_tag, 0);
         let key = self.open_dialog(dialog, contact, Session::new(Phase::Ringing, true));
         self.hand_over(txn, Some(key), Kind::Call, b"", terms);
@@ -247,15 +248,22 @@ impl UserAgent {
         }
     }
 
-    /// How the peer at a source reaches this side: a value of Contact.
-    pub(super) fn contact_at(&self, source: Source) -> Option<Box<[u8]>> {
+    /// How the peer at the source of a request reaches this side: a value of Contact.
+    pub(super) fn contact_at(&self, source: Source, request: &Message<'_>) -> Option<Box<[u8]>> {
         let local = match source {
             Source::Datagram { local, .. } => Some(local),
             Source::Flow(flow) => self.layer.flow(flow).and_then(|flow| flow.local),
         };
         let peer = self.layer.peer(source)?;
         let sent_by = self.layer.locals.contact(peer.transport, local, peer.addr);
-        Some(contact(&self.config.user, peer.transport, sent_by))
+        // RFC 3261 §12.1.1
+        let recorded = request.all::<RecordRoute<'_>>().next().and_then(Result::ok);
+        let secure = is_sips(request.request_uri())
+            || recorded.map_or_else(
+                || crate::dialog::contact(request).is_some_and(is_sips),
+                |route| is_sips(route.0.uri_bytes),
+            );
+        Some(contact(&self.config.user, peer.transport, sent_by, secure))
     }
 }
 

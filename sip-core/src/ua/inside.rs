@@ -104,7 +104,7 @@ impl UserAgent {
         let meaning = self.hand_over(txn, Some(key), Kind::Reinvite, target, terms);
         let invite = super::incoming::invite_of(txn, request);
         // The peer may have come nearer by another way.
-        let contact = self.contact_at(source);
+        let contact = self.contact_at(source, request);
         let record = self.dialogs.get_mut(key)?;
         record.contact = contact.unwrap_or_default();
         record.session.learn(request);

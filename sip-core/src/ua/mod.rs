@@ -488,12 +488,14 @@ fn work_of(token: u64) -> Option<WorkId> {
     token.checked_sub(1).map(Key::from_bits)
 }
 
-/// `<sip:user@sent-by;transport=…>`: where requests of a dialog reach this side.
-fn contact(user: &str, transport: Transport, sent_by: &str) -> Box<[u8]> {
-    let scheme: &[u8] = if matches!(transport, Transport::Tls) { b"<sips:" } else { b"<sip:" };
+/// `<sip:user@sent-by;transport=…>`: where requests of a dialog reach this side; SIPS where the peer asks for that (RFC 3261 §8.1.1.8, §12.1.1).
+fn contact(user: &str, transport: Transport, sent_by: &str, secure: bool) -> Box<[u8]> {
+    let secure = secure && transport == Transport::Tls;
+    let scheme: &[u8] = if secure { b"<sips:" } else { b"<sip:" };
     let at: &[u8] = if user.is_empty() { b"" } else { b"@" };
     let (param, value): (&[u8], &[u8]) = match transport {
-        Transport::Udp | Transport::Tls => (b"", b""),
+        Transport::Udp => (b"", b""),
+        Transport::Tls if secure => (b"", b""),
         other => (b";transport=", other.param().as_bytes()),
     };
     [scheme, user.as_bytes(), at, sent_by.as_bytes(), param, value, b">"].concat().into()

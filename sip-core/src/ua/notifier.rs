@@ -139,7 +139,7 @@ impl UserAgent {
                 return None;
             }
             None => {
-                let contact = self.contact_at(source)?;
+                let contact = self.contact_at(source, request)?;
                 let made = Dialog::of_request(request, self.layer.local_tag(txn)?, 0);
                 self.open_dialog(made, contact, Session::none())
             }
@@ -187,7 +187,7 @@ impl UserAgent {
             serving.lasts = REFER_LASTS;
         }
         if within.is_none() {
-            let contact = self.contact_at(source)?;
+            let contact = self.contact_at(source, request)?;
             if let Some(serving) = self.serving_mut(txn) {
                 serving.contact = contact;
             }
@@ -220,7 +220,6 @@ impl UserAgent {
     pub(super) fn on_subscription_over(&mut self, key: Key) {
         let Some(subscription) = self.subscriptions.get(key) else { return };
         if let Role::Subscriber(_) = subscription.role {
-            self.fork_over(key);
             return self.end_subscription(key, Ended::Timeout, None);
         }
         // The user has yet to say what becomes of a refresh that came in time.

@@ -1,7 +1,7 @@
 //! Publications of this side (RFC 3903 §4). No dialog has a part in them.
 
 use super::record::OwnContent;
-use super::requests::{Outside, check_own};
+use super::requests::{Outside, check_stated};
 use super::upkeep::{NewUpkeep, What};
 use super::{NewPublication, UserAgent};
 use crate::endpoint::Misuse;
@@ -29,7 +29,7 @@ impl UserAgent {
     /// [`Misuse::BadUri`]; [`Misuse::BadContent`], also for one without a body; [`Misuse::NoLocal`], [`Misuse::Full`], [`Misuse::Draining`].
     pub fn publish(&mut self, now: Instant, new: &NewPublication<'_>) -> Result<PublicationId, Misuse> {
         let event_is_sound = is_text(new.event) && EventHeader::whole(new.event.as_bytes()).is_ok();
-        check_own(&new.content)?;
+        check_stated(&new.content)?;
         if !event_is_sound || new.content.body.is_empty() {
             return Err(Misuse::BadContent);
         }
@@ -54,7 +54,7 @@ impl UserAgent {
         publication: PublicationId,
         content: &Content<'_>,
     ) -> Result<(), Misuse> {
-        check_own(content)?;
+        check_stated(content)?;
         if content.body.is_empty() {
             return Err(Misuse::BadContent);
         }

@@ -151,14 +151,16 @@ fn is_contact(value: &str) -> bool {
         .is_ok_and(|contact| contact.address().is_some() && contact.expires().is_none())
 }
 
-/// RFC 3261 §10.2.4: how many seconds the registrar says that the first Contact of this REGISTER lasts.
+/// RFC 3261 §10.2.4: how many seconds the registrar says that the first to end of the Contacts of this REGISTER lasts.
 pub(super) fn listed(request: &Message<'_>, response: &Message<'_>) -> Option<u32> {
-    let own = request.get::<Contact<'_>>().ok().flatten()?.address()?;
-    let own = own.uri().ok()?;
-    response.all::<Contact<'_>>().map_while(Result::ok).find_map(|listed| {
-        let uri = listed.address()?.uri().ok()?;
-        own.equivalent(&uri).then(|| listed.expires()).flatten()
-    })
+    let lasts = |own: Contact<'_>| {
+        let own = own.address()?.uri().ok()?;
+        response.all::<Contact<'_>>().map_while(Result::ok).find_map(|listed| {
+            let uri = listed.address()?.uri().ok()?;
+            own.equivalent(&uri).then(|| listed.expires()).flatten()
+        })
+    };
+    request.all::<Contact<'_>>().map_while(Result::ok).filter_map(lasts).min()
 }
 
 /// Where the registrar saw a request of this side come from (RFC 3581): `received` and `rport` of its Via.

@@ -16,7 +16,7 @@ use crate::message::{Content, Message, Method, Status, is_text, lex};
 use crate::time::Instant;
 use crate::transaction::{BufferId, ClientRequest, Timers, towards};
 use crate::transport::{NextHop, Target, next_hop_of};
-use crate::uri::Uri;
+use crate::uri::{Uri, is_sips};
 use alloc::boxed::Box;
 
 /// A request of this side, with all the transactions that it takes.
@@ -259,7 +259,8 @@ impl UserAgent {
             (None, None) => return Err(Misuse::BadUri),
         };
         let (_, sent_by) = self.layer.locals.towards(transport, addr).ok_or(Misuse::NoLocal(transport))?;
-        Ok(contact(&self.config.user, transport, sent_by))
+        let secure = is_sips(uri) || is_sips(towards);
+        Ok(contact(&self.config.user, transport, sent_by, secure))
     }
 
     /// Sends a request inside a dialog (RFC 3261 §12.2.1): a re-INVITE or UPDATE, which changes the session; INFO, MESSAGE, OPTIONS or any other
@@ -746,3 +747,12 @@ pub(super) fn check_own(content: &Content<'_>) -> Result<(), Misuse> {
 /// Headers that stand in a message once, and are this machine's.
 const OWN_HEADERS: [&str; 8] =
     ["Contact", "m", "Session-Expires", "x", "RSeq", "RAck", "Subscription-State", "SIP-If-Match"];
+
+/// The same of a SUBSCRIBE or PUBLISH.
+pub(super) fn check_stated(content: &Content<'_>) -> Result<(), Misuse> {
+    let stated = |name: &str| ["Event", "o", "Expires"].iter().any(|own| own.eq_ignore_ascii_case(name));
+    match content.headers.iter().any(|(name, _)| stated(name)) {
+        true => Err(Misuse::BadContent),
+        false => check_own(content),
+    }
+}

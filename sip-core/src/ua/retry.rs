@@ -77,7 +77,12 @@ impl UserAgent {
     /// over or has been asked for otherwise since.
     fn may_repeat(&self, work: WorkId, purpose: Purpose, dialog: Option<Key>) -> bool {
         match purpose {
-            Purpose::Subscribe(key) => return self.asked(key).is_some_and(|asked| asked.work == Some(work)),
+            // Who gave up before there was a dialog does not ask again.
+            Purpose::Subscribe(key) => {
+                return self
+                    .asked(key)
+                    .is_some_and(|asked| asked.work == Some(work) && !(asked.leaving && dialog.is_none()));
+            }
             // Of several states the newest is told, and nothing behind the last.
             Purpose::Notify(key) => {
                 return match self.subscriptions.get(key) {

@@ -2,7 +2,7 @@
 
 use super::alarms::Due;
 use super::machine::Meaning;
-use super::requests::{Outgoing, Outside, Purpose, check_own};
+use super::requests::{Outgoing, Outside, Purpose, check_own, check_stated};
 use super::subscriptions::{Asked, Role, Subscription};
 use super::validate::Refusal;
 use super::{NewRefer, NewSubscription, UserAgent, validate};
@@ -36,7 +36,7 @@ impl UserAgent {
         check_event(subscription)?;
         self.layer.may_begin()?;
         self.enter(now);
-        let expires = format!("{}", subscription.expires.as_secs());
+        let expires = seconds(subscription.expires);
         let done = self.ask_outside(
             asked(subscription, None),
             &Ask {
@@ -56,7 +56,8 @@ impl UserAgent {
     /// The same inside a dialog, which the two share (RFC 5057); the URI is not used.
     ///
     /// # Errors
-    /// As [`subscribe`](Self::subscribe), [`Misuse::Gone`], and [`Misuse::WrongState`] after the BYE of this side.
+    /// As [`subscribe`](Self::subscribe), [`Misuse::Gone`], and [`Misuse::WrongState`] after the BYE of this side, or if the dialog has a subscription to
+    /// this event already: give it an `id`.
     pub fn subscribe_in(
         &mut self,
         now: Instant,
@@ -66,8 +67,19 @@ impl UserAgent {
         check_event(subscription)?;
         self.layer.may_begin()?;
         self.enter(now);
-        self.open(dialog)?;
-        let key = self.open_subscription(asked(subscription, Some(dialog.0)));
+        let all = &self.open(dialog)?.subscriptions;
+        let made = asked(subscription, Some(dialog.0));
+        // RFC 6665 §4.5.2: to the peer it would be a refresh of that.
+        let is_same = |other: &Key| {
+            self.subscriptions.get(*other).is_some_and(|other| {
+                matches!(other.role, Role::Subscriber(Asked { refer: false, .. }))
+                    && other.is_about((&made.package, made.id.as_deref()))
+            })
+        };
+        if all.iter().any(is_same) {
+            return Err(Misuse::WrongState);
+        }
+        let key = self.open_subscription(made);
         let sent = self.ask(key, subscription.expires, &subscription.content);
         self.leave_asked(key, sent)
     }
@@ -86,16 +98,19 @@ impl UserAgent {
         }
         // Without a dialog there is nowhere to send it yet: the first NOTIFY brings one.
         let parts = found.dialog.is_some();
+        asked.leaving = true;
         let done = match parts {
             true => self.ask(subscription.0, Duration::ZERO, &Content::NONE),
             false => Ok(()),
         };
         // What could not be sent can be tried again.
-        if let (Ok(()), Some(found)) = (done, self.subscriptions.get_mut(subscription.0)) {
+        if let Some(found) = self.subscriptions.get_mut(subscription.0) {
             if let Role::Subscriber(asked) = &mut found.role {
-                (asked.leaving, asked.parted) = (true, parts);
+                (asked.leaving, asked.parted) = (done.is_ok(), done.is_ok() && parts);
             }
-            self.alarms.stop(found.alarm.take());
+            if done.is_ok() {
+                self.alarms.stop(found.alarm.take());
+            }
         }
         self.leave();
         done
@@ -208,8 +223,16 @@ impl UserAgent {
         let subscription = self.subscriptions.get(key).ok_or(Misuse::Gone)?;
         let dialog = subscription.dialog.ok_or(Misuse::WrongState)?;
         let event = subscription.event_value();
-        let expires = format!("{}", expires.as_secs());
-        let extra = [("Event", &*event), ("Expires", &*expires)];
+        let expires = seconds(expires);
+        // RFC 6665 §4.1.2.2: a refresh is about the same.
+        let (event, accept) = match &subscription.role {
+            Role::Subscriber(asked) if !asked.event.is_empty() => (text(&asked.event), text(&asked.accept)),
+            _ => (event, String::new()),
+        };
+        let mut extra = Vec::from([("Event", &*event), ("Expires", &*expires)]);
+        if !accept.is_empty() {
+            extra.push(("Accept", &*accept));
+        }
         let purpose = Purpose::Subscribe(key);
         let id = self.send_inside(dialog, purpose, Method::Subscribe, 0, content, &extra)?;
         let cseq = self.outgoing(id.0).map_or(0, |outgoing| outgoing.cseq);
@@ -221,6 +244,10 @@ impl UserAgent {
     pub(super) fn has_asked(&mut self, key: Key, work: super::WorkId, cseq: u32) {
         let timers = self.outgoing(work).and_then(|sent| sent.timers).unwrap_or(self.config.core.timers);
         let (after, clock) = (timers.t1x64(), self.layer.clock());
+        // The forks of the first wait no longer for this one.
+        if self.subscriptions.get(key).is_some_and(|found| found.dialog.is_some()) {
+            self.outlive(key);
+        }
         let Some(subscription) = self.subscriptions.get_mut(key) else { return };
         let Role::Subscriber(asked) = &mut subscription.role else { return };
         self.alarms.stop(asked.timer_n.take());
@@ -291,13 +318,16 @@ impl UserAgent {
         let Some(root) = self.find_asked(&id, (&found.package, found.id.as_deref())) else { return };
         let root = if root == key { self.outlive(key) } else { Some(root) };
         if let Some(asked) = root.and_then(|root| self.asked_mut(root)) {
+            asked.forks = asked.forks.saturating_sub(1);
             asked.over.push(tag);
         }
     }
 
     /// What was asked waits for the other forks without a dialog, when the first is over; its user knows only what they make.
     fn outlive(&mut self, key: Key) -> Option<Key> {
-        self.asked(key).filter(|asked| !asked.leaving)?;
+        let asked = self.asked(key).filter(|asked| !asked.leaving && asked.timer_n.is_some())?;
+        let sent = asked.work.and_then(|work| self.outgoing(work)).filter(|sent| sent.dialog.is_none());
+        let answers = sent.map_or(&asked.answers, |sent| &sent.answers).anew();
         let waits = self.take_asked(key)?;
         self.forget_asked(key, &waits);
         let subscription = self.subscriptions.get_mut(key)?;
@@ -310,7 +340,9 @@ impl UserAgent {
             refer: first.refer,
             forks: first.forks + 1,
             over: core::mem::take(&mut first.over),
-            answers: core::mem::take(&mut first.answers),
+            event: first.event.clone(),
+            accept: first.accept.clone(),
+            answers,
             ..waits
         };
         let hash = waits.hash(&self.layer.hash);
@@ -364,19 +396,30 @@ impl UserAgent {
         source: Source,
         notify: &Message<'_>,
     ) -> Option<Key> {
-        let contact = self.contact_at(source)?;
+        let contact = self.contact_at(source, notify)?;
         let subscription = self.subscriptions.get(key)?;
         let Role::Subscriber(first) = &subscription.role else { return None };
         // Another fork of what is being given up: 481 ends it at the notifier.
         let fork = subscription.dialog.is_some() || first.notified;
-        if fork && (first.leaving || first.forks + 1 >= self.config.core.limits.forks) {
+        let (most, whole) = (self.config.core.limits.forks, usize::from(subscription.dialog.is_some()));
+        let all = first.forks + whole;
+        if fork && (first.leaving || all >= most || all + first.over.len() >= most.saturating_mul(OVER)) {
             return None;
         }
         let sent = first.work.and_then(|work| self.outgoing(work));
         let cseq = sent.map_or(first.cseq, |sent| sent.cseq);
-        let answers = sent.map_or(&first.answers, |sent| &sent.answers).clone();
+        let answers = sent.map_or(&first.answers, |sent| &sent.answers);
+        // RFC 7616 §3.4: a nonce is counted in one place.
+        let answers = if fork { answers.anew() } else { answers.clone() };
         let forked = fork.then(|| Subscription {
-            role: Role::Subscriber(Asked { cseq, notified: true, refer: first.refer, ..Asked::default() }),
+            role: Role::Subscriber(Asked {
+                cseq,
+                notified: true,
+                refer: first.refer,
+                event: first.event.clone(),
+                accept: first.accept.clone(),
+                ..Asked::default()
+            }),
             user: subscription.user,
             dialog: None,
             package: subscription.package.clone(),
@@ -429,7 +472,6 @@ impl UserAgent {
         match notice {
             Notice::Terminated { reason, retry_after } => {
                 let reason = if leaving && !refer { Ended::Unsubscribed } else { reason };
-                self.fork_over(key);
                 self.end_subscription(key, reason, retry_after);
             }
             // It was given up before there was a dialog to say so in.
@@ -570,12 +612,25 @@ impl Subscription {
     }
 }
 
+/// What the user gave as text.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A time as Expires says it (RFC 3261 §20.19).
+fn seconds(time: Duration) -> String {
+    format!("{}", u32::try_from(time.as_secs()).unwrap_or(u32::MAX))
+}
+
+/// How many times as many forks one SUBSCRIBE may have as may be alive at once.
+const OVER: usize = 4;
+
 fn check_event(new: &NewSubscription<'_>) -> Result<(), Misuse> {
     let sound = is_text(new.event) && EventHeader::whole(new.event.as_bytes()).is_ok();
     if !sound {
         return Err(Misuse::BadContent);
     }
-    check_own(&new.content)
+    check_stated(&new.content)
 }
 
 /// A SUBSCRIBE or REFER outside any dialog, as it is asked.
@@ -609,15 +664,19 @@ fn referred(new: &NewRefer<'_>, dialog: Option<Key>) -> Subscription {
     let mut subscription =
         asked(&NewSubscription { user: new.user, ..NewSubscription::new("", "refer") }, dialog);
     if let Role::Subscriber(asked) = &mut subscription.role {
-        asked.refer = true;
+        // Its id is known when it is sent.
+        (asked.refer, asked.event) = (true, Box::default());
     }
     subscription
 }
 
 fn asked(new: &NewSubscription<'_>, dialog: Option<Key>) -> Subscription {
     let event = EventHeader::whole(new.event.as_bytes()).ok();
+    let accepts = new.content.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Accept"));
+    let accept = accepts.map(|(_, value)| *value).collect::<Vec<_>>().join(", ").into_bytes().into();
+    let role = Asked { cseq: 1, event: new.event.as_bytes().into(), accept, ..Asked::default() };
     Subscription {
-        role: Role::Subscriber(Asked { cseq: 1, ..Asked::default() }),
+        role: Role::Subscriber(role),
         user: new.user,
         dialog,
         package: event.map_or(&b""[..], |event| event.package).into(),

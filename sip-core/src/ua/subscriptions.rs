@@ -65,7 +65,10 @@ pub(super) struct Asked {
     pub(super) parted: bool,
     /// It is what a REFER makes: never refreshed.
     pub(super) refer: bool,
-    /// How many forks have notified besides.
+    /// The value of Event as the user gave it, and that of Accept, for refreshes.
+    pub(super) event: Box<[u8]>,
+    pub(super) accept: Box<[u8]>,
+    /// How many forks are alive besides.
     pub(super) forks: usize,
     /// The tags of those whose subscriptions are over.
     pub(super) over: Vec<Vec<u8>>,
@@ -146,6 +149,7 @@ impl UserAgent {
 
     /// Ends a subscription for its user.
     pub(super) fn end_subscription(&mut self, key: Key, reason: Ended, retry_after: Option<Duration>) {
+        self.fork_over(key);
         let waiting: Vec<ServerTxn> = self.waiting_for(key).collect();
         let Some(subscription) = self.subscriptions.remove(key) else { return };
         self.alarms.stop(subscription.alarm);

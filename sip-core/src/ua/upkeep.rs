@@ -16,6 +16,7 @@ use crate::dialog::token;
 use crate::endpoint::{Cause, Misuse};
 use crate::handle::{Key, PublicationId, RegistrationId};
 use crate::headers::Expires;
+use crate::headers::RetryAfter;
 use crate::message::Message;
 use crate::time::Instant;
 use crate::transaction::Timers;
@@ -198,7 +199,9 @@ impl UserAgent {
             if matches!(code, 403..=405 | 410 | 412 | 416 | 501 | 600..) {
                 self.end_upkeep(key, Cause::Completed);
             } else {
-                self.upkeep_failed(key, Cause::Completed);
+                let after = response.get::<RetryAfter<'_>>().ok().flatten();
+                let after = after.map_or(0, |after| after.seconds);
+                self.upkeep_failed(key, Cause::Completed, Duration::from_secs(after.into()));
             }
             return Some(refused);
         }
@@ -227,18 +230,20 @@ impl UserAgent {
         if found.leaving {
             self.end_upkeep(key, cause);
         } else {
-            self.upkeep_failed(key, cause);
+            self.upkeep_failed(key, cause, Duration::ZERO);
         }
     }
 
-    fn upkeep_failed(&mut self, key: Key, cause: Cause) {
+    /// It is tried again, not before `after` is over if that leaves time.
+    fn upkeep_failed(&mut self, key: Key, cause: Cause, after: Duration) {
         let clock = self.layer.clock();
         let Some(found) = self.upkeeps.get_mut(key) else { return };
         let left = found.until.map_or(Duration::ZERO, |until| until.since(clock));
         if left < SOONEST {
             return self.end_upkeep(key, cause);
         }
-        found.alarm = Some(self.alarms.set(clock, (left / 2).max(SOONEST), Due::Upkeep(key)));
+        let after = (left / 2).max(after).min(left.saturating_sub(SOONEST)).max(SOONEST);
+        found.alarm = Some(self.alarms.set(clock, after, Due::Upkeep(key)));
     }
 
     pub(super) fn on_upkeep_due(&mut self, key: Key) {
@@ -252,7 +257,7 @@ impl UserAgent {
             return;
         }
         if self.keep_up_now(key).is_err() {
-            self.upkeep_failed(key, Cause::TransportError);
+            self.upkeep_failed(key, Cause::TransportError, Duration::ZERO);
         }
     }
 

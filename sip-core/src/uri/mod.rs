@@ -73,6 +73,11 @@ impl<'a> Uri<'a> {
     }
 }
 
+/// Whether this is a SIPS URI, by its scheme.
+pub(crate) fn is_sips(uri: &[u8]) -> bool {
+    uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips:"))
+}
+
 /// A URI without its headers, which no Request-URI has (RFC 3261 §19.1.1).
 pub(crate) fn without_headers(text: &[u8]) -> &[u8] {
     let parsed = Uri::parse(text).ok();

@@ -1,0 +1,611 @@
+//! Subscriptions, bindings and what is published in the less likely order: forks that end, refreshes that fail, headers that stand twice; and SIPS.
+
+mod support;
+
+use core::time::Duration;
+use sip_core::auth::Credentials;
+use sip_core::compositor::{self, Compositor};
+use sip_core::message::{Content, Request, Status};
+use sip_core::proxy::Branch;
+use sip_core::registrar::{self, Bindings};
+use sip_core::ua::{Config, Event, NewInvite, NewPublication, NewRegistration, NewSubscription, UserAgent};
+use sip_core::{Instant, Local, Machine, Target, Transport};
+use support::call::{CHALLENGE, Call, config, hear, known, outside, sent, told};
+use support::proxying::{config as pconfig, request as preq, rig as prig, take, texts};
+use support::subscription::{notify, subscribed};
+use support::{PEER, Rig, US, header, ms, response, sends};
+
+const URI: &str = "sip:bob@192.0.2.2";
+
+fn new(seconds: u64) -> NewSubscription<'static> {
+    NewSubscription { expires: Duration::from_secs(seconds), ..NewSubscription::new(URI, "presence") }
+}
+
+fn with_tls<M: Machine>(rig: &mut Rig<M>) {
+    let addr = "192.0.2.1:5061".parse().unwrap();
+    rig.machine.listen(Instant::ZERO, Local { transport: Transport::Tls, addr, advertised: None });
+}
+
+#[test]
+fn credentials_of_a_fork_after_the_first_is_over() {
+    for state in ["active;expires=100", "terminated;reason=noresource"] {
+        let mut rig = Rig::new(UserAgent::new(config()));
+        let own = [Credentials::new("alice", "pw")];
+        rig.machine.subscribe(rig.now, &NewSubscription { credentials: &own, ..new(100) }).unwrap();
+        let first = sent(&rig.drain(), "SUBSCRIBE");
+        hear(&mut rig, &response(&first, "401 Unauthorized", "n0", CHALLENGE));
+        let again = sent(&rig.drain(), "SUBSCRIBE");
+        hear(&mut rig, &response(&again, "200 OK", "n1", "Expires: 100\r\n"));
+        hear(&mut rig, &notify(&again, "n1", 1, state));
+        hear(&mut rig, &notify(&again, "n2", 1, "active;expires=90"));
+        rig.drain();
+        // The refresh of the second, challenged.
+        let out = rig.run_until(ms(50_500));
+        let refresh = out
+            .iter()
+            .find(|o| o.line().starts_with("SUBSCRIBE") && o.bytes().contains("tag=n2"))
+            .unwrap()
+            .bytes()
+            .to_owned();
+        if header(&refresh, "Authorization").is_none() {
+            hear(&mut rig, &response(&refresh, "401 Unauthorized", "", CHALLENGE));
+            let out = rig.drain();
+            assert!(
+                out.iter().any(|o| o.line().starts_with("SUBSCRIBE") && o.bytes().contains("Authorization")),
+                "{state}: the credentials are gone: {out:#?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn forks_of_a_subscription_do_not_count_a_nonce_twice() {
+    let mut rig = Rig::new(UserAgent::new(known()));
+    rig.machine.subscribe(rig.now, &new(100)).unwrap();
+    let first = sent(&rig.drain(), "SUBSCRIBE");
+    hear(&mut rig, &response(&first, "401 Unauthorized", "n0", CHALLENGE));
+    let again = sent(&rig.drain(), "SUBSCRIBE");
+    hear(&mut rig, &response(&again, "200 OK", "n1", "Expires: 100\r\n"));
+    hear(&mut rig, &notify(&again, "n1", 1, "active;expires=100"));
+    hear(&mut rig, &notify(&again, "n2", 1, "active;expires=100"));
+    rig.drain();
+    let out = rig.run_until(ms(60_000));
+    let mut counts: Vec<String> = out
+        .iter()
+        .filter(|o| o.line().starts_with("SUBSCRIBE"))
+        .filter_map(|o| Some(header(o.bytes(), "Authorization")?.split("nc=").nth(1)?[..8].to_owned()))
+        .collect();
+    counts.push(header(&again, "Authorization").unwrap().split("nc=").nth(1).unwrap()[..8].to_owned());
+    let all = counts.len();
+    counts.sort();
+    counts.dedup();
+    assert_eq!(all, counts.len(), "one nonce, counted {counts:?}");
+}
+
+#[test]
+fn a_fork_that_was_lost_does_not_come_back() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    rig.machine.subscribe(rig.now, &new(20)).unwrap();
+    let first = sent(&rig.drain(), "SUBSCRIBE");
+    hear(&mut rig, &response(&first, "200 OK", "n1", "Expires: 20\r\n"));
+    hear(&mut rig, &notify(&first, "n1", 1, "active;expires=20"));
+    hear(&mut rig, &notify(&first, "n2", 1, "active;expires=18"));
+    rig.drain();
+    let refresh = sent(&rig.run_until(ms(9_500)), "SUBSCRIBE");
+    assert!(refresh.contains("tag=n2"));
+    hear(&mut rig, &response(&refresh, "481 Gone", "", ""));
+    rig.run_until(ms(15_500));
+    let heard = hear(&mut rig, &notify(&first, "n2", 2, "active;expires=18"));
+    assert!(heard.text.starts_with("Declined"), "{}", heard.text);
+}
+
+#[test]
+fn a_first_that_is_refused_takes_the_forks_along() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    rig.machine.subscribe(rig.now, &new(10)).unwrap();
+    let first = sent(&rig.drain(), "SUBSCRIBE");
+    hear(&mut rig, &response(&first, "200 OK", "n1", "Expires: 10\r\n"));
+    hear(&mut rig, &notify(&first, "n1", 1, "active;expires=10"));
+    rig.drain();
+    let refresh = sent(&rig.run_until(ms(5_500)), "SUBSCRIBE");
+    hear(&mut rig, &response(&refresh, "481 Gone", "", ""));
+    rig.drain();
+    let heard = hear(&mut rig, &notify(&first, "n2", 1, "active;expires=18"));
+    assert!(heard.text.starts_with("Notified"), "{}", heard.text);
+}
+
+#[test]
+fn no_forks_long_after_timer_n() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    rig.machine.subscribe(rig.now, &new(40)).unwrap();
+    let first = sent(&rig.drain(), "SUBSCRIBE");
+    hear(&mut rig, &response(&first, "200 OK", "n1", "Expires: 40\r\n"));
+    hear(&mut rig, &notify(&first, "n1", 1, "active;expires=40"));
+    rig.drain();
+    for n in 2..40 {
+        let mut refresh = None;
+        while refresh.is_none() {
+            let at = rig.machine.deadline().unwrap();
+            refresh = rig.run_until(at).into_iter().find(|o| o.line().starts_with("SUBSCRIBE"));
+        }
+        hear(&mut rig, &response(refresh.unwrap().bytes(), "200 OK", "", "Expires: 40\r\n"));
+        hear(&mut rig, &notify(&first, "n1", n, "active;expires=40"));
+        rig.drain();
+    }
+    assert!(rig.now > ms(700_000));
+    let heard = hear(&mut rig, &notify(&first, "n2", 1, "active;expires=40"));
+    assert!(heard.text.starts_with("Declined"), "at {:?}: {}", rig.now, heard.text);
+}
+
+#[test]
+fn each_binding_is_refreshed_in_its_time() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let uri = format!("sip:{PEER}");
+    let new = NewRegistration {
+        contacts: &["<sip:alice@192.0.2.99>"],
+        ..NewRegistration::new(&uri, "<sip:alice@example.com>")
+    };
+    rig.machine.register(rig.now, &new).unwrap();
+    let first = sent(&rig.drain(), "REGISTER");
+    let own = header(&first, "Contact").unwrap();
+    hear(
+        &mut rig,
+        &response(
+            &first,
+            "200 OK",
+            "r",
+            &format!("Contact: {own};expires=3600\r\nContact: <sip:alice@192.0.2.99>;expires=60\r\n"),
+        ),
+    );
+    rig.drain();
+    let out = rig.run_until(ms(60_000));
+    assert!(sends(&out, "REGISTER")[0] < 60_000, "the second is over at 60 s");
+}
+
+fn request(method: &str, cseq: u32, headers: &str, body: &str) -> String {
+    format!(
+        "{method} sip:alice@example.com SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK{cseq}\r\n\
+         From: <sip:alice@example.com>;tag=1\r\nTo: <sip:alice@example.com>\r\nCall-ID: c\r\nCSeq: {cseq} {method}\r\n\
+         {headers}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn bind_by(
+    bindings: &mut Bindings,
+    cseq: u32,
+    headers: &str,
+    policy: &registrar::Policy,
+) -> Result<Vec<String>, u16> {
+    let text = request("REGISTER", cseq, headers, "");
+    let done = bindings.register(ms(0), &Request::parse(text.as_bytes()).unwrap(), policy);
+    done.map(|all| all.into_iter().map(|(_, value)| value).collect()).map_err(|refusal| refusal.status.code())
+}
+
+#[test]
+fn a_path_that_can_not_be_read() {
+    let mut b = Bindings::default();
+    let done = bind_by(
+        &mut b,
+        1,
+        "Supported: path\r\nPath: <sip:p1;lr>, @@@\r\nPath: <sip:p2;lr>\r\nContact: <sip:a@192.0.2.1>\r\n",
+        &Default::default(),
+    );
+    let path: Vec<_> = b.of(ms(1), "sip:alice@example.com").iter().map(|b| b.path.clone()).collect();
+    assert_eq!(done, Err(400), "{path:?}");
+}
+
+#[test]
+fn more_than_the_policy_allows() {
+    let mut b = Bindings::default();
+    bind_by(
+        &mut b,
+        1,
+        "Contact: <sip:a@192.0.2.1>, <sip:a@192.0.2.2>, <sip:a@192.0.2.3>, <sip:a@192.0.2.4>\r\n",
+        &Default::default(),
+    )
+    .unwrap();
+    let two = registrar::Policy { bindings: 2, ..Default::default() };
+    assert_eq!(bind_by(&mut b, 2, "", &two).map(|l| l.len()), Ok(4), "a query");
+    assert_eq!(
+        bind_by(&mut b, 3, "Contact: <sip:a@192.0.2.1>;expires=0\r\n", &two).map(|l| l.len()),
+        Ok(3),
+        "a removal"
+    );
+}
+
+#[test]
+fn what_the_agent_registers_over_tls_a_registrar_takes() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    with_tls(&mut rig);
+    let target = Target { transport: Transport::Tls, addr: "192.0.2.2:5061".parse().unwrap() };
+    for (uri, target) in [("sip:192.0.2.2;transport=tls", None), ("sip:example.com", Some(target))] {
+        rig.machine
+            .register(
+                rig.now,
+                &NewRegistration { target, ..NewRegistration::new(uri, "<sip:alice@example.com>") },
+            )
+            .unwrap();
+        rig.drain();
+        let flow = rig.machine.flows().last().unwrap();
+        rig.machine.flow_opened(rig.now, flow, "192.0.2.1:7777".parse().unwrap());
+        let register = sent(&rig.drain(), "REGISTER");
+        let done = Bindings::default().register(
+            ms(0),
+            &Request::parse(register.as_bytes()).unwrap(),
+            &Default::default(),
+        );
+        assert!(done.is_ok(), "{uri}: {} {register}", done.unwrap_err().status);
+        rig.machine.flow_closed(rig.now, flow);
+        rig.drain();
+    }
+}
+
+#[test]
+fn expires_stands_once_in_a_2xx_to_subscribe() {
+    let mut rig = Rig::new(UserAgent::new(Config { packages: vec!["presence".into()], ..config() }));
+    let text = outside("SUBSCRIBE", "Event: presence\r\nExpires: 600\r\nContent-Length: 0\r\n\r\n");
+    let event = rig.machine.datagram(rig.now, Rig::<UserAgent>::source(), text.as_bytes());
+    let Some(Event::Subscribe { txn, .. }) = event else { panic!() };
+    let done = rig.machine.respond(rig.now, txn, Status::OK, &Content::headers(&[("Expires", "60")]));
+    if done.is_ok() {
+        let ok = sent(&rig.drain(), "SIP/2.0 200");
+        let all: Vec<_> = ok.lines().filter(|l| l.starts_with("Expires")).collect();
+        assert_eq!(all.len(), 1, "{all:?}");
+    }
+}
+
+#[test]
+fn expires_and_event_stand_once_in_a_subscribe() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let content = Content::headers(&[("Expires", "60"), ("Event", "dialog")]);
+    let done = rig.machine.subscribe(rig.now, &NewSubscription { content, ..new(600) });
+    if done.is_ok() {
+        let ok = sent(&rig.drain(), "SUBSCRIBE");
+        let all: Vec<_> = ok.lines().filter(|l| l.starts_with("Expires") || l.starts_with("Event")).collect();
+        assert_eq!(all.len(), 2, "{all:?}");
+    }
+}
+
+#[test]
+fn expires_and_event_stand_once_in_a_publish() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let content = Content {
+        headers: &[("Expires", "60"), ("Event", "dialog")],
+        content_type: "text/plain",
+        body: b"x",
+    };
+    let done = rig.machine.publish(rig.now, &NewPublication::new(URI, "presence", content));
+    if done.is_ok() {
+        let ok = sent(&rig.drain(), "PUBLISH");
+        let all: Vec<_> = ok.lines().filter(|l| l.starts_with("Expires") || l.starts_with("Event")).collect();
+        assert_eq!(all.len(), 2, "{all:?}");
+    }
+}
+
+fn recorded(text: &str) -> Vec<String> {
+    text.lines().filter_map(|line| line.strip_prefix("Record-Route: ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_record_route_to_the_side_of_udp() {
+    let mut rig = prig(sip_core::proxy::Config { record_route: true, ..pconfig() });
+    with_tls(&mut rig);
+    let (context, _) = take(
+        &mut rig,
+        &preq("INVITE", "sip:bob@192.0.2.9", "1", "Route: <sip:192.0.2.1;lr>, <sips:192.0.2.7;lr>\r\n"),
+    );
+    rig.machine.relay(rig.now, context, &[Branch::AS_IT_IS]).unwrap();
+    rig.drain();
+    let flow = rig.machine.flows().last().unwrap();
+    rig.machine.flow_opened(rig.now, flow, US.parse().unwrap());
+    let sent = texts(&rig.drain(), "INVITE");
+    let routes = recorded(&sent[0]);
+    let came = routes.last().unwrap();
+    assert!(!came.starts_with("<sips:192.0.2.1:5060"), "TLS to a UDP port: {routes:?}");
+}
+
+#[test]
+fn sips_by_a_sip_route_goes_by_tls() {
+    let mut rig = prig(pconfig());
+    with_tls(&mut rig);
+    let (context, _) = take(
+        &mut rig,
+        &preq("INVITE", "sips:bob@192.0.2.9", "1", "Route: <sip:192.0.2.1;lr>, <sip:192.0.2.7;lr>\r\n"),
+    );
+    rig.machine.relay(rig.now, context, &[Branch::AS_IT_IS]).unwrap();
+    let out = rig.drain();
+    assert!(texts(&out, "INVITE").is_empty(), "in a datagram: {}", texts(&out, "INVITE")[0]);
+}
+
+#[test]
+fn sips_by_a_sip_path_goes_by_tls() {
+    let mut rig = prig(pconfig());
+    with_tls(&mut rig);
+    let (context, _) = take(&mut rig, &preq("INVITE", "sips:bob@example.com", "1", ""));
+    rig.machine
+        .relay(
+            rig.now,
+            context,
+            &[Branch { routes: &["<sip:192.0.2.7;lr>"], ..Branch::to("sips:bob@192.0.2.9") }],
+        )
+        .unwrap();
+    let out = rig.drain();
+    assert!(texts(&out, "INVITE").is_empty(), "in a datagram: {}", texts(&out, "INVITE")[0]);
+}
+
+#[test]
+fn sips_of_a_user_agent_goes_by_tls() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    with_tls(&mut rig);
+    let done = rig.machine.register(
+        rig.now,
+        &NewRegistration {
+            route: &["<sip:192.0.2.7;lr>"],
+            ..NewRegistration::new("sips:example.com", "<sips:alice@example.com>")
+        },
+    );
+    let out = rig.drain();
+    assert!(sends(&out, "REGISTER").is_empty(), "{done:?} in a datagram: {out:#?}");
+    let done = rig.machine.invite(
+        rig.now,
+        &NewInvite { route: &["<sip:192.0.2.7;lr>"], ..NewInvite::new("sips:bob@example.com") },
+    );
+    let out = rig.drain();
+    assert!(sends(&out, "INVITE").is_empty(), "{done:?} in a datagram: {out:#?}");
+}
+
+#[test]
+fn headers_in_what_a_strict_router_gets() {
+    let mut rig = prig(pconfig());
+    let (context, _) = take(&mut rig, &preq("INVITE", "sip:bob@example.com", "1", ""));
+    rig.machine
+        .relay(
+            rig.now,
+            context,
+            &[Branch { routes: &["<sip:192.0.2.8>"], ..Branch::to("sip:b@192.0.2.7?Subject=x") }],
+        )
+        .unwrap();
+    let out = texts(&rig.drain(), "INVITE");
+    assert!(!out[0].contains('?'), "{}", out[0]);
+}
+
+#[test]
+fn headers_from_a_strict_router() {
+    let mut rig = prig(pconfig());
+    let text = preq("BYE", "sip:192.0.2.1;lr", "1", "Route: <sip:bob@192.0.2.9?Subject=x>\r\n");
+    let (context, _) = take(&mut rig, &text);
+    rig.machine.relay(rig.now, context, &[Branch::AS_IT_IS]).unwrap();
+    let out = texts(&rig.drain(), "BYE");
+    assert!(!out[0].contains('?'), "{}", out[0]);
+}
+
+fn publish_by(c: &mut Compositor, cseq: u32, headers: &str, body: &str, policy: &compositor::Policy) -> u16 {
+    let text = request("PUBLISH", cseq, headers, body);
+    c.publish(ms(0), &Request::parse(text.as_bytes()).unwrap(), policy).0.code()
+}
+
+#[test]
+fn a_package_with_capitals() {
+    let policy = compositor::Policy::new(&["Presence"]);
+    assert_eq!(
+        publish_by(
+            &mut Compositor::new(0),
+            1,
+            "Event: Presence\r\nContent-Type: text/plain\r\n",
+            "x",
+            &policy
+        ),
+        200
+    );
+}
+
+#[test]
+fn an_encoded_body() {
+    let policy = compositor::Policy::new(&["presence"]);
+    let mut c = Compositor::new(0);
+    let code = publish_by(
+        &mut c,
+        1,
+        "Event: presence\r\nContent-Type: text/plain\r\nContent-Encoding: gzip\r\n",
+        "\x1f",
+        &policy,
+    );
+    let kept = format!("{:?}", c.publications(ms(0), "sip:alice@example.com").collect::<Vec<_>>());
+    assert!(code == 415 || kept.contains("gzip"), "{code} {kept}");
+}
+
+#[test]
+fn a_body_of_no_type() {
+    let policy = compositor::Policy::new(&["presence"]);
+    let mut c = Compositor::new(0);
+    let code = publish_by(&mut c, 1, "Event: presence\r\n", "x", &policy);
+    let kept = c.publications(ms(0), "sip:alice@example.com").next().cloned();
+    assert!(
+        code >= 400 || Content::body(&kept.as_ref().unwrap().content_type, b"x").check().is_ok(),
+        "{code} {kept:?} can't be notified"
+    );
+}
+
+#[test]
+fn the_precondition_comes_before_the_time() {
+    let policy = compositor::Policy::new(&["presence"]);
+    let code = publish_by(
+        &mut Compositor::new(0),
+        1,
+        "Event: presence\r\nSIP-If-Match: old\r\nExpires: 5\r\nContent-Type: text/plain\r\n",
+        "x",
+        &policy,
+    );
+    assert_eq!(code, 412);
+}
+
+#[test]
+fn a_subscription_that_lives_here() {
+    let (mut rig, id, _) = subscribed(config());
+    let bytes = rig.machine.snapshot_subscription(id).unwrap();
+    let twice = rig.machine.restore_subscription(rig.now, &bytes);
+    assert!(twice.is_err(), "{}", sends(&rig.run_until(ms(60_000)), "SUBSCRIBE").len());
+}
+
+#[test]
+fn the_same_event_twice_in_a_dialog() {
+    let mut call = Call::placed(config(), "");
+    let one = call.rig.machine.subscribe_in(call.rig.now, call.dialog, &new(100)).unwrap();
+    let first = sent(&call.rig.drain(), "SUBSCRIBE");
+    call.answer(&first, "200 OK", "Expires: 100\r\n");
+    call.ask("NOTIFY", "Event: presence\r\nSubscription-State: active;expires=100\r\n");
+    let two = call.rig.machine.subscribe_in(call.rig.now, call.dialog, &new(100));
+    if two.is_ok() {
+        let second = sent(&call.rig.drain(), "SUBSCRIBE");
+        call.answer(&second, "200 OK", "Expires: 100\r\n");
+        let (heard, _) = call.ask("NOTIFY", "Event: presence\r\nSubscription-State: active;expires=100\r\n");
+        let out = call.rig.run_until(ms(40_000));
+        assert_eq!(told(&out, "SubscriptionEnded"), 0, "{one:?} {two:?} {} {out:#?}", heard.text);
+    }
+}
+
+#[test]
+fn a_registrar_that_says_when() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let uri = format!("sip:{PEER}");
+    rig.machine
+        .register(
+            rig.now,
+            &NewRegistration {
+                expires: Duration::from_secs(80),
+                ..NewRegistration::new(&uri, "<sip:alice@example.com>")
+            },
+        )
+        .unwrap();
+    let first = sent(&rig.drain(), "REGISTER");
+    hear(&mut rig, &response(&first, "200 OK", "r", "Expires: 80\r\n"));
+    let out = rig.run_until(ms(40_000));
+    let refresh = sent(&out, "REGISTER");
+    hear(&mut rig, &response(&refresh, "503 Service Unavailable", "r", "Retry-After: 35\r\n"));
+    rig.drain();
+    let again = sends(&rig.run_until(ms(74_000)), "REGISTER");
+    assert!(again.is_empty(), "asked to wait till 75 s, came at {again:?}");
+}
+
+#[test]
+fn a_refresh_is_about_the_same() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let new = NewSubscription {
+        expires: Duration::from_secs(100),
+        content: Content::headers(&[("Accept", "application/dialog-info+xml")]),
+        ..NewSubscription::new(URI, "dialog;call-id=abc;from-tag=1;to-tag=2")
+    };
+    rig.machine.subscribe(rig.now, &new).unwrap();
+    let first = sent(&rig.drain(), "SUBSCRIBE");
+    hear(&mut rig, &response(&first, "200 OK", "n1", "Expires: 100\r\n"));
+    hear(&mut rig, &notify(&first, "n1", 1, "active;expires=100"));
+    rig.drain();
+    let refresh = sent(&rig.run_until(ms(60_000)), "SUBSCRIBE");
+    assert_eq!(header(&refresh, "Event"), header(&first, "Event"));
+}
+
+#[test]
+fn a_refresh_accepts_the_same() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let new = NewSubscription {
+        content: Content::headers(&[("Accept", "application/dialog-info+xml")]),
+        ..new(100)
+    };
+    rig.machine.subscribe(rig.now, &new).unwrap();
+    let first = sent(&rig.drain(), "SUBSCRIBE");
+    hear(&mut rig, &response(&first, "200 OK", "n1", "Expires: 100\r\n"));
+    hear(&mut rig, &notify(&first, "n1", 1, "active;expires=100"));
+    rig.drain();
+    let refresh = sent(&rig.run_until(ms(60_000)), "SUBSCRIBE");
+    assert_eq!(header(&refresh, "Accept"), header(&first, "Accept"));
+}
+
+#[test]
+fn forks_that_are_over_leave_room() {
+    let mut small = config();
+    small.core.limits.forks = 2;
+    let mut rig = Rig::new(UserAgent::new(small));
+    rig.machine.subscribe(rig.now, &new(100)).unwrap();
+    let first = sent(&rig.drain(), "SUBSCRIBE");
+    hear(&mut rig, &response(&first, "200 OK", "n1", ""));
+    hear(&mut rig, &notify(&first, "n1", 1, "terminated;reason=noresource"));
+    let heard = hear(&mut rig, &notify(&first, "n2", 1, "active;expires=90"));
+    assert!(heard.text.starts_with("Notified"), "{}", heard.text);
+}
+
+#[test]
+fn a_time_without_end() {
+    let mut rig = Rig::new(UserAgent::new(config()));
+    rig.machine.subscribe(rig.now, &NewSubscription { expires: Duration::MAX, ..new(1) }).unwrap();
+    let first = sent(&rig.drain(), "SUBSCRIBE");
+    hear(&mut rig, &notify(&first, "n1", 1, "active"));
+    hear(&mut rig, &notify(&first, "n2", 1, "active"));
+    let expires: Result<u32, _> = header(&first, "Expires").unwrap().parse();
+    assert!(expires.is_ok(), "{:?}", header(&first, "Expires"));
+}
+
+#[test]
+fn who_gave_up_does_not_ask_again() {
+    let mut rig = Rig::new(UserAgent::new(known()));
+    let id = rig.machine.subscribe(rig.now, &new(100)).unwrap();
+    let first = sent(&rig.drain(), "SUBSCRIBE");
+    rig.machine.unsubscribe(rig.now, id).unwrap();
+    hear(&mut rig, &response(&first, "401 Unauthorized", "n0", CHALLENGE));
+    let out = rig.drain();
+    assert!(sends(&out, "SUBSCRIBE").is_empty(), "{out:#?}");
+}
+
+#[test]
+fn a_cancelled_call_with_an_unsent_branch() {
+    let mut rig = prig(pconfig());
+    let (context, _) = take(&mut rig, &preq("INVITE", "sip:bob@example.com", "1", ""));
+    rig.machine
+        .relay(rig.now, context, &[support::proxying::B, Branch::to("sip:c@192.0.2.8;transport=tcp")])
+        .unwrap();
+    let sent = texts(&rig.drain(), "INVITE");
+    rig.hear(&response(&sent[0], "486 Busy Here", "t", ""));
+    rig.hear(&preq("CANCEL", "sip:bob@example.com", "1", ""));
+    let out = rig.drain();
+    assert_eq!(
+        texts(&out, "SIP/2.0 487").len(),
+        1,
+        "{:?}",
+        out.iter().map(|o| o.line().to_owned()).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_sips_contact_can_be_taken_away() {
+    let mut b = Bindings::default();
+    let text = request("REGISTER", 1, "Contact: <sips:a@192.0.2.1>\r\n", "")
+        .replace("REGISTER sip:", "REGISTER sips:");
+    b.register(ms(0), &Request::parse(text.as_bytes()).unwrap(), &Default::default()).unwrap();
+    let done = bind_by(
+        &mut b,
+        2,
+        "Contact: <sips:a@192.0.2.1>;expires=0, <sip:a@192.0.2.1>\r\n",
+        &Default::default(),
+    );
+    assert_eq!(done.map(|l| l.len()), Ok(1));
+}
+
+#[test]
+fn dialogs_that_wait_for_a_fork_end_with_their_dialog() {
+    // A failure that ends the dialog of the first ends not the others.
+    let mut rig = Rig::new(UserAgent::new(config()));
+    rig.machine.subscribe(rig.now, &new(10)).unwrap();
+    let first = sent(&rig.drain(), "SUBSCRIBE");
+    hear(&mut rig, &response(&first, "200 OK", "n1", "Expires: 10\r\n"));
+    hear(&mut rig, &notify(&first, "n1", 1, "active;expires=10"));
+    hear(&mut rig, &notify(&first, "n2", 1, "active;expires=10"));
+    rig.drain();
+    let out = rig.run_until(ms(5_500));
+    for refresh in out.iter().filter(|o| o.line().starts_with("SUBSCRIBE")) {
+        let status = if refresh.bytes().contains("tag=n1") { "404 Not Found" } else { "200 OK" };
+        hear(&mut rig, &response(refresh.bytes(), status, "", "Expires: 10\r\n"));
+    }
+    assert_eq!(told(&rig.drain(), "SubscriptionEnded"), 1);
+    let heard = hear(&mut rig, &notify(&first, "n3", 1, "active;expires=18"));
+    assert!(heard.text.starts_with("Notified"), "{}", heard.text);
+}
