@@ -3,11 +3,11 @@
 mod support;
 
 use core::time::Duration;
-use sip_core::Machine;
 use sip_core::compositor::{self, Compositor};
 use sip_core::message::{Content, Method, Request, Status};
 use sip_core::registrar::{self, Bindings};
 use sip_core::ua::{Config, Event, NewInvite, NewRegistration, NewSubscription, Notice, UserAgent};
+use sip_core::{Local, Machine, Transport};
 use support::call::{CHALLENGE, CONTACT, Call, config, hear, known, outside, sent, told};
 use support::subscription::{notify, subscribed};
 use support::{PEER, Rig, US, header, ms, response, sends};
@@ -476,4 +476,36 @@ fn a_folded_service_route_can_be_taken() {
     let route: Vec<&str> = route.iter().map(|value| &**value).collect();
     let new = NewInvite { route: &route, ..NewInvite::new("sip:bob@192.0.2.2") };
     assert!(rig.machine.invite(rig.now, &new).is_ok(), "{route:?}");
+}
+
+/// RFC 3261 §10.2.2: what was bound is taken away, though this side has another address by now; and by a refresh it goes, too.
+#[test]
+fn an_address_that_has_changed() {
+    let public = |advertised: &str| Local {
+        transport: Transport::Udp,
+        addr: US.parse().unwrap(),
+        advertised: Some(advertised.into()),
+    };
+    for refreshes in [false, true] {
+        let mut rig = Rig::new(UserAgent::new(config()));
+        let uri = format!("sip:{PEER}");
+        let id =
+            rig.machine.register(rig.now, &NewRegistration::new(&uri, "<sip:alice@example.com>")).unwrap();
+        let first = sent(&rig.drain(), "REGISTER");
+        let bound = header(&first, "Contact").unwrap();
+        hear(&mut rig, &response(&first, "200 OK", "r", "Expires: 3600\r\n"));
+        rig.machine.listen(rig.now, public("203.0.113.9:5060"));
+        rig.drain();
+        if refreshes {
+            rig.machine.register_again(rig.now, id).unwrap();
+            let again = sent(&rig.drain(), "REGISTER");
+            assert!(header(&again, "Contact").unwrap().contains("203.0.113.9"), "{again}");
+            assert!(again.contains(&format!("Contact: {bound};expires=0\r\n")), "{again}");
+            hear(&mut rig, &response(&again, "200 OK", "r", "Expires: 3600\r\n"));
+        }
+        rig.machine.unregister(rig.now, id).unwrap();
+        let last = sent(&rig.drain(), "REGISTER");
+        let named: Vec<_> = last.lines().filter(|line| line.starts_with("Contact")).collect();
+        assert!(named.len() == 1 && named[0].contains("203.0.113.9") == refreshes, "{named:?}");
+    }
 }

@@ -74,7 +74,7 @@ kept!(Upkeep {
     13 leaving, 14 alarm,
 });
 kept_enum!(What { 1 Registration(registration), 2 Publication(publication) });
-kept!(Registration { 1 aor, 2 contact_params, 3 contacts, 4 route, 5 service_route });
+kept!(Registration { 1 aor, 2 contact_params, 3 contacts, 4 route, 5 service_route, 6 bound });
 kept!(Publication { 1 event, 2 etag, 3 unsaid });
 
 impl NotByte for (Status, OwnContent) {}

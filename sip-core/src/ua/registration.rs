@@ -23,6 +23,8 @@ pub(super) struct Registration {
     pub(super) contacts: Vec<String>,
     pub(super) route: Vec<String>,
     pub(super) service_route: Vec<String>,
+    /// The address that is bound, in angle brackets; empty before a 200.
+    pub(super) bound: String,
 }
 
 impl UserAgent {
@@ -49,6 +51,7 @@ impl UserAgent {
             contacts: own(new.contacts),
             route: own(new.route),
             service_route: Vec::new(),
+            bound: String::new(),
         };
         let NewRegistration { registrar: uri, expires, target, timers, credentials, user, .. } = *new;
         let upkeep = NewUpkeep { uri, expires, target, timers, credentials, user };
@@ -96,7 +99,7 @@ impl UserAgent {
         }
     }
 
-    /// The first Contact of its REGISTER: how this side is reached from there.
+    /// How this side is reached from its registrar: an address in angle brackets.
     pub(super) fn contact_of(
         &self,
         registration: &Registration,
@@ -106,22 +109,30 @@ impl UserAgent {
         let first = registration.route.first().map(|route| route.as_bytes());
         let contact =
             self.contact_towards(registrar.as_bytes(), towards(registrar.as_bytes(), first), target)?;
-        Ok(format!("{}{}", String::from_utf8_lossy(&contact), registration.contact_params))
+        Ok(String::from_utf8_lossy(&contact).into_owned())
     }
 }
 
 impl Registration {
-    /// Its REGISTER.
+    /// Its REGISTER, with this side at `now_at`. What is bound is taken away by its own name, and where this side is somewhere else by now, what was
+    /// bound goes.
     pub(super) fn with<T>(
         &self,
         registrar: &str,
-        contact: &str,
+        now_at: &str,
         expires: &str,
         send: impl FnOnce(Outside<'_>) -> T,
     ) -> T {
         // RFC 5626 §4.2.1
         let supported = if self.contact_params.contains("reg-id") { "path, outbound" } else { "path" };
         let mut extra = Vec::from([("Supported", supported), ("Expires", expires)]);
+        let moved = !self.bound.is_empty() && self.bound != now_at;
+        let at = if moved && expires == "0" { &*self.bound } else { now_at };
+        let contact = format!("{at}{}", self.contact_params);
+        let left = format!("{};expires=0", self.bound);
+        if moved && expires != "0" {
+            extra.push(("Contact", &*left));
+        }
         extra.extend(self.contacts.iter().map(|value| ("Contact", &**value)));
         let route: Vec<&str> = self.route.iter().map(|value| &**value).collect();
         send(Outside {
@@ -134,8 +145,12 @@ impl Registration {
         })
     }
 
-    /// RFC 3608 §5: each 200 says it anew.
-    pub(super) fn learn(&mut self, response: &Message<'_>) {
+    /// A 200 to this REGISTER. RFC 3608 §5: each says the route anew.
+    pub(super) fn learn(&mut self, request: &Message<'_>, response: &Message<'_>) {
+        let own = request.get::<Contact<'_>>().ok().flatten();
+        if let Some(address) = own.and_then(|own| own.address()) {
+            self.bound = format!("<{}>", String::from_utf8_lossy(address.uri_bytes));
+        }
         let text = |route: ServiceRoute<'_>| {
             let mut value = Vec::new();
             route.emit(&mut value);

@@ -178,7 +178,7 @@ impl UserAgent {
         let found = self.upkeeps.get_mut(key)?;
         (found.answers, found.cseq, found.work) = (answers, cseq, None);
         if code < 300 {
-            found.what.learn(response);
+            found.what.learn(&request, response);
         }
         let leaving = found.leaving;
         let refused = found.refused(key);
@@ -281,9 +281,9 @@ impl What {
     }
 
     /// Takes what a 200 says of it.
-    fn learn(&mut self, response: &Message<'_>) {
+    fn learn(&mut self, request: &Message<'_>, response: &Message<'_>) {
         match self {
-            Self::Registration(registration) => registration.learn(response),
+            Self::Registration(registration) => registration.learn(request, response),
             Self::Publication(publication) => publication.learn(response),
         }
     }
