@@ -244,21 +244,29 @@ fn forks_that_are_over_make_room() {
     assert_eq!((rings, heard.text.starts_with("Answered"), byes), (true, true, 0));
 }
 
-/// RFC 3261 §13.2.2.4: the 2xx of an early dialog whose BYE the callee did not understand is hung up, whichever of the two comes first.
+/// RFC 3261 §13.2.2.4: the 2xx of an early dialog whose BYE the callee did not understand is hung up, whichever of the two comes first, and
+/// whether the user has hung up or this side for a reason of its own.
 #[test]
 fn a_2xx_before_the_481_to_an_early_bye() {
-    for bye_first in [true, false] {
+    for (bye_first, abandoned) in [(true, true), (true, false), (false, true), (false, false)] {
         let mut rig = Rig::new(UserAgent::new(config()));
         let (_, invite) = place(&mut rig, SDP);
-        let early = hear(&mut rig, &response(&invite, "180 Ringing", "b1", CONTACT)).dialog.unwrap();
-        rig.machine.bye(rig.now, early, &Content::NONE).unwrap();
+        let ringing = response(&invite, "180 Ringing", "b1", &format!("{CONTACT}Allow: UPDATE\r\n"));
+        let early = hear(&mut rig, &ringing).dialog.unwrap();
+        if abandoned {
+            rig.machine.request_in(rig.now, early, Method::Update, 0, &Content::NONE).unwrap();
+            let update = sent(&rig.drain(), "UPDATE");
+            hear(&mut rig, &response(&update, "481 Call/Transaction Does Not Exist", "", ""));
+        } else {
+            rig.machine.bye(rig.now, early, &Content::NONE).unwrap();
+        }
         let bye = sent(&rig.drain(), "BYE");
         let refused = response(&bye, "481 Call/Transaction Does Not Exist", "", "");
         let ok = response(&invite, "200 OK", "b1", &format!("{CONTACT}{BODY}"));
         let (one, two) = if bye_first { (refused, ok) } else { (ok, refused) };
         hear(&mut rig, &one);
         hear(&mut rig, &two);
-        assert_eq!(sends(&rig.drain(), "BYE").len(), 1, "the 481 first: {bye_first}");
+        assert_eq!(sends(&rig.drain(), "BYE").len(), 1, "the 481 first: {bye_first}, abandoned: {abandoned}");
     }
 }
 

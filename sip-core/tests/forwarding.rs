@@ -2,7 +2,7 @@
 
 use sip_core::message::{Content, Status};
 use sip_core::proxy::{Branch, Config, Event, Proxy};
-use sip_core::{FlowId, Instant, Local, Machine, Misuse, Target, Transport};
+use sip_core::{ContextId, FlowId, Instant, Local, Machine, Misuse, Target, Transport};
 
 mod support;
 
@@ -18,6 +18,19 @@ fn open(rig: &mut Rig<Proxy>) -> FlowId {
     let flow = rig.machine.flows().last().unwrap();
     rig.machine.flow_opened(rig.now, flow, US.parse().unwrap());
     flow
+}
+
+/// An INVITE on a connection.
+fn take_from(rig: &mut Rig<Proxy>, flow: FlowId, transport: &str) -> ContextId {
+    let text = invite("1")
+        .replace("SIP/2.0/UDP", &format!("SIP/2.0/{transport}"))
+        .replace("CSeq: 1 INVITE\r\n", "CSeq: 1 INVITE\r\nContent-Length: 0\r\n");
+    let mut buf = sip_core::framing::StreamBuf::new();
+    buf.extend(text.as_bytes());
+    match rig.machine.stream(rig.now, flow, &mut buf) {
+        Some(Event::Request { context, .. }) => context,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn with_tls(rig: &mut Rig<Proxy>) {
@@ -43,15 +56,7 @@ fn a_request_on_a_stream_says_how_long_it_is() {
 fn a_response_on_a_stream_says_how_long_it_is() {
     let mut rig = rig(config());
     let flow = rig.accept();
-    let text = invite("1")
-        .replace("SIP/2.0/UDP", "SIP/2.0/TCP")
-        .replace("CSeq: 1 INVITE\r\n", "CSeq: 1 INVITE\r\nContent-Length: 0\r\n");
-    let mut buf = sip_core::framing::StreamBuf::new();
-    buf.extend(text.as_bytes());
-    let context = match rig.machine.stream(rig.now, flow, &mut buf) {
-        Some(Event::Request { context, .. }) => context,
-        other => panic!("{other:?}"),
-    };
+    let context = take_from(&mut rig, flow, "TCP");
     rig.machine.relay(rig.now, context, &[B]).unwrap();
     let sent = texts(&rig.drain(), "INVITE");
     // A callee at the other side of a datagram need not say it.
@@ -84,15 +89,7 @@ fn a_record_route_of_tls_leads_back() {
     with_tls(&mut rig);
     let target = Target { transport: Transport::Tls, addr: PEER.parse().unwrap() };
     let flow = rig.machine.flow_accepted(rig.now, target, "192.0.2.1:5061".parse().unwrap()).unwrap();
-    let text = invite("1")
-        .replace("SIP/2.0/UDP", "SIP/2.0/TLS")
-        .replace("CSeq: 1 INVITE\r\n", "CSeq: 1 INVITE\r\nContent-Length: 0\r\n");
-    let mut buf = sip_core::framing::StreamBuf::new();
-    buf.extend(text.as_bytes());
-    let context = match rig.machine.stream(rig.now, flow, &mut buf) {
-        Some(Event::Request { context, .. }) => context,
-        other => panic!("{other:?}"),
-    };
+    let context = take_from(&mut rig, flow, "TLS");
     rig.machine.relay(rig.now, context, &[B]).unwrap();
     let sent = texts(&rig.drain(), "INVITE");
     let routes = values(&sent[0], "Record-Route");

@@ -301,27 +301,6 @@ fn a_challenged_reinvite_that_asks_waits_for_the_offer_of_the_peer() {
     assert_eq!(beside, 0);
 }
 
-/// RFC 3261 §13.2.2.4, as `a_2xx_before_the_481_to_an_early_bye`: here this side has hung up for a reason of its own, and its session is over already.
-#[test]
-fn a_2xx_before_the_481_to_the_bye_of_an_abandoned_early_dialog() {
-    for bye_first in [true, false] {
-        let mut rig = Rig::new(UserAgent::new(config()));
-        let (_, invite) = place(&mut rig, SDP);
-        let extra = format!("{CONTACT}Allow: UPDATE\r\n");
-        let early = hear(&mut rig, &response(&invite, "180 Ringing", "b1", &extra)).dialog.unwrap();
-        rig.machine.request_in(rig.now, early, Method::Update, 0, &Content::NONE).unwrap();
-        let update = sent(&rig.drain(), "UPDATE");
-        hear(&mut rig, &response(&update, "481 Call/Transaction Does Not Exist", "", ""));
-        let bye = sent(&rig.drain(), "BYE");
-        let refused = response(&bye, "481 Call/Transaction Does Not Exist", "", "");
-        let ok = response(&invite, "200 OK", "b1", &format!("{CONTACT}{BODY}"));
-        let (one, two) = if bye_first { (refused, ok) } else { (ok, refused) };
-        hear(&mut rig, &one);
-        hear(&mut rig, &two);
-        assert_eq!(sends(&rig.drain(), "BYE").len(), 1, "the 481 first: {bye_first}");
-    }
-}
-
 /// `Reason::Replaced`: "Another call took its place (RFC 3891)". Also of an early one, and of one whose BYE waits for the ACK.
 #[test]
 fn an_early_call_that_is_replaced_says_so() {

@@ -12,8 +12,8 @@ use sip_core::ua::{Config, Event, NewInvite, NewPublication, NewRegistration, Ne
 use sip_core::{Instant, Local, Machine, Target, Transport};
 use support::call::{CHALLENGE, Call, config, hear, known, outside, sent, told};
 use support::proxying::{config as pconfig, request as preq, rig as prig, take, texts};
-use support::subscription::{notify, subscribed};
-use support::{PEER, Rig, US, header, ms, response, sends};
+use support::subscription::{begun, notify, subscribed};
+use support::{PEER, Rig, US, header, ms, request, response, sends};
 
 const URI: &str = "sip:bob@192.0.2.2";
 
@@ -26,6 +26,7 @@ fn with_tls<M: Machine>(rig: &mut Rig<M>) {
     rig.machine.listen(Instant::ZERO, Local { transport: Transport::Tls, addr, advertised: None });
 }
 
+/// The credentials of a subscription are those of all its forks, whatever became of the first.
 #[test]
 fn credentials_of_a_fork_after_the_first_is_over() {
     for state in ["active;expires=100", "terminated;reason=noresource"] {
@@ -58,6 +59,7 @@ fn credentials_of_a_fork_after_the_first_is_over() {
     }
 }
 
+/// RFC 7616 §3.4: a nonce is counted in one place.
 #[test]
 fn forks_of_a_subscription_do_not_count_a_nonce_twice() {
     let mut rig = Rig::new(UserAgent::new(known()));
@@ -82,13 +84,10 @@ fn forks_of_a_subscription_do_not_count_a_nonce_twice() {
     assert_eq!(all, counts.len(), "one nonce, counted {counts:?}");
 }
 
+/// A fork whose refresh was refused for good is over.
 #[test]
 fn a_fork_that_was_lost_does_not_come_back() {
-    let mut rig = Rig::new(UserAgent::new(config()));
-    rig.machine.subscribe(rig.now, &new(20)).unwrap();
-    let first = sent(&rig.drain(), "SUBSCRIBE");
-    hear(&mut rig, &response(&first, "200 OK", "n1", "Expires: 20\r\n"));
-    hear(&mut rig, &notify(&first, "n1", 1, "active;expires=20"));
+    let (mut rig, _, first) = begun(config(), &new(20));
     hear(&mut rig, &notify(&first, "n2", 1, "active;expires=18"));
     rig.drain();
     let refresh = sent(&rig.run_until(ms(9_500)), "SUBSCRIBE");
@@ -99,13 +98,10 @@ fn a_fork_that_was_lost_does_not_come_back() {
     assert!(heard.text.starts_with("Declined"), "{}", heard.text);
 }
 
+/// RFC 6665 §4.1.4: that the first is lost is not the end of the others.
 #[test]
-fn a_first_that_is_refused_takes_the_forks_along() {
-    let mut rig = Rig::new(UserAgent::new(config()));
-    rig.machine.subscribe(rig.now, &new(10)).unwrap();
-    let first = sent(&rig.drain(), "SUBSCRIBE");
-    hear(&mut rig, &response(&first, "200 OK", "n1", "Expires: 10\r\n"));
-    hear(&mut rig, &notify(&first, "n1", 1, "active;expires=10"));
+fn a_first_that_is_lost_leaves_the_forks() {
+    let (mut rig, _, first) = begun(config(), &new(10));
     rig.drain();
     let refresh = sent(&rig.run_until(ms(5_500)), "SUBSCRIBE");
     hear(&mut rig, &response(&refresh, "481 Gone", "", ""));
@@ -114,13 +110,10 @@ fn a_first_that_is_refused_takes_the_forks_along() {
     assert!(heard.text.starts_with("Notified"), "{}", heard.text);
 }
 
+/// RFC 6665 §4.1.2.4: Timer N runs from the SUBSCRIBE that forks, and not from its refreshes.
 #[test]
 fn no_forks_long_after_timer_n() {
-    let mut rig = Rig::new(UserAgent::new(config()));
-    rig.machine.subscribe(rig.now, &new(40)).unwrap();
-    let first = sent(&rig.drain(), "SUBSCRIBE");
-    hear(&mut rig, &response(&first, "200 OK", "n1", "Expires: 40\r\n"));
-    hear(&mut rig, &notify(&first, "n1", 1, "active;expires=40"));
+    let (mut rig, _, first) = begun(config(), &new(40));
     rig.drain();
     for n in 2..40 {
         let mut refresh = None;
@@ -137,6 +130,7 @@ fn no_forks_long_after_timer_n() {
     assert!(heard.text.starts_with("Declined"), "at {:?}: {}", rig.now, heard.text);
 }
 
+/// RFC 3261 §10.2.4: the binding that ends first says when all are refreshed.
 #[test]
 fn each_binding_is_refreshed_in_its_time() {
     let mut rig = Rig::new(UserAgent::new(config()));
@@ -162,15 +156,6 @@ fn each_binding_is_refreshed_in_its_time() {
     assert!(sends(&out, "REGISTER")[0] < 60_000, "the second is over at 60 s");
 }
 
-fn request(method: &str, cseq: u32, headers: &str, body: &str) -> String {
-    format!(
-        "{method} sip:alice@example.com SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK{cseq}\r\n\
-         From: <sip:alice@example.com>;tag=1\r\nTo: <sip:alice@example.com>\r\nCall-ID: c\r\nCSeq: {cseq} {method}\r\n\
-         {headers}Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-}
-
 fn bind_by(
     bindings: &mut Bindings,
     cseq: u32,
@@ -182,6 +167,7 @@ fn bind_by(
     done.map(|all| all.into_iter().map(|(_, value)| value).collect()).map_err(|refusal| refusal.status.code())
 }
 
+/// RFC 3327 §5.3: no binding by half a Path.
 #[test]
 fn a_path_that_can_not_be_read() {
     let mut b = Bindings::default();
@@ -195,6 +181,7 @@ fn a_path_that_can_not_be_read() {
     assert_eq!(done, Err(400), "{path:?}");
 }
 
+/// A policy that was lowered refuses what adds to the bindings, and nothing else.
 #[test]
 fn more_than_the_policy_allows() {
     let mut b = Bindings::default();
@@ -214,6 +201,7 @@ fn more_than_the_policy_allows() {
     );
 }
 
+/// RFC 5630 §5.2: over TLS to a SIP registrar a SIP address is bound.
 #[test]
 fn what_the_agent_registers_over_tls_a_registrar_takes() {
     let mut rig = Rig::new(UserAgent::new(config()));
@@ -241,6 +229,7 @@ fn what_the_agent_registers_over_tls_a_registrar_takes() {
     }
 }
 
+/// RFC 6665 §4.2.1.1: the user may grant less.
 #[test]
 fn expires_stands_once_in_a_2xx_to_subscribe() {
     let mut rig = Rig::new(UserAgent::new(Config { packages: vec!["presence".into()], ..config() }));
@@ -255,6 +244,7 @@ fn expires_stands_once_in_a_2xx_to_subscribe() {
     }
 }
 
+/// What the command says its content does not say again.
 #[test]
 fn expires_and_event_stand_once_in_a_subscribe() {
     let mut rig = Rig::new(UserAgent::new(config()));
@@ -267,6 +257,7 @@ fn expires_and_event_stand_once_in_a_subscribe() {
     }
 }
 
+/// The same.
 #[test]
 fn expires_and_event_stand_once_in_a_publish() {
     let mut rig = Rig::new(UserAgent::new(config()));
@@ -287,6 +278,7 @@ fn recorded(text: &str) -> Vec<String> {
     text.lines().filter_map(|line| line.strip_prefix("Record-Route: ")).map(str::to_owned).collect()
 }
 
+/// RFC 3261 §16.6, step 4: no SIPS URI for a UDP socket.
 #[test]
 fn a_record_route_to_the_side_of_udp() {
     let mut rig = prig(sip_core::proxy::Config { record_route: true, ..pconfig() });
@@ -305,6 +297,7 @@ fn a_record_route_to_the_side_of_udp() {
     assert!(!came.starts_with("<sips:192.0.2.1:5060"), "TLS to a UDP port: {routes:?}");
 }
 
+/// RFC 3261 §16.6, step 7: a SIPS request goes by TLS, whatever its Route.
 #[test]
 fn sips_by_a_sip_route_goes_by_tls() {
     let mut rig = prig(pconfig());
@@ -318,6 +311,7 @@ fn sips_by_a_sip_route_goes_by_tls() {
     assert!(texts(&out, "INVITE").is_empty(), "in a datagram: {}", texts(&out, "INVITE")[0]);
 }
 
+/// The same by a Path.
 #[test]
 fn sips_by_a_sip_path_goes_by_tls() {
     let mut rig = prig(pconfig());
@@ -334,6 +328,7 @@ fn sips_by_a_sip_path_goes_by_tls() {
     assert!(texts(&out, "INVITE").is_empty(), "in a datagram: {}", texts(&out, "INVITE")[0]);
 }
 
+/// RFC 3261 §8.1.2: the same of a user agent.
 #[test]
 fn sips_of_a_user_agent_goes_by_tls() {
     let mut rig = Rig::new(UserAgent::new(config()));
@@ -355,6 +350,7 @@ fn sips_of_a_user_agent_goes_by_tls() {
     assert!(sends(&out, "INVITE").is_empty(), "{done:?} in a datagram: {out:#?}");
 }
 
+/// RFC 3261 §19.1.1: no headers in a Request-URI.
 #[test]
 fn headers_in_what_a_strict_router_gets() {
     let mut rig = prig(pconfig());
@@ -370,6 +366,7 @@ fn headers_in_what_a_strict_router_gets() {
     assert!(!out[0].contains('?'), "{}", out[0]);
 }
 
+/// The same of what a strict router had.
 #[test]
 fn headers_from_a_strict_router() {
     let mut rig = prig(pconfig());
@@ -385,6 +382,7 @@ fn publish_by(c: &mut Compositor, cseq: u32, headers: &str, body: &str, policy: 
     c.publish(ms(0), &Request::parse(text.as_bytes()).unwrap(), policy).0.code()
 }
 
+/// Packages have no case.
 #[test]
 fn a_package_with_capitals() {
     let policy = compositor::Policy::new(&["Presence"]);
@@ -400,6 +398,7 @@ fn a_package_with_capitals() {
     );
 }
 
+/// RFC 3903 §6, step 5: what can't be told again as it came is not taken.
 #[test]
 fn an_encoded_body() {
     let policy = compositor::Policy::new(&["presence"]);
@@ -415,6 +414,7 @@ fn an_encoded_body() {
     assert!(code == 415 || kept.contains("gzip"), "{code} {kept}");
 }
 
+/// RFC 3261 §20.15.
 #[test]
 fn a_body_of_no_type() {
     let policy = compositor::Policy::new(&["presence"]);
@@ -427,6 +427,7 @@ fn a_body_of_no_type() {
     );
 }
 
+/// RFC 3903 §6: step 3 before step 4.
 #[test]
 fn the_precondition_comes_before_the_time() {
     let policy = compositor::Policy::new(&["presence"]);
@@ -440,6 +441,7 @@ fn the_precondition_comes_before_the_time() {
     assert_eq!(code, 412);
 }
 
+/// What lives here is not restored beside itself.
 #[test]
 fn a_subscription_that_lives_here() {
     let (mut rig, id, _) = subscribed(config());
@@ -448,6 +450,7 @@ fn a_subscription_that_lives_here() {
     assert!(twice.is_err(), "{}", sends(&rig.run_until(ms(60_000)), "SUBSCRIBE").len());
 }
 
+/// RFC 6665 §4.5.2: to the peer the second would be a refresh of the first.
 #[test]
 fn the_same_event_twice_in_a_dialog() {
     let mut call = Call::placed(config(), "");
@@ -465,6 +468,7 @@ fn the_same_event_twice_in_a_dialog() {
     }
 }
 
+/// RFC 3261 §20.33.
 #[test]
 fn a_registrar_that_says_when() {
     let mut rig = Rig::new(UserAgent::new(config()));
@@ -488,39 +492,32 @@ fn a_registrar_that_says_when() {
     assert!(again.is_empty(), "asked to wait till 75 s, came at {again:?}");
 }
 
+/// RFC 6665 §4.1.2.2: with the parameters of its event.
 #[test]
 fn a_refresh_is_about_the_same() {
-    let mut rig = Rig::new(UserAgent::new(config()));
     let new = NewSubscription {
         expires: Duration::from_secs(100),
         content: Content::headers(&[("Accept", "application/dialog-info+xml")]),
         ..NewSubscription::new(URI, "dialog;call-id=abc;from-tag=1;to-tag=2")
     };
-    rig.machine.subscribe(rig.now, &new).unwrap();
-    let first = sent(&rig.drain(), "SUBSCRIBE");
-    hear(&mut rig, &response(&first, "200 OK", "n1", "Expires: 100\r\n"));
-    hear(&mut rig, &notify(&first, "n1", 1, "active;expires=100"));
-    rig.drain();
+    let (mut rig, _, first) = begun(config(), &new);
     let refresh = sent(&rig.run_until(ms(60_000)), "SUBSCRIBE");
     assert_eq!(header(&refresh, "Event"), header(&first, "Event"));
 }
 
+/// The same of what it accepts.
 #[test]
 fn a_refresh_accepts_the_same() {
-    let mut rig = Rig::new(UserAgent::new(config()));
     let new = NewSubscription {
         content: Content::headers(&[("Accept", "application/dialog-info+xml")]),
         ..new(100)
     };
-    rig.machine.subscribe(rig.now, &new).unwrap();
-    let first = sent(&rig.drain(), "SUBSCRIBE");
-    hear(&mut rig, &response(&first, "200 OK", "n1", "Expires: 100\r\n"));
-    hear(&mut rig, &notify(&first, "n1", 1, "active;expires=100"));
-    rig.drain();
+    let (mut rig, _, first) = begun(config(), &new);
     let refresh = sent(&rig.run_until(ms(60_000)), "SUBSCRIBE");
     assert_eq!(header(&refresh, "Accept"), header(&first, "Accept"));
 }
 
+/// The limit is on forks that live.
 #[test]
 fn forks_that_are_over_leave_room() {
     let mut small = config();
@@ -534,6 +531,7 @@ fn forks_that_are_over_leave_room() {
     assert!(heard.text.starts_with("Notified"), "{}", heard.text);
 }
 
+/// RFC 3261 §20.19: 32 bits.
 #[test]
 fn a_time_without_end() {
     let mut rig = Rig::new(UserAgent::new(config()));
@@ -545,6 +543,7 @@ fn a_time_without_end() {
     assert!(expires.is_ok(), "{:?}", header(&first, "Expires"));
 }
 
+/// Who gave up before an answer does not answer a challenge.
 #[test]
 fn who_gave_up_does_not_ask_again() {
     let mut rig = Rig::new(UserAgent::new(known()));
@@ -556,6 +555,7 @@ fn who_gave_up_does_not_ask_again() {
     assert!(sends(&out, "SUBSCRIBE").is_empty(), "{out:#?}");
 }
 
+/// A branch that was cancelled before it was sent says what the caller wants to hear.
 #[test]
 fn a_cancelled_call_with_an_unsent_branch() {
     let mut rig = prig(pconfig());
@@ -575,6 +575,7 @@ fn a_cancelled_call_with_an_unsent_branch() {
     );
 }
 
+/// RFC 5630 §5.2 is about what is bound.
 #[test]
 fn a_sips_contact_can_be_taken_away() {
     let mut b = Bindings::default();
@@ -590,14 +591,10 @@ fn a_sips_contact_can_be_taken_away() {
     assert_eq!(done.map(|l| l.len()), Ok(1));
 }
 
+/// A failure that ends the dialog of the first does not end the others.
 #[test]
 fn dialogs_that_wait_for_a_fork_end_with_their_dialog() {
-    // A failure that ends the dialog of the first ends not the others.
-    let mut rig = Rig::new(UserAgent::new(config()));
-    rig.machine.subscribe(rig.now, &new(10)).unwrap();
-    let first = sent(&rig.drain(), "SUBSCRIBE");
-    hear(&mut rig, &response(&first, "200 OK", "n1", "Expires: 10\r\n"));
-    hear(&mut rig, &notify(&first, "n1", 1, "active;expires=10"));
+    let (mut rig, _, first) = begun(config(), &new(10));
     hear(&mut rig, &notify(&first, "n2", 1, "active;expires=10"));
     rig.drain();
     let out = rig.run_until(ms(5_500));

@@ -10,7 +10,7 @@ use sip_core::ua::{Config, Event, NewInvite, NewRegistration, NewSubscription, N
 use sip_core::{Local, Machine, Transport};
 use support::call::{CHALLENGE, CONTACT, Call, config, hear, known, outside, sent, told};
 use support::subscription::{notify, subscribed};
-use support::{PEER, Rig, US, header, ms, response, sends};
+use support::{PEER, Rig, US, header, ms, request, response, sends};
 
 /// RFC 7616 §3.4: nc counts the requests that were sent with this nonce.
 #[test]
@@ -61,15 +61,6 @@ fn the_timeout_of_an_older_subscribe_ends_no_newer() {
     assert_eq!(told(&out, "SubscriptionEnded"), 0, "{out:#?}");
     hear(&mut rig, &response(&end, "401 Unauthorized", "", CHALLENGE));
     assert_eq!(sends(&rig.drain(), "SUBSCRIBE").len(), 1);
-}
-
-fn request(method: &str, cseq: u32, headers: &str, body: &str) -> String {
-    format!(
-        "{method} sip:alice@example.com SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK{cseq}\r\n\
-         From: <sip:alice@example.com>;tag=1\r\nTo: <sip:alice@example.com>\r\nCall-ID: c\r\nCSeq: {cseq} {method}\r\n\
-         {headers}Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
 }
 
 fn publish(compositor: &mut Compositor, at: u64, cseq: u32, headers: &str, body: &str) -> u16 {

@@ -198,3 +198,13 @@ pub(crate) fn response(request: &str, status: &str, tag: &str, extra: &str) -> S
     }
     text + extra + if extra.contains("\r\n\r\n") { "" } else { "Content-Length: 0\r\n\r\n" }
 }
+
+/// A REGISTER or PUBLISH of alice.
+pub(crate) fn request(method: &str, cseq: u32, headers: &str, body: &str) -> String {
+    format!(
+        "{method} sip:alice@example.com SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK{cseq}\r\n\
+         From: <sip:alice@example.com>;tag=1\r\nTo: <sip:alice@example.com>\r\nCall-ID: c\r\nCSeq: {cseq} {method}\r\n\
+         {headers}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}

@@ -21,13 +21,19 @@ pub(crate) fn notify(subscribe: &str, tag: &str, cseq: u32, state: &str) -> Stri
 
 /// A subscription to presence for 100 s that has been notified, and its SUBSCRIBE.
 pub(crate) fn subscribed(config: Config) -> (Rig<UserAgent>, SubscriptionId, String) {
-    let mut rig = Rig::new(UserAgent::new(config));
     let uri = format!("sip:bob@{PEER}");
     let new = NewSubscription { expires: Duration::from_secs(100), ..NewSubscription::new(&uri, "presence") };
-    let id = rig.machine.subscribe(rig.now, &new).unwrap();
+    begun(config, &new)
+}
+
+/// A subscription that has been notified, and its SUBSCRIBE.
+pub(crate) fn begun(config: Config, new: &NewSubscription<'_>) -> (Rig<UserAgent>, SubscriptionId, String) {
+    let mut rig = Rig::new(UserAgent::new(config));
+    let id = rig.machine.subscribe(rig.now, new).unwrap();
     let first = sent(&rig.drain(), "SUBSCRIBE");
-    hear(&mut rig, &response(&first, "200 OK", "n1", "Expires: 100\r\n"));
-    hear(&mut rig, &notify(&first, "n1", 1, "active;expires=100"));
+    let seconds = new.expires.as_secs();
+    hear(&mut rig, &response(&first, "200 OK", "n1", &format!("Expires: {seconds}\r\n")));
+    hear(&mut rig, &notify(&first, "n1", 1, &format!("active;expires={seconds}")));
     rig.drain();
     (rig, id, first)
 }
