@@ -343,3 +343,32 @@ fn a_call_without_its_ack_that_is_replaced_says_so() {
     let ended: Vec<_> = out.iter().map(Out::line).filter(|line| line.starts_with("Ended")).collect();
     assert!(ended.len() == 1 && ended[0].contains("Replaced"), "{ended:?}");
 }
+
+/// RFC 3262 §3: after a final response the callee is "prepared to process PRACK requests for those outstanding responses", and then it forgets them.
+#[test]
+fn a_prack_after_a_refusal_is_answered() {
+    for cancelled in [false, true] {
+        let mut call = Call::ringing(config(), &format!("Supported: 100rel\r\n{BODY}"));
+        let now = call.rig.now;
+        call.rig.machine.ring_reliably(now, call.dialog, Status::RINGING, &Content::NONE).unwrap();
+        let ringing = sent(&call.rig.drain(), "SIP/2.0 180");
+        call.us = header(&ringing, "To").unwrap().into();
+        let rack = |rseq: u32| format!("RAck: {rseq} 1 INVITE\r\n");
+        let rseq: u32 = header(&ringing, "RSeq").unwrap().parse().unwrap();
+        if cancelled {
+            let cancel = call.invite.replacen("INVITE", "CANCEL", 1).replace("1 INVITE", "1 CANCEL");
+            hear(&mut call.rig, &cancel);
+        } else {
+            call.rig.machine.reject(now, call.dialog, Status::new(486).unwrap(), &Content::NONE).unwrap();
+        }
+        assert_eq!(told(&call.rig.drain(), "Ended"), 1);
+        for (rseq, status) in [(rseq + 1, "SIP/2.0 481"), (rseq, "SIP/2.0 200"), (rseq, "SIP/2.0 481")] {
+            let (_, out) = call.ask("PRACK", &rack(rseq));
+            assert_eq!(sends(&out, status).len(), 1, "{out:#?}");
+        }
+        let (_, out) = call.ask("INFO", "");
+        assert_eq!(sends(&out, "SIP/2.0 481").len(), 1);
+        call.rig.run_until(ms(100_000));
+        assert!(call.rig.machine.is_idle(), "{:?}", call.rig.machine.stats());
+    }
+}

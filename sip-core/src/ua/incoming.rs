@@ -222,9 +222,14 @@ impl UserAgent {
 
     /// A server transaction is over. Who has not answered it by now need not any more.
     pub(super) fn on_serving_ended(&mut self, txn: ServerTxn, token: u64) {
-        if let Some((work, _)) = self.serving(token) {
+        if let Some((work, serving)) = self.serving(token) {
+            let of_call = serving.dialog.filter(|_| serving.kind == Kind::Call);
             self.on_unanswered(txn, token);
             self.work.remove(work);
+            let held = of_call.and_then(|key| self.session_mut(key)).map(|session| &mut session.late_prack);
+            if let (Some(key), true) = (of_call, held.is_some_and(core::mem::take)) {
+                self.release(key);
+            }
         }
     }
 

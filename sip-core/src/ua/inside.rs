@@ -27,6 +27,11 @@ impl UserAgent {
         }
         self.note_change(key);
         // §12.2.2: what is over is no dialog any more. A BYE that has crossed another is answered all the same (RFC 5407 §3.2.1).
+        let late_prack = request.method() == Method::Prack
+            && self.dialogs.get(key).is_some_and(|record| record.session.late_prack);
+        if late_prack {
+            return self.on_late_prack(key, txn, request);
+        }
         if self.alive(DialogId(key)).is_err() && request.method() != Method::Bye {
             return self.decline(txn, Refusal::status(Status::NO_SUCH_TRANSACTION));
         }

@@ -51,7 +51,7 @@ kept!(Session {
     1 phase, 2 announced, 3 exchange, 4 takes_update, 5 knows_100rel, 6 invitation, 7 rseq, 8 heard, 9 invite, 10 unacked,
     11 reliable, 12 bye_queued, 13 own_invite, 14 own_update, 15 peer_update, 16 owed_pracks, 17 owed_ack,
     18 accepted_cseq, 19 credentials, 20 acks, 21 timer, 22 timer_alarm, 23 replaces,
-    24 bye_sent, 25 min_se, 26 timer_ends, 28 early_only, 29 pracks, 30 owed_late, 31 tagged, 32 replaced,
+    24 bye_sent, 25 min_se, 26 timer_ends, 28 early_only, 29 pracks, 30 owed_late, 31 tagged, 32 replaced, 33 late_prack,
 });
 kept!(Invite { 1 txn, 2 cseq, 3 requires_100rel, 4 spoke, 5 expires, 6 still });
 kept!(Unacked { 1 txn, 2 cseq, 3 interval, 4 repeat, 5 end });

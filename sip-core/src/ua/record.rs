@@ -62,6 +62,9 @@ pub(super) struct Session {
     /// The user hung up when no BYE could be sent yet: what it is to hold.
     pub(super) bye_queued: Option<Box<OwnContent>>,
     /// The re-INVITE and the UPDATE of this side that are not answered, or are to be sent again.
+    /// Callee: it was refused while a reliable response waited for its PRACK, which may still come (RFC 3262 §3); the INVITE's transaction holds
+    /// the dialog.
+    pub(super) late_prack: bool,
     /// Another call takes its place.
     pub(super) replaced: bool,
     /// Callee: a response has told the peer of the dialog.
@@ -197,6 +200,7 @@ impl Session {
             reliable: None,
             bye_sent: false,
             bye_queued: None,
+            late_prack: false,
             replaced: false,
             tagged: false,
             own_invite: None,
@@ -365,6 +369,11 @@ impl UserAgent {
         if session.phase == Phase::Over {
             return;
         }
+        let awaits = session.reliable.as_ref().is_some_and(|reliable| reliable.awaits);
+        if awaits && session.phase == Phase::Ringing {
+            session.late_prack = true;
+            record.holds += 1;
+        }
         session.phase = Phase::Over;
         let (user, announced) = (record.user, session.announced);
         let reason = if session.replaced { Reason::Replaced } else { reason };
@@ -375,7 +384,8 @@ impl UserAgent {
             session.unacked.map(|unacked| unacked.repeat),
             session.unacked.map(|unacked| unacked.end),
         ];
-        let reliable = session.reliable.take().and_then(|reliable| reliable.open);
+        let reliable = session.reliable.as_mut().and_then(|reliable| reliable.open.take());
+        session.reliable = session.reliable.take().filter(|_| session.late_prack);
         let reliable = reliable.map(|open| [open.repeat, open.end]).into_iter().flatten().map(Some);
         session.unacked = None;
         session.invite = None;

@@ -81,6 +81,19 @@ impl UserAgent {
         meaning
     }
 
+    /// RFC 3262 §3: a PRACK for what waited for it when the INVITE was refused.
+    pub(super) fn on_late_prack(&mut self, key: Key, txn: ServerTxn, prack: &Message<'_>) -> Option<Meaning> {
+        let reliable = self.session_mut(key).and_then(|session| session.reliable.as_mut());
+        let awaited = reliable
+            .filter(|open| open.awaits && reliable::acknowledges(prack, open.rseq, open.cseq))
+            .map(|open| open.awaits = false);
+        if awaited.is_none() {
+            return self.decline(txn, Refusal::status(Status::NO_SUCH_TRANSACTION));
+        }
+        self.answer(txn, Status::OK, |_| {});
+        Some(Meaning::Served(Status::OK))
+    }
+
     /// Sends what has waited for a PRACK.
     fn send_next(&mut self, key: Key) {
         loop {
