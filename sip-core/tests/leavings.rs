@@ -372,3 +372,18 @@ fn a_prack_after_a_refusal_is_answered() {
         assert!(call.rig.machine.is_idle(), "{:?}", call.rig.machine.stats());
     }
 }
+
+/// RFC 3311 §5.2, RFC 4028 §7.4: a refresh that is refused for now is tried again, while there is time; then the user is asked.
+#[test]
+fn a_refresh_that_was_refused_for_now_is_tried_again() {
+    let timer = "Allow: INVITE, UPDATE\r\nSupported: timer\r\nSession-Expires: 1800;refresher=uac\r\n";
+    let mut call = Call::placed(config(), timer);
+    let update = sent(&call.rig.run_until(ms(900_000)), "UPDATE");
+    call.answer(&update, "500 Server Internal Error", "Retry-After: 300\r\n");
+    let out = call.rig.run_until(ms(1_200_000));
+    assert_eq!((sends(&out, "UPDATE"), told(&out, "RefreshDue")), (vec![1_200_000], 0));
+    let again = sent(&out, "UPDATE");
+    call.answer(&again, "503 Service Unavailable", "Retry-After: 3600\r\n");
+    let out = call.rig.drain();
+    assert_eq!((sends(&out, "UPDATE").len(), told(&out, "RefreshDue")), (0, 1));
+}

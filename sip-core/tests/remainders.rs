@@ -606,3 +606,13 @@ fn dialogs_that_wait_for_a_fork_end_with_their_dialog() {
     let heard = hear(&mut rig, &notify(&first, "n3", 1, "active;expires=18"));
     assert!(heard.text.starts_with("Notified"), "{}", heard.text);
 }
+
+/// RFC 3261 §20.10: an expires that can't be read counts as an hour, and takes nothing away.
+#[test]
+fn a_malformed_expires_is_no_removal() {
+    let mut bindings = Bindings::default();
+    bind_by(&mut bindings, 1, "Contact: <sip:a@192.0.2.1>\r\n", &Default::default()).unwrap();
+    let headers = "Expires: 0\r\nContact: <sip:a@192.0.2.1>;expires=never\r\n";
+    let listed = bind_by(&mut bindings, 2, headers, &Default::default()).unwrap();
+    assert!(listed.len() == 1 && listed[0].ends_with("expires=3600"), "{listed:?}");
+}

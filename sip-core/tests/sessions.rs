@@ -1265,7 +1265,7 @@ fn a_refresh_that_is_refused_is_tried_again_or_the_users() {
     let update = sent(&call.rig.run_until(ms(60_000)), "UPDATE");
     call.answer(&update, "491 Request Pending", "");
     let update = sent(&call.rig.run_until(ms(65_000)), "UPDATE");
-    call.answer(&update, "500 Server Internal Error", "");
+    call.answer(&update, "405 Method Not Allowed", "");
     assert_eq!(told(&call.rig.drain(), "RefreshDue"), 1);
     let reinvite = call.sent(Method::Invite, SDP);
     let agreed = format!("{CONTACT}Session-Expires: 120;refresher=uac\r\n{BODY}");

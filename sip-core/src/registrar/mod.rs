@@ -154,7 +154,7 @@ pub fn register(
     let wants_flow = request.all::<Supported<'_>>().flatten().any(|tag| tag.is("outbound"));
     let is_flow =
         |contact: &Contact<'_>| contact.address().is_some_and(|address| flow(&address.params).is_some());
-    let lasting = || contacts.iter().filter(|contact| contact.expires().or(overall) != Some(0));
+    let lasting = || contacts.iter().filter(|contact| seconds(contact, overall) != Some(0));
     if lasting().any(is_secure) && !(lasting().all(is_secure) && is_secure_way(request, &path)) {
         return Err(Refusal::of(Status::BAD_REQUEST));
     }
@@ -168,7 +168,7 @@ pub fn register(
     for contact in contacts {
         let Contact::At(address) = contact else { continue };
         let uri = address.uri().map_err(|_| Refusal::of(Status::BAD_REQUEST))?;
-        let seconds = contact.expires().or(overall);
+        let seconds = seconds(&contact, overall);
         let lasts = seconds.map_or(policy.default_expires, |seconds| Duration::from_secs(seconds.into()));
         if !lasts.is_zero() && lasts < policy.min_expires {
             let min = format!("{}", policy.min_expires.as_secs());
@@ -227,6 +227,13 @@ fn keeps_flows(request: &Request<'_>, path: &[String]) -> bool {
         || path.last().and_then(|path| Path::whole(path.as_bytes()).ok()).is_some_and(|path| {
             path.0.uri().is_ok_and(|uri| uri.as_sip().is_some_and(|sip| sip.params.get("ob").is_some()))
         })
+}
+
+/// How long a contact is to last, if somebody says so. What can't be read counts as an hour (RFC 3261 §20.10).
+fn seconds(contact: &Contact<'_>, overall: Option<u32>) -> Option<u32> {
+    let said = contact.address().is_some_and(|address| address.params.get("expires").is_some());
+    let unread = said.then_some(3_600);
+    contact.expires().or(unread).or(overall)
 }
 
 fn is_secure(contact: &Contact<'_>) -> bool {

@@ -109,12 +109,25 @@ impl UserAgent {
         }
     }
 
-    /// The peer does not take the UPDATE, though it said so: the user may try it with a re-INVITE.
-    pub(super) fn on_refresh_refused(&mut self, key: Key) {
-        if let Some(session) = self.session_mut(key) {
-            session.takes_update = false;
+    /// The peer does not take an UPDATE, though it said so: the user may try it with a re-INVITE. Nor does it where the peer refuses this one for now, and
+    /// there is no time left for another.
+    pub(super) fn on_refresh_refused(&mut self, key: Key, code: u16, after: Duration) {
+        let clock = self.layer.clock();
+        let Some(session) = self.session_mut(key) else { return };
+        let for_now = matches!(code, 491 | 500 | 503 | 504);
+        session.takes_update &= for_now;
+        let left = session.timer_ends.map_or(Duration::ZERO, |ends| ends.since(clock));
+        // A few times in what is left.
+        let wait = after.max(AGAIN).max(left / 4);
+        if !for_now || left <= wait.saturating_add(AGAIN) {
+            return self.ask_to_refresh(key);
         }
-        self.ask_to_refresh(key);
+        let before = session.timer_alarm.take();
+        self.alarms.stop(before);
+        let again = self.alarms.set(clock, wait, Due::Refresh(key));
+        if let Some(session) = self.session_mut(key) {
+            session.timer_alarm = Some(again);
+        }
     }
 
     pub(super) fn ask_to_refresh(&mut self, key: Key) {

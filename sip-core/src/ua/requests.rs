@@ -11,13 +11,14 @@ use crate::dialog::subscription::Ended;
 use crate::dialog::{Ends, ends, token};
 use crate::endpoint::{Cause, Misuse};
 use crate::handle::{ClientTxn, DialogId, Invitation, Key, RequestId};
-use crate::headers::{Address, Header, Name, Route};
+use crate::headers::{Address, Header, Name, RetryAfter, Route};
 use crate::message::{Content, Message, Method, Status, is_text, lex};
 use crate::time::Instant;
 use crate::transaction::{BufferId, ClientRequest, Timers, towards};
 use crate::transport::{NextHop, Target, next_hop_of};
 use crate::uri::{Uri, is_sips};
 use alloc::boxed::Box;
+use core::time::Duration;
 
 /// A request of this side, with all the transactions that it takes.
 pub(super) struct Outgoing {
@@ -538,7 +539,8 @@ impl UserAgent {
             self.on_failure(key, ends(response.cseq().method, status));
         }
         if let (Purpose::Refresh, Some(key), 300..) = (purpose, dialog, code) {
-            self.on_refresh_refused(key);
+            let after = response.get::<RetryAfter<'_>>().ok().flatten().map_or(0, |after| after.seconds);
+            self.on_refresh_refused(key, code, Duration::from_secs(after.into()));
         }
         told
     }
