@@ -387,3 +387,25 @@ fn a_refresh_that_was_refused_for_now_is_tried_again() {
     let out = call.rig.drain();
     assert_eq!((sends(&out, "UPDATE").len(), told(&out, "RefreshDue")), (0, 1));
 }
+
+/// RFC 3262 §3, RFC 3261 §13.3.1.1: a response that has its PRACK is not sent again; who still rings after a minute says so anew.
+#[test]
+fn a_response_that_has_its_prack_is_not_sent_again() {
+    for (extra, numbers) in [("Supported", 0), ("Require", 2)] {
+        let mut call = Call::ringing(config(), &format!("{extra}: 100rel\r\n{BODY}"));
+        call.rig.machine.ring_reliably(call.rig.now, call.dialog, Status::RINGING, &Content::NONE).unwrap();
+        let ringing = sent(&call.rig.drain(), "SIP/2.0 180");
+        call.us = header(&ringing, "To").unwrap().into();
+        let mut rseq: u32 = header(&ringing, "RSeq").unwrap().parse().unwrap();
+        let mut again = Vec::new();
+        for minute in 1..=2 {
+            call.ask("PRACK", &format!("RAck: {rseq} 1 INVITE\r\n"));
+            let out = call.rig.run_until(ms(60_000 * minute));
+            assert_eq!(sends(&out, "SIP/2.0 180"), [60_000 * minute]);
+            let next = header(&sent(&out, "SIP/2.0 180"), "RSeq").map(|next| next.parse().unwrap());
+            again.extend(next.filter(|next| *next == rseq + 1));
+            rseq = next.unwrap_or(rseq);
+        }
+        assert_eq!(again.len(), numbers);
+    }
+}

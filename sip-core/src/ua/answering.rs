@@ -419,7 +419,12 @@ impl UserAgent {
         // One that waits for its PRACK is repeated often enough.
         let waits = session.reliable.as_deref().is_some_and(|reliable| reliable.open.is_some());
         let Some(invite) = session.invite else { return };
-        if !waits {
+        let reliable = session.reliable.as_deref().is_some_and(|reliable| reliable.cseq == invite.cseq);
+        // RFC 3262 §3: one that has its PRACK is not sent again: another is.
+        let done = !waits
+            && reliable
+            && self.respond_invite(key, invite, Status::RINGING, &Content::NONE, false).is_ok();
+        if !waits && !done {
             self.layer.repeat_provisional(invite.txn);
         }
         self.keep_ringing(key);
