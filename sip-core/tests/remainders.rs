@@ -8,6 +8,7 @@ use sip_core::compositor::{self, Compositor};
 use sip_core::message::{Content, Request, Status};
 use sip_core::proxy::Branch;
 use sip_core::registrar::{self, Bindings};
+use sip_core::transaction::Timers;
 use sip_core::ua::{Config, Event, NewInvite, NewPublication, NewRegistration, NewSubscription, UserAgent};
 use sip_core::{Instant, Local, Machine, Target, Transport};
 use support::call::{CHALLENGE, Call, config, hear, known, outside, sent, told};
@@ -615,4 +616,16 @@ fn a_malformed_expires_is_no_removal() {
     let headers = "Expires: 0\r\nContact: <sip:a@192.0.2.1>;expires=never\r\n";
     let listed = bind_by(&mut bindings, 2, headers, &Default::default()).unwrap();
     assert!(listed.len() == 1 && listed[0].ends_with("expires=3600"), "{listed:?}");
+}
+
+/// The timers of a slow path are those of its refreshes, too: so Timer N is 64 times their T1.
+#[test]
+fn the_timers_of_a_slow_path_hold_for_refreshes() {
+    let timers = Timers { t1: Duration::from_secs(2), ..Timers::DEFAULT };
+    let (mut rig, _, _) = begun(config(), &NewSubscription { timers: Some(timers), ..new(400) });
+    let refresh = sent(&rig.run_until(ms(360_000)), "SUBSCRIBE");
+    assert_eq!(sends(&rig.run_until(ms(370_000)), "SUBSCRIBE"), [362_000, 366_000, 370_000]);
+    hear(&mut rig, &response(&refresh, "200 OK", "", "Expires: 400\r\n"));
+    assert_eq!(told(&rig.run_until(ms(487_999)), "SubscriptionEnded"), 0);
+    assert_eq!(told(&rig.run_until(ms(488_000)), "SubscriptionEnded"), 1);
 }

@@ -534,7 +534,7 @@ pub struct NewSubscription<'a> {
     pub expires: Duration,
     /// Where to send it; `None`: by the Request-URI (RFC 3263).
     pub target: Option<Target>,
-    /// The timers of its first transaction; `None`: those of the user agent, which its refreshes have in any case.
+    /// The timers of its transactions; `None`: those of the user agent.
     pub timers: Option<Timers>,
     /// What challenges to it are answered with, before [`Config::credentials`](super::Config::credentials).
     pub credentials: &'a [Credentials],

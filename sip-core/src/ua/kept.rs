@@ -68,7 +68,7 @@ kept!(Outgoing {
 });
 kept!(Serving { 1 dialog, 2 kind, 3 target, 4 terms, 5 waits, 6 offered, 7 contact, 8 cseq, 9 lasts });
 kept!(Subscription { 1 role, 2 user, 3 dialog, 4 package, 5 id, 6 lasts, 7 until, 8 alarm, 9 silent, 10 told });
-kept!(Asked { 1 call_id, 2 tag, 3 work, 4 cseq, 5 notified, 6 timer_n, 7 leaving, 8 refer, 9 forks, 10 parted, 11 answers, 12 over, 13 timed, 14 event, 15 accept });
+kept!(Asked { 1 call_id, 2 tag, 3 work, 4 cseq, 5 notified, 6 timer_n, 7 leaving, 8 refer, 9 forks, 10 parted, 11 answers, 12 over, 13 timed, 14 event, 15 accept, 16 timers });
 kept!(Upkeep {
     1 what, 2 user, 3 uri, 4 target, 5 timers, 6 call_id, 7 tag, 8 cseq, 9 lasts, 10 until, 11 answers, 12 work,
     13 leaving, 14 alarm,
@@ -280,7 +280,7 @@ impl UserAgent {
             Role::Notifier { accepted: false } => return Err(Misuse::WrongState),
         };
         let mut out = Out::new(Snapshot::Subscription, self.layer.clock(), &self.layer.buffers);
-        out.map(11);
+        out.map(12);
         out.number(1);
         self.keep_dialog(record, &mut out);
         out.field(2, &subscriber);
@@ -297,12 +297,13 @@ impl UserAgent {
         let refreshing = subscriber && !refer && !found.lasts.is_zero() && over;
         let due = found.alarm.and_then(|alarm| self.alarms.due(alarm));
         out.field(9, &due.map(|due| if refreshing { self.layer.clock() } else { due }));
-        let (event, accept) = match &found.role {
-            Role::Subscriber(asked) => (asked.event.clone(), asked.accept.clone()),
+        let (event, accept, timers) = match &found.role {
+            Role::Subscriber(asked) => (asked.event.clone(), asked.accept.clone(), asked.timers.clone()),
             Role::Notifier { .. } => Default::default(),
         };
         out.field(10, &event);
         out.field(11, &accept);
+        out.field(12, &timers);
         Ok(out.into_bytes())
     }
 
@@ -320,7 +321,7 @@ impl UserAgent {
         let clock = self.layer.clock();
         let mut from = In::new(bytes, Snapshot::Subscription, clock, Buffers::new(0))?;
         let (mut kept, mut subscriber, mut refer, mut due) = (None, true, false, None);
-        let (mut event, mut accept) = Default::default();
+        let (mut event, mut accept, mut timers) = Default::default();
         let mut subscription = Subscription {
             role: Role::Notifier { accepted: true },
             user: 0,
@@ -346,6 +347,7 @@ impl UserAgent {
                 9 => due = Keep::back(from)?,
                 10 => event = Keep::back(from)?,
                 11 => accept = Keep::back(from)?,
+                12 => timers = Keep::back(from)?,
                 _ => from.skip()?,
             }
             Ok(())
@@ -353,7 +355,7 @@ impl UserAgent {
         let kept = kept.ok_or(RestoreError::Damaged)?;
         let dialog = self.open_kept(kept, Phase::Over)?;
         if subscriber {
-            let asked = Asked { notified: true, refer, event, accept, ..Asked::default() };
+            let asked = Asked { notified: true, refer, event, accept, timers, ..Asked::default() };
             subscription.role = Role::Subscriber(asked);
         }
         let lives = self.dialogs.get(dialog).is_some_and(|record| {

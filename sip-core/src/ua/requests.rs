@@ -374,6 +374,14 @@ impl UserAgent {
         };
         let mut outgoing = Outgoing::new(purpose, user, Some(key));
         outgoing.offered = speaks.is_some() && !answers;
+        let of_subscription = match purpose {
+            Purpose::Subscribe(subscription) => {
+                self.asked(subscription).and_then(|asked| asked.timers.as_deref())
+            }
+            _ => None,
+        };
+        let timers = of_subscription.copied();
+        outgoing.timers = timers;
         // It holds its dialog until it is over, and it may be over as soon as it is begun.
         self.hold(key);
         let work = self.enlist(Work::Request(Box::new(outgoing)));
@@ -387,8 +395,7 @@ impl UserAgent {
         let (contact, session, answers) = (&record.contact, &record.session, &mut record.answers);
         let config = &self.config;
         let abilities = &self.abilities;
-        let request =
-            ClientRequest { method, uri, towards, target: None, timers: None, user: token_of(work) };
+        let request = ClientRequest { method, uri, towards, target: None, timers, user: token_of(work) };
         let dialog = &record.dialog;
         let txn = self.layer.request(&request, |writer| {
             dialog.write(writer, method, cseq);

@@ -342,6 +342,7 @@ impl UserAgent {
             over: core::mem::take(&mut first.over),
             event: first.event.clone(),
             accept: first.accept.clone(),
+            timers: first.timers.clone(),
             answers,
             ..waits
         };
@@ -418,6 +419,7 @@ impl UserAgent {
                 refer: first.refer,
                 event: first.event.clone(),
                 accept: first.accept.clone(),
+                timers: first.timers.clone(),
                 ..Asked::default()
             }),
             user: subscription.user,
@@ -661,8 +663,9 @@ fn refer_headers<'a>(new: &NewRefer<'a>) -> Vec<(&'a str, &'a str)> {
 
 /// The subscription that a REFER makes.
 fn referred(new: &NewRefer<'_>, dialog: Option<Key>) -> Subscription {
+    let NewRefer { user, timers, .. } = *new;
     let mut subscription =
-        asked(&NewSubscription { user: new.user, ..NewSubscription::new("", "refer") }, dialog);
+        asked(&NewSubscription { user, timers, ..NewSubscription::new("", "refer") }, dialog);
     if let Role::Subscriber(asked) = &mut subscription.role {
         // Its id is known when it is sent.
         (asked.refer, asked.event) = (true, Box::default());
@@ -674,7 +677,8 @@ fn asked(new: &NewSubscription<'_>, dialog: Option<Key>) -> Subscription {
     let event = EventHeader::whole(new.event.as_bytes()).ok();
     let accepts = new.content.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Accept"));
     let accept = accepts.map(|(_, value)| *value).collect::<Vec<_>>().join(", ").into_bytes().into();
-    let role = Asked { cseq: 1, event: new.event.as_bytes().into(), accept, ..Asked::default() };
+    let (whole, timers) = (new.event.as_bytes().into(), new.timers.map(Box::new));
+    let role = Asked { cseq: 1, event: whole, accept, timers, ..Asked::default() };
     Subscription {
         role: Role::Subscriber(role),
         user: new.user,

@@ -10,6 +10,7 @@ use crate::handle::{Key, ServerTxn, SubscriptionId};
 use crate::message::{Message, Status};
 use crate::random::KeyedHash;
 use crate::time::Instant;
+use crate::transaction::Timers;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -68,6 +69,8 @@ pub(super) struct Asked {
     /// The value of Event as the user gave it, and that of Accept, for refreshes.
     pub(super) event: Box<[u8]>,
     pub(super) accept: Box<[u8]>,
+    /// The timers of its transactions, if it has its own.
+    pub(super) timers: Option<Box<Timers>>,
     /// How many forks are alive besides.
     pub(super) forks: usize,
     /// The tags of those whose subscriptions are over.
