@@ -464,17 +464,21 @@ impl Proxy {
         self.waits.arm(key.index, self.layer.clock(), micros(self.config.patience));
     }
 
-    /// Nobody is wanted any more: all branches that have no final response are cancelled.
-    fn cancel_branches(&mut self, key: Key, reason: &str) {
-        let all = self.contexts.get(key).map(|context| context.branches.clone()).unwrap_or_default();
-        for branch in all {
-            let record = self.branches.get(branch).filter(|record| record.part != Part::Copy);
-            if let Some(txn) = record.and_then(|record| record.txn) {
-                // What has not left is not sent. Who has answered is not cancelled; what is no INVITE ends by itself.
-                let unsent = self.layer.is_unsent(txn) && self.layer.abort(Txn::Client(txn));
-                if !unsent {
-                    let _ = self.layer.cancel_because(txn, reason.as_bytes());
-                }
+    /// Nobody is wanted any more: all branches that have no final response are cancelled, for a reason that is written if there are some.
+    fn cancel_branches(&mut self, key: Key, reason: impl FnOnce(&Self) -> String) {
+        let Some(context) = self.contexts.get(key) else { return };
+        let waits = |record: &&BranchRecord| !record.is_done && record.part != Part::Copy;
+        let waiting = context.branches.iter().filter_map(|id| self.branches.get(*id)).filter(waits);
+        let waiting: Vec<ClientTxn> = waiting.filter_map(|record| record.txn).collect();
+        if waiting.is_empty() {
+            return;
+        }
+        let reason = reason(self);
+        for txn in waiting {
+            // What has not left is not sent; what is no INVITE ends by itself.
+            let unsent = self.layer.is_unsent(txn) && self.layer.abort(Txn::Client(txn));
+            if !unsent {
+                let _ = self.layer.cancel_because(txn, reason.as_bytes());
             }
         }
     }

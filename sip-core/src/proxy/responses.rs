@@ -67,7 +67,7 @@ impl Proxy {
         }
         if status.code() >= 600 {
             self.forget_later(key);
-            self.cancel_branches(key, &self.reason_for(status));
+            self.cancel_branches(key, |proxy| proxy.reason_for(status));
         }
         false
     }
@@ -132,7 +132,7 @@ impl Proxy {
         let Some(context) = self.contexts.get_mut(key) else { return };
         context.serving = false;
         self.forget_later(key);
-        self.cancel_branches(key, "");
+        self.cancel_branches(key, |_| String::new());
         self.release(key);
     }
 
@@ -237,7 +237,7 @@ impl Proxy {
         self.push(Event::Answered { context: Context::id(key), user, status });
         self.layer.uncount(server);
         self.forget_later(key);
-        self.cancel_branches(key, &self.reason_for(status));
+        self.cancel_branches(key, |proxy| proxy.reason_for(status));
     }
 
     /// Why a branch is not wanted any more when this response came (RFC 3326): a line, or nothing.
@@ -264,7 +264,7 @@ impl Proxy {
         self.forget_later(key);
         let Some(context) = self.contexts.get(key) else { return };
         if context.phase == Phase::Relaying {
-            return self.cancel_branches(key, reason);
+            return self.cancel_branches(key, |_| String::from(reason));
         }
         // Nothing is under way: what would come back is known.
         let server = context.server;

@@ -7,7 +7,7 @@ use crate::message::{Edit, Error, Message, Method, Status, UriOf};
 use crate::random::KeyedHash;
 use crate::transaction::mark_of;
 use crate::transport::{Locals, Transport};
-use crate::uri::{Uri, without_headers};
+use crate::uri::{Uri, is_sips, without_headers};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -173,17 +173,17 @@ impl Own<'_> {
         if let Some(uri) = branch.uri {
             // RFC 5630 §5.3: neither into the clear, nor from there into what was promised to be secure all the way.
             let parsed = Uri::parse(uri.as_bytes()).map_err(|_| Misuse::BadUri)?;
-            if parsed.as_sip().is_some() && is_secure(&parsed) != is_secure(&request.uri()) {
+            if parsed.as_sip().is_some() && is_sips(uri.as_bytes()) != is_sips(request.request_uri()) {
                 return Err(Misuse::BadUri);
             }
             edit.set_uri(without_headers(uri.as_bytes())).map_err(|_| Misuse::BadUri)?;
         }
         if self.config.record_route && makes_dialogs(request.method()) {
             let by_tls = matches!(arrival.transport, Transport::Tls | Transport::Wss);
-            let came = is_secure(&request.uri())
+            let came = is_sips(request.request_uri())
                 || by_tls && request.value(Name::Route).is_some_and(is_secure_route);
             let leaves =
-                is_secure(&request.uri()) || branch.first_route(request).is_some_and(is_secure_route);
+                is_sips(request.request_uri()) || branch.first_route(request).is_some_and(is_secure_route);
             let (arrival, hop) = ((came, arrival), (leaves, hop.0, hop.1));
             self.record_route(arrival, hop, &mut edit).map_err(too_large)?;
         }
@@ -196,7 +196,7 @@ impl Own<'_> {
         }
         // RFC 3261 §16.6, step 6: a strict router wants to find itself in the Request-URI.
         let strict = branch.first_route(request).filter(|route| !is_loose_route(route));
-        let strict = strict.and_then(|route| Route::list(route).next()?.ok());
+        let strict = strict.and_then(first_of);
         if let Some(route) = &strict {
             let uri = branch.uri.map_or(request.request_uri(), str::as_bytes);
             let last = [b"<".as_slice(), without_headers(uri), b">"].concat();
@@ -243,7 +243,7 @@ impl<'a> Branch<'a> {
 
     /// The URI that the next hop follows from (RFC 3261 §16.6, step 7).
     pub(super) fn towards<'m: 'r, 'r>(&'r self, request: &'m Message<'_>) -> &'r [u8] {
-        match self.first_route(request).and_then(|route| Route::list(route).next()?.ok()) {
+        match self.first_route(request).and_then(first_of) {
             Some(route) => route.0.uri_bytes,
             None => self.uri.map_or(request.request_uri(), str::as_bytes),
         }
@@ -278,21 +278,17 @@ fn makes_dialogs(method: Method<'_>) -> bool {
     )
 }
 
-fn is_secure(uri: &Uri<'_>) -> bool {
-    uri.as_sip().is_some_and(|sip| sip.secure)
+/// The first of the values of a Route.
+fn first_of(route: &[u8]) -> Option<Route<'_>> {
+    Route::list(route).next()?.ok()
 }
 
-/// Whether the first of the values of a Route is a SIPS URI.
 fn is_secure_route(route: &[u8]) -> bool {
-    Route::list(route)
-        .next()
-        .is_some_and(|route| route.is_ok_and(|it| it.0.uri().is_ok_and(|uri| is_secure(&uri))))
+    first_of(route).is_some_and(|route| is_sips(route.0.uri_bytes))
 }
 
 fn is_loose_route(route: &[u8]) -> bool {
-    Route::list(route)
-        .next()
-        .is_some_and(|route| route.is_ok_and(|it| it.0.uri().is_ok_and(|uri| is_loose(&uri))))
+    first_of(route).is_some_and(|route| route.0.uri().is_ok_and(|uri| is_loose(&uri)))
 }
 
 fn is_loose(uri: &Uri<'_>) -> bool {

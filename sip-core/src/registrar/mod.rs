@@ -26,9 +26,9 @@ mod bindings;
 pub use bindings::Bindings;
 
 use crate::headers::{Address, Contact, Expires, Header, Params, Path, Supported, Via};
-use crate::message::{Error, Request, Status, lex};
+use crate::message::{Request, Status, lex};
 use crate::time::Instant;
-use crate::uri::{Uri, unescaped_bytes};
+use crate::uri::{Uri, is_sips, unescaped_bytes};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -237,18 +237,13 @@ fn seconds(contact: &Contact<'_>, overall: Option<u32>) -> Option<u32> {
 }
 
 fn is_secure(contact: &Contact<'_>) -> bool {
-    contact
-        .address()
-        .and_then(|address| address.uri().ok())
-        .is_some_and(|uri| uri.as_sip().is_some_and(|sip| sip.secure))
+    contact.address().is_some_and(|address| is_sips(address.uri_bytes))
 }
 
 /// RFC 5630 §5.2: SIPS contacts are bound if Request-URI and Path are SIPS, too.
 fn is_secure_way(request: &Request<'_>, path: &[String]) -> bool {
-    let secure =
-        |uri: Result<Uri<'_>, Error>| uri.is_ok_and(|uri| uri.as_sip().is_some_and(|sip| sip.secure));
-    secure(Ok(request.uri()))
-        && path.iter().all(|path| Path::whole(path.as_bytes()).is_ok_and(|path| secure(path.0.uri())))
+    let is_secure = |path: &String| Path::whole(path.as_bytes()).is_ok_and(|path| is_sips(path.0.uri_bytes));
+    is_sips(request.request_uri()) && path.iter().all(is_secure)
 }
 
 /// The flow of a contact: its instance and reg-id.

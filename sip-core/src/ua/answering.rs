@@ -120,11 +120,13 @@ impl UserAgent {
     }
 
     /// Answers a request that came as [`Event::Request`](super::Event::Request). A 2xx to a re-INVITE is sent again until its ACK comes, as with
-    /// [`accept`](Self::accept), and its provisional responses are sent reliably if the peer requires that, as with [`ring`](Self::ring).
+    /// [`accept`](Self::accept), and its provisional responses are sent reliably if the peer requires that, as with [`ring`](Self::ring). An Expires in the
+    /// content grants a SUBSCRIBE less than it asks for (RFC 6665 §4.2.1.1), in seconds.
     ///
     /// # Errors
     /// [`Misuse::Gone`] if it is withdrawn or answered; [`Misuse::WrongState`] for a second final response or a second offer, and for the INVITE of a
-    /// call: that is answered by its dialog; an Expires in the content grants a SUBSCRIBE less than it asks for; [`Misuse::Forbidden`] for what RFC 4320 forbids; [`Misuse::BadContent`]; [`Misuse::Full`].
+    /// call: that is answered by its dialog; [`Misuse::Forbidden`] for what RFC 4320 forbids; [`Misuse::BadContent`], also for an Expires that can't be
+    /// read or grants more, and for an UPDATE or PRACK whose offer is not answered; [`Misuse::Full`].
     pub fn respond(
         &mut self,
         now: Instant,

@@ -44,9 +44,6 @@ pub(super) struct Call {
     pub(super) forks: Option<Alarm>,
 }
 
-/// How many times as many forks one INVITE may have as may be alive at once.
-const OVER: usize = 4;
-
 impl UserAgent {
     /// Places a call.
     ///
@@ -342,7 +339,7 @@ impl UserAgent {
         let over = |key: &&Key| self.dialogs.get(**key).is_none_or(|it| it.session.phase == Phase::Over);
         let alive = call.dialogs.len() - call.dialogs.iter().filter(over).count();
         let most = self.config.core.limits.forks;
-        if alive >= most || call.dialogs.len() >= most.saturating_mul(OVER) || self.is_full() {
+        if alive >= most || call.dialogs.len() >= self.most_forks() || self.is_full() {
             return None;
         }
         let announced = phase == Phase::Early && response.status_code() != 199;

@@ -291,6 +291,11 @@ impl UserAgent {
         }
     }
 
+    /// How many forks one request may have in all, those that are over among them: four times as many as may be alive.
+    pub(super) const fn most_forks(&self) -> usize {
+        self.config.core.limits.forks.saturating_mul(4)
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.dialogs.len() >= self.config.core.limits.dialogs
     }

@@ -132,6 +132,7 @@ impl UserAgent {
         dialog.or_else(first_fork)
     }
 
+    /// How challenges were answered, as far as this request draws on that.
     pub(super) fn answers_of(&self, work: WorkId) -> Option<&Answers> {
         let outgoing = self.outgoing(work)?;
         let home = self.home_of_answers(work, outgoing.dialog).and_then(|key| self.dialogs.get(key));

@@ -334,31 +334,16 @@ impl UserAgent {
         let Role::Subscriber(first) = &mut subscription.role else { return None };
         let timer_n = first.timer_n.take();
         let waits = Asked {
-            cseq: first.cseq,
-            notified: true,
+            call_id: waits.call_id,
+            tag: waits.tag,
             timer_n,
-            refer: first.refer,
             forks: first.forks + 1,
             over: core::mem::take(&mut first.over),
-            event: first.event.clone(),
-            accept: first.accept.clone(),
-            timers: first.timers.clone(),
             answers,
-            ..waits
+            ..first.fork()
         };
         let hash = waits.hash(&self.layer.hash);
-        let root = Subscription {
-            role: Role::Subscriber(waits),
-            user: subscription.user,
-            dialog: None,
-            package: subscription.package.clone(),
-            id: subscription.id.clone(),
-            lasts: subscription.lasts,
-            until: None,
-            alarm: None,
-            told: None,
-            silent: true,
-        };
+        let root = Subscription { silent: true, ..subscription.fork(waits) };
         let root = self.subscriptions.insert(root);
         self.asked.insert(hash, root.index);
         self.alarms.hand_over(timer_n, Due::TimerN(root));
@@ -404,7 +389,7 @@ impl UserAgent {
         let fork = subscription.dialog.is_some() || first.notified;
         let (most, whole) = (self.config.core.limits.forks, usize::from(subscription.dialog.is_some()));
         let all = first.forks + whole;
-        if fork && (first.leaving || all >= most || all + first.over.len() >= most.saturating_mul(OVER)) {
+        if fork && (first.leaving || all >= most || all + first.over.len() >= self.most_forks()) {
             return None;
         }
         let sent = first.work.and_then(|work| self.outgoing(work));
@@ -413,24 +398,8 @@ impl UserAgent {
         // RFC 7616 §3.4: a nonce is counted in one place.
         let answers = if fork { answers.anew() } else { answers.clone() };
         let forked = fork.then(|| Subscription {
-            role: Role::Subscriber(Asked {
-                cseq,
-                notified: true,
-                refer: first.refer,
-                event: first.event.clone(),
-                accept: first.accept.clone(),
-                timers: first.timers.clone(),
-                ..Asked::default()
-            }),
-            user: subscription.user,
-            dialog: None,
-            package: subscription.package.clone(),
-            id: subscription.id.clone(),
-            lasts: subscription.lasts,
             until: Some(self.layer.clock() + subscription.lasts),
-            alarm: None,
-            told: None,
-            silent: false,
+            ..subscription.fork(Asked { cseq, ..first.fork() })
         });
         let dialog =
             self.open_dialog(Dialog::of_notify(notify, cseq), contact, super::record::Session::none());
@@ -623,9 +592,6 @@ fn text(bytes: &[u8]) -> String {
 fn seconds(time: Duration) -> String {
     format!("{}", u32::try_from(time.as_secs()).unwrap_or(u32::MAX))
 }
-
-/// How many times as many forks one SUBSCRIBE may have as may be alive at once.
-const OVER: usize = 4;
 
 fn check_event(new: &NewSubscription<'_>) -> Result<(), Misuse> {
     let sound = is_text(new.event) && EventHeader::whole(new.event.as_bytes()).is_ok();

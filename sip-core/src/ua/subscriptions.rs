@@ -80,6 +80,19 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    /// The same once more, for another fork.
+    pub(super) fn fork(&self) -> Self {
+        Self {
+            cseq: self.cseq,
+            notified: true,
+            refer: self.refer,
+            event: self.event.clone(),
+            accept: self.accept.clone(),
+            timers: self.timers.clone(),
+            ..Self::default()
+        }
+    }
+
     /// What the NOTIFYs of its forks are found by.
     pub(super) fn hash(&self, hash: &KeyedHash) -> u64 {
         Id { call_id: &self.call_id, local_tag: &self.tag, remote_tag: b"" }.set_hash(hash)
@@ -87,6 +100,22 @@ impl Asked {
 }
 
 impl Subscription {
+    /// Another one that the same request has asked for, before it has a dialog.
+    pub(super) fn fork(&self, asked: Asked) -> Self {
+        Self {
+            role: Role::Subscriber(asked),
+            user: self.user,
+            dialog: None,
+            package: self.package.clone(),
+            id: self.id.clone(),
+            lasts: self.lasts,
+            until: None,
+            alarm: None,
+            told: None,
+            silent: false,
+        }
+    }
+
     /// Whether a message is about it. A NOTIFY for the only REFER of a dialog may have no id.
     pub(super) fn is_about(&self, (package, id): (&[u8], Option<&[u8]>)) -> bool {
         let refer = matches!(self.role, Role::Subscriber(Asked { refer: true, .. }));
