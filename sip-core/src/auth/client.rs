@@ -198,6 +198,7 @@ impl Answer {
             uri,
             body,
             quality: self.qop.map(|qop| (qop, &count[..], &cnonce[..])),
+            first_cnonce: None,
         };
         let response = input.response();
         let hashed = self.userhash.then(|| self.algorithm.hash(&[&username, &self.realm]));
@@ -518,6 +519,38 @@ mod tests {
         let a2 = md5(&[b"REGISTER", b"sip:r"]);
         let good = md5(&[&a1, b"n1", b"00000002", value("cnonce").as_bytes(), b"auth", &a2]);
         assert_eq!(value("response").as_bytes(), &good[..], "{second}");
+    }
+
+    /// RFC 7616 §3.4.2: at the server, too: later requests may have another cnonce, and the key is that of the first. One that is made with the
+    /// cnonce of each request is taken as well.
+    #[test]
+    fn a_session_key_lasts_at_the_server() {
+        let now = Instant::from_millis(5_000);
+        let guard = Guard { algorithms: [Algorithm::Sha256Sess].into(), ..Guard::new("r", [9; 32]) };
+        let mut door = Authenticator::new(guard);
+        let value = door.challenge(now, Verdict::Unproven).remove(0);
+        let nonce = value.split("nonce=\"").nth(1).unwrap().split('"').next().unwrap();
+        let hash = |parts: &[&[u8]]| Algorithm::Sha256.hash(parts);
+        let mut judge = |key: &str, cnonce: &str, count: &str| {
+            let a1 = hash(&[&hash(&[b"a", b"r", b"p"]), nonce.as_bytes(), key.as_bytes()]);
+            let a2 = hash(&[b"REGISTER", b"sip:r"]);
+            let proof = hash(&[&a1, nonce.as_bytes(), count.as_bytes(), cnonce.as_bytes(), b"auth", &a2]);
+            let proof = String::from_utf8(proof.to_vec()).unwrap();
+            let line = std::format!(
+                "Authorization: Digest username=\"a\", realm=\"r\", nonce=\"{nonce}\", uri=\"sip:r\", response=\"{proof}\", \
+                 algorithm=SHA-256-sess, qop=auth, nc={count}, cnonce=\"{cnonce}\"\r\n"
+            );
+            let text = request("REGISTER", &line, "");
+            let request = Request::parse(text.as_bytes()).unwrap();
+            let claim = door.claim(&request).unwrap();
+            door.verify(now, &request, &claim, "a", Secret::Password("p"))
+        };
+        assert_eq!(judge("c1", "c2", "00000001"), Verdict::Refused, "no first request has made that key");
+        assert_eq!(judge("c1", "c1", "00000001"), Verdict::Accepted);
+        assert_eq!(judge("c1", "c2", "00000002"), Verdict::Accepted);
+        assert_eq!(judge("c3", "c3", "00000003"), Verdict::Accepted);
+        assert_eq!(judge("c3", "c4", "00000004"), Verdict::Refused, "the key is still that of the first");
+        assert_eq!(judge("c1", "c2", "00000002"), Verdict::Stale);
     }
 
     /// RFC 8760 §2.4: a scheme that is not known is passed over.

@@ -119,6 +119,7 @@ impl fmt::Debug for Secret<'_> {
 }
 
 /// All that a response is computed from.
+#[derive(Clone, Copy)]
 pub(super) struct Input<'a> {
     pub(super) algorithm: Algorithm,
     pub(super) username: &'a [u8],
@@ -131,6 +132,8 @@ pub(super) struct Input<'a> {
     pub(super) body: &'a [u8],
     /// Qop, nc and cnonce; nothing for what RFC 2069 had.
     pub(super) quality: Option<(Qop, &'a [u8], &'a [u8])>,
+    /// The cnonce that the key of a `-sess` was made with, if it is another than that of this request (RFC 7616 §3.4.2).
+    pub(super) first_cnonce: Option<&'a [u8]>,
 }
 
 impl Input<'_> {
@@ -147,7 +150,7 @@ impl Input<'_> {
         };
         let session;
         if algorithm.is_sess() {
-            let cnonce = self.quality.map_or(&b""[..], |(_, _, cnonce)| cnonce);
+            let cnonce = self.first_cnonce.or(self.quality.map(|(_, _, cnonce)| cnonce)).unwrap_or_default();
             session = algorithm.hash(&[key, self.nonce, cnonce]);
             key = &session;
         }
@@ -198,6 +201,7 @@ mod tests {
             uri: b"/dir/index.html",
             body: b"",
             quality: Some((Qop::Auth, b"00000001", b"f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ")),
+            first_cnonce: None,
         };
         assert_eq!(response(&with(Algorithm::Md5)), "8ca523f5e9506fed4657c9700eebdbec");
         assert_eq!(
@@ -224,6 +228,7 @@ mod tests {
             uri: b"/doe.json",
             body: b"",
             quality: Some((Qop::Auth, b"00000001", b"NTg6RKcb9boFIAS3KrFK9BGeh+niz/sm")),
+            first_cnonce: None,
         };
         assert_eq!(response(&input), "7a4e1192babbba02e91182d2895bfdbf7adafc6e48d4e517ca301974843d840c");
     }
@@ -241,6 +246,7 @@ mod tests {
             uri: b"/dir/index.html",
             body: b"",
             quality: None,
+            first_cnonce: None,
         };
         assert_eq!(response(&input), "670fd8c2df070c60b045671b8b24ff02");
         let with = Input { quality: Some((Qop::Auth, b"00000001", b"0a4f113b")), ..input };
@@ -261,6 +267,7 @@ mod tests {
                 uri: b"sip:r",
                 body,
                 quality: Some((qop, b"0000000a", b"c")),
+                first_cnonce: None,
             }
         }
         for algorithm in Algorithm::ALL {

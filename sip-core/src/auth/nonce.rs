@@ -6,6 +6,7 @@
 
 use super::digest::{equal, hex};
 use crate::Instant;
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -29,7 +30,12 @@ pub(super) struct Nonces {
 struct Window {
     highest: u32,
     seen: u64,
+    /// The cnonce of the first request, if a session key was made with it; empty: none.
+    cnonce: Box<[u8]>,
 }
+
+/// A longer cnonce is not kept: its session key is good for one request.
+const LONGEST_CNONCE: usize = 128;
 
 /// The digits of a time and of a number.
 const HALF: usize = 16;
@@ -76,12 +82,19 @@ impl Nonces {
         made <= now && now.since(made) <= self.lifetime && known
     }
 
-    /// Takes a count; false if it was seen before, or is so low that nobody knows.
-    pub(super) fn count(&mut self, now: Instant, id: Id, count: u32) -> bool {
+    /// The cnonce that the session key of this nonce was made with.
+    pub(super) fn first_cnonce(&self, id: Id) -> Option<&[u8]> {
+        self.windows.get(&id).map(|window| &*window.cnonce).filter(|cnonce| !cnonce.is_empty())
+    }
+
+    /// Takes a count; false if it was seen before, or is so low that nobody knows. With the first comes the cnonce that a session key is made with.
+    pub(super) fn count(&mut self, now: Instant, id: Id, count: u32, cnonce: Option<&[u8]>) -> bool {
         if !self.windows.contains_key(&id) {
             self.make_room(now);
         }
-        let window = self.windows.entry(id).or_insert(Window { highest: 0, seen: 1 });
+        let cnonce = cnonce.filter(|cnonce| cnonce.len() <= LONGEST_CNONCE).unwrap_or_default();
+        let window =
+            self.windows.entry(id).or_insert_with(|| Window { highest: 0, seen: 1, cnonce: cnonce.into() });
         if count > window.highest {
             let by = count - window.highest;
             window.seen = window.seen.checked_shl(by).unwrap_or(0) | 1;
@@ -137,7 +150,7 @@ mod tests {
     #[test]
     fn a_count_is_taken_once() {
         let mut nonces = Nonces::new([1; 32], Duration::from_secs(60), 10);
-        let mut take = |count| nonces.count(at(0), (0, 1), count);
+        let mut take = |count| nonces.count(at(0), (0, 1), count, None);
         assert!(!take(0), "counts begin with one");
         assert!(take(1) && !take(1));
         // Over UDP they may overtake each other.
@@ -150,7 +163,7 @@ mod tests {
     #[test]
     fn what_was_forgotten_stays_forgotten() {
         let mut nonces = Nonces::new([1; 32], Duration::from_secs(60), 2);
-        let mut take = |id: u64| nonces.is_fresh(at(1), (0, id)) && nonces.count(at(1), (0, id), 1);
+        let mut take = |id: u64| nonces.is_fresh(at(1), (0, id)) && nonces.count(at(1), (0, id), 1, None);
         assert!(take(5) && take(6));
         assert!(take(3), "5 goes");
         assert!(take(7), "3 goes");
@@ -163,12 +176,12 @@ mod tests {
         let mut nonces = Nonces::new([1; 32], Duration::from_secs(60), 2);
         for id in 1..=3 {
             assert!(nonces.is_fresh(at(1), (0, id)));
-            assert!(nonces.count(at(1), (0, id), 1));
+            assert!(nonces.count(at(1), (0, id), 1, None));
         }
         assert!(!nonces.is_fresh(at(1), (0, 1)));
         assert!(nonces.is_fresh(at(1), (0, 2)) && nonces.is_fresh(at(1), (0, 3)));
         // Windows whose nonces have aged go before there is need.
-        assert!(nonces.count(at(100), (100_000_000, 4), 1));
+        assert!(nonces.count(at(100), (100_000_000, 4), 1, None));
         assert_eq!(nonces.windows.len(), 1);
     }
 }

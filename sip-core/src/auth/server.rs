@@ -260,16 +260,19 @@ impl Authenticator {
             uri,
             body: request.body(),
             quality,
+            first_cnonce: None,
         };
-        let proven = equal(&input.response(), &response.to_ascii_lowercase());
+        let id = self.nonces.read(nonce, claim.realm);
+        // RFC 7616 §3.4.2: the key of a session is made with the cnonce of its first request; some make one with that of each.
+        let session = id.filter(|_| claim.algorithm.is_sess()).and_then(|id| self.nonces.first_cnonce(id));
+        let response = response.to_ascii_lowercase();
+        let by = |first_cnonce| equal(&Input { first_cnonce, ..input }.response(), &response);
+        let proven = by(None) || session.is_some_and(|cnonce| by(Some(cnonce)));
         if !proven || !claim.is(username) {
             return Verdict::Refused;
         }
-        match self.nonces.read(nonce, claim.realm) {
-            Some(id) if self.nonces.is_fresh(now, id) && self.nonces.count(now, id, count) => {
-                Verdict::Accepted
-            }
-            _ => Verdict::Stale,
-        }
+        let Some(id) = id.filter(|id| self.nonces.is_fresh(now, *id)) else { return Verdict::Stale };
+        let cnonce = quality.filter(|_| claim.algorithm.is_sess()).map(|(_, _, cnonce)| cnonce);
+        if self.nonces.count(now, id, count, cnonce) { Verdict::Accepted } else { Verdict::Stale }
     }
 }
