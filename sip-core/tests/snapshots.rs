@@ -250,6 +250,11 @@ fn registrations_and_publications_go_on_elsewhere() {
     let id = other.machine.restore_registration(other.now, &bytes).unwrap();
     assert_eq!(other.machine.service_route(id).unwrap(), ["<sip:p;lr>"]);
     other.machine.restore_publication(other.now, &published).unwrap();
+    // Each lives once, here and where it came from.
+    for rig in [&mut old, &mut other] {
+        assert_eq!(rig.machine.restore_registration(rig.now, &bytes), Err(RestoreError::Exists));
+        assert_eq!(rig.machine.restore_publication(rig.now, &published), Err(RestoreError::Exists));
+    }
     // 150 s are left of both.
     let out = other.run_until(ms(110_000));
     assert_eq!((sends(&out, "REGISTER"), sends(&out, "PUBLISH")), (vec![110_000], vec![110_000]));

@@ -164,6 +164,8 @@ impl UserAgent {
         dialogs.into_iter().for_each(|key| agent.enter_dialog(key));
         let subscriptions: Vec<Key> = agent.subscriptions.iter().map(|(key, _)| key).collect();
         subscriptions.into_iter().for_each(|key| agent.enter_asked(key));
+        let upkeeps: Vec<Key> = agent.upkeeps.iter().map(|(key, _)| key).collect();
+        upkeeps.into_iter().for_each(|key| agent.enter_upkeep(key));
         Ok(agent)
     }
 
@@ -388,7 +390,7 @@ impl UserAgent {
     /// once if its bindings are nearly over, else in time.
     ///
     /// # Errors
-    /// What is wrong with the bytes.
+    /// What is wrong with the bytes; [`RestoreError::Exists`] if it lives here.
     pub fn restore_registration(
         &mut self,
         now: Instant,
@@ -411,7 +413,7 @@ impl UserAgent {
     /// A publication that a [`snapshot_publication`](Self::snapshot_publication) was made of, as with registrations.
     ///
     /// # Errors
-    /// What is wrong with the bytes.
+    /// What is wrong with the bytes; [`RestoreError::Exists`] if it lives here.
     pub fn restore_publication(&mut self, now: Instant, bytes: &[u8]) -> Result<PublicationId, RestoreError> {
         self.restore_upkeep(now, bytes, Snapshot::Publication).map(PublicationId)
     }
@@ -441,6 +443,9 @@ impl UserAgent {
         if wanted != kind {
             return Err(RestoreError::Damaged);
         }
+        if self.keeps_up(&upkeep.call_id) {
+            return Err(RestoreError::Exists);
+        }
         Ok(self.take_up(upkeep))
     }
 
@@ -451,6 +456,7 @@ impl UserAgent {
         let left =
             upkeep.until.filter(|_| !upkeep.leaving).map_or(Duration::ZERO, |until| until.since(clock));
         let key = self.upkeeps.insert(upkeep);
+        self.enter_upkeep(key);
         let alarm = self.alarms.set(clock, refresh_after(left), Due::Upkeep(key));
         if let Some(upkeep) = self.upkeeps.get_mut(key) {
             upkeep.alarm = Some(alarm);

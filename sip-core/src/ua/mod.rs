@@ -159,7 +159,8 @@ pub struct Config {
     pub methods: Vec<Method<'static>>,
     /// The event packages that the peer may subscribe to: [`Event::Subscribe`]. For others it gets 489.
     pub packages: Vec<String>,
-    /// The least and the most that subscriptions of the peer last. What would last less gets 423, but for what is wanted once.
+    /// The least and the most that subscriptions of the peer last. What would last less gets 423, but for what is wanted once or for an hour and
+    /// more (RFC 6665 §4.2.1.1).
     pub min_subscription: Duration,
     /// The most.
     pub max_subscription: Duration,
@@ -222,6 +223,8 @@ pub struct UserAgent {
     asked: Index,
     /// Registrations and publications.
     upkeeps: Slab<Upkeep>,
+    /// And where they are, by Call-ID.
+    kept_up: Index,
     /// Dialogs whose change is to be told.
     changed: Vec<Key>,
     alarms: Alarms,
@@ -318,6 +321,7 @@ impl UserAgent {
             subscriptions: Slab::new(),
             asked: Index::default(),
             upkeeps: Slab::new(),
+            kept_up: Index::default(),
             changed: Vec::new(),
             alarms: Alarms::default(),
             abilities,

@@ -91,11 +91,35 @@ impl UserAgent {
             alarm: None,
         };
         let key = self.upkeeps.insert(upkeep);
+        self.enter_upkeep(key);
         let sent = self.send_upkeep(key, new.expires);
         if sent.is_err() {
-            self.upkeeps.remove(key);
+            self.remove_upkeep(key);
         }
         sent.map(|()| key)
+    }
+
+    fn hash_of_call_id(&self, call_id: &[u8]) -> u64 {
+        self.layer.hash.of(&[call_id]) as u64
+    }
+
+    /// Makes it one that is found by its Call-ID.
+    pub(super) fn enter_upkeep(&mut self, key: Key) {
+        let Some(found) = self.upkeeps.get(key) else { return };
+        self.kept_up.insert(self.hash_of_call_id(&found.call_id), key.index);
+    }
+
+    fn remove_upkeep(&mut self, key: Key) -> Option<Upkeep> {
+        let found = self.upkeeps.remove(key)?;
+        self.kept_up.remove(self.hash_of_call_id(&found.call_id), key.index);
+        Some(found)
+    }
+
+    /// Whether something is kept up here under this Call-ID.
+    #[cfg(feature = "snapshot")]
+    pub(super) fn keeps_up(&self, call_id: &[u8]) -> bool {
+        let is = |place| self.upkeeps.at(place).is_some_and(|found| found.call_id == call_id);
+        self.kept_up.get(self.hash_of_call_id(call_id), is).is_some()
     }
 
     /// Sends it once more at once, if nothing is under way.
@@ -262,7 +286,7 @@ impl UserAgent {
     }
 
     fn end_upkeep(&mut self, key: Key, cause: Cause) {
-        let Some(upkeep) = self.upkeeps.remove(key) else { return };
+        let Some(upkeep) = self.remove_upkeep(key) else { return };
         self.alarms.stop(upkeep.alarm);
         let user = upkeep.user;
         self.push(match upkeep.what {
