@@ -241,7 +241,7 @@ fn sips_is_not_forwarded_in_the_clear() {
         let mut rig = rig(config());
         with_tls(&mut rig);
         let (context, _) = take(&mut rig, &request("INVITE", came, "1", ""));
-        assert_eq!(rig.machine.relay(rig.now, context, &[Branch::to(wrong)]), Err(Misuse::BadUri));
+        assert_eq!(rig.machine.relay(rig.now, context, &[Branch::to(wrong)]), Err(Misuse::SipsMismatch));
         assert_eq!(rig.machine.relay(rig.now, context, &[Branch::to(right)]), Ok(()));
     }
 }

@@ -1,6 +1,7 @@
 //! An agent that forwards requests to fixed places.
 
-use crate::message::{Request, Status};
+use crate::endpoint::Misuse;
+use crate::message::{Content, Request, Status};
 use crate::proxy::{Branch, Event, Origin, Proxy};
 use crate::{BranchId, ContextId, Instant, Machine, Source, TransactionUser};
 use alloc::format;
@@ -91,11 +92,14 @@ impl<F: FnMut(Instant, &Report<'_>)> TransactionUser<Proxy> for Forwarder<F> {
                 self.requests += 1;
                 (self.tell)(now, &Report::Request { context, request: &request, source });
                 let branches = if routed { Vec::from([Branch::AS_IT_IS]) } else { self.branches() };
-                if machine.relay(now, context, &branches).is_err() {
+                let status = match machine.relay(now, context, &branches) {
+                    Ok(()) => return,
+                    // RFC 5630 §5.3
+                    Err(Misuse::SipsMismatch) => Status::TEMPORARILY_UNAVAILABLE,
                     // Nothing can be sent there: RFC 3261 §16.5 says 404 for a resource that does not exist.
-                    let nothing = crate::message::Content::NONE;
-                    let _ = machine.respond(now, context, Status::NOT_FOUND, &nothing);
-                }
+                    Err(_) => Status::NOT_FOUND,
+                };
+                let _ = machine.respond(now, context, status, &Content::NONE);
             }
             Event::Response { context, branch, response, .. } if response.status().is_final() => {
                 let (status, origin) = (response.status(), Origin::Received);

@@ -21,6 +21,8 @@ pub enum Misuse {
     NoLocal(Transport),
     /// The URI is malformed, has headers (`?…`), or is of a scheme or transport to which nothing can be sent without a target.
     BadUri,
+    /// A SIP URI where the request has a SIPS one, or the other way round (RFC 5630 §5.3: 480).
+    SipsMismatch,
     /// A header or the body can't be written (see [`Content::check`](crate::message::Content::check)), or an address, a package or another value that was
     /// given for a header is none.
     BadContent,
@@ -42,6 +44,7 @@ impl fmt::Display for Misuse {
                 write!(f, "no local address speaks {transport:?}: state one with `listen` first")
             }
             Self::BadUri => f.write_str("the URI is malformed or has headers, or nothing can be sent to it: state a target for a scheme without an address"),
+            Self::SipsMismatch => f.write_str("a request to a SIPS URI goes to SIPS URIs, and one to a SIP URI to SIP URIs: answer it with 480"),
             Self::BadContent => f.write_str("a header, an address or the body can't stand in a message, or is written by the machine itself: addresses stand in angle brackets"),
             Self::BadMethod => f.write_str("the method has a command of its own: bye, cancel, ack, prack, subscribe, notify, refer"),
             Self::BadStatus => f.write_str("the status is not for this command"),

@@ -192,8 +192,7 @@ impl Proxy {
     ///
     /// # Errors
     /// Nothing has been forwarded: [`Misuse::Gone`]; [`Misuse::WrongState`] after a final response, a 6xx or a CANCEL, or when the caller
-    /// has given up; [`Misuse::BadUri`], also for a SIP URI where the request has a SIPS one, and the other way round (RFC 5630 §5.3: 480);
-    /// [`Misuse::BadContent`]; [`Misuse::Full`] if there are more places than a request may have, or none.
+    /// has given up; [`Misuse::BadUri`], [`Misuse::SipsMismatch`], [`Misuse::BadContent`]; [`Misuse::Full`] if there are more places than a request may have, or none.
     pub fn relay(&mut self, now: Instant, context: ContextId, branches: &[Branch<'_>]) -> Result<(), Misuse> {
         self.enter(now);
         let key = context.0;

@@ -174,7 +174,7 @@ impl Own<'_> {
             // RFC 5630 §5.3: neither into the clear, nor from there into what was promised to be secure all the way.
             let parsed = Uri::parse(uri.as_bytes()).map_err(|_| Misuse::BadUri)?;
             if parsed.as_sip().is_some() && is_sips(uri.as_bytes()) != is_sips(request.request_uri()) {
-                return Err(Misuse::BadUri);
+                return Err(Misuse::SipsMismatch);
             }
             edit.set_uri(without_headers(uri.as_bytes())).map_err(|_| Misuse::BadUri)?;
         }
