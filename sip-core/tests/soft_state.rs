@@ -462,6 +462,17 @@ fn what_a_registrar_refuses_changes_nothing() {
     assert_eq!(register(&mut bindings, 1, &tel), Err(404));
 }
 
+/// RFC 3261 §10.3, step 7
+#[test]
+fn an_hour_is_never_too_brief() {
+    let policy = registrar::Policy { min_expires: Duration::from_secs(7_200), ..POLICY };
+    for (seconds, status) in [(3_599, Some(Status::INTERVAL_TOO_BRIEF)), (3_600, None)] {
+        let text = request("REGISTER", 1, &format!("Contact: <sip:a@192.0.2.1>;expires={seconds}\r\n"), "");
+        let done = Bindings::default().register(ms(0), &Request::parse(text.as_bytes()).unwrap(), &policy);
+        assert_eq!(done.err().map(|refusal| refusal.status), status);
+    }
+}
+
 /// RFC 3327 §5.3, RFC 5626 §6
 #[test]
 fn paths_and_flows() {

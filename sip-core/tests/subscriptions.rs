@@ -375,6 +375,12 @@ fn what_can_not_be_subscribed_to() {
         assert_eq!(header(&sent(&rig.drain(), status), "Allow-Events"), Some("presence, dialog"));
         rig.run_until(ms(rig.now.as_micros() / 1_000 + 40_000));
     }
+    let mut rig =
+        Rig::new(UserAgent::new(Config { min_subscription: Duration::from_secs(7_200), ..config() }));
+    hear(&mut rig, &peer_subscribes(9, "<sip:alice@x>", "Event: presence\r\nExpires: 3599\r\n"));
+    assert_eq!(header(&sent(&rig.drain(), "SIP/2.0 423"), "Min-Expires"), Some("7200"));
+    let heard = hear(&mut rig, &peer_subscribes(8, "<sip:alice@x>", "Event: presence\r\nExpires: 3600\r\n"));
+    assert_eq!(heard.expires, Duration::from_secs(3_600), "an hour is never too brief");
     let mut rig = Rig::new(UserAgent::new(Config { min_subscription: Duration::from_secs(60), ..config() }));
     hear(&mut rig, &peer_subscribes(1, "<sip:alice@x>", "Event: presence\r\nExpires: 59\r\n"));
     assert_eq!(header(&sent(&rig.drain(), "SIP/2.0 423"), "Min-Expires"), Some("60"));

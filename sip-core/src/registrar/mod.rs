@@ -37,7 +37,7 @@ use core::time::Duration;
 /// What a registrar takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// The least that a binding lasts; less gets 423.
+    /// The least that a binding lasts; less gets 423, but never an hour and more (RFC 3261 §10.3, step 7).
     pub min_expires: Duration,
     /// The most; more is cut.
     pub max_expires: Duration,
@@ -88,6 +88,9 @@ pub struct Refusal {
     /// The headers of the response.
     pub headers: Headers,
 }
+
+/// What lasts so long is never too brief (RFC 3261 §10.3, step 7).
+const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Headers of a response, by name and value.
 pub type Headers = Vec<(&'static str, String)>;
@@ -170,7 +173,7 @@ pub fn register(
         let uri = address.uri().map_err(|_| Refusal::of(Status::BAD_REQUEST))?;
         let seconds = seconds(&contact, overall);
         let lasts = seconds.map_or(policy.default_expires, |seconds| Duration::from_secs(seconds.into()));
-        if !lasts.is_zero() && lasts < policy.min_expires {
+        if !lasts.is_zero() && lasts < policy.min_expires.min(HOUR) {
             let min = format!("{}", policy.min_expires.as_secs());
             return Err(Refusal {
                 status: Status::INTERVAL_TOO_BRIEF,

@@ -146,10 +146,9 @@ impl UserAgent {
             check_own(content)?;
         }
         // RFC 6665 §4.2.1.1: the notifier may grant less than was asked for.
-        if let (Kind::Subscribe(_), Some(granted)) = (kind, granted(content).filter(|_| status.is_success()))
-        {
-            let serving = self.serving_mut(txn).ok_or(Misuse::Gone)?;
-            serving.lasts = granted.filter(|granted| *granted <= serving.lasts).ok_or(Misuse::BadContent)?;
+        let granted = granted(content).filter(|_| status.is_success() && matches!(kind, Kind::Subscribe(_)));
+        if granted.is_some_and(|granted| granted.is_none_or(|granted| granted > serving.lasts)) {
+            return Err(Misuse::BadContent);
         }
         let done = match dialog {
             Some(key) if kind == Kind::Reinvite => match self.unanswered(key) {
@@ -257,8 +256,10 @@ impl UserAgent {
             }
             None => session.exchange,
         };
+        let granted = granted(content);
         let lasts = match kind {
-            Kind::Subscribe(_) | Kind::Refer(_) if success => Some(serving.lasts),
+            Kind::Subscribe(_) if success => Some(granted.flatten().unwrap_or(serving.lasts)),
+            Kind::Refer(_) if success => Some(serving.lasts),
             _ => None,
         };
         let terms = serving.terms.filter(|_| success);
@@ -275,7 +276,7 @@ impl UserAgent {
             if let Some((terms, required)) = terms {
                 super::refresh::write_answer(writer, terms, required);
             }
-            if let (Kind::Subscribe(_), Some(lasts), None) = (kind, lasts, granted(content)) {
+            if let (Kind::Subscribe(_), Some(lasts), None) = (kind, lasts, granted) {
                 writer.number(Name::Expires, lasts.as_secs());
             }
             if success && kind == Kind::Refer(None) {

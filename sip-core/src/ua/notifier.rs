@@ -84,7 +84,8 @@ impl UserAgent {
         };
         let wanted = request.get::<Expires>().ok().flatten().map_or(3_600, |expires| expires.0);
         let expires = Duration::from_secs(wanted.into()).min(self.config.max_subscription);
-        if wanted > 0 && expires < self.config.min_subscription {
+        // RFC 6665 §4.2.1.1: an hour and more is never too brief.
+        if (1..3_600).contains(&wanted) && expires < self.config.min_subscription {
             let min = self.config.min_subscription.as_secs();
             self.answer(txn, Status::INTERVAL_TOO_BRIEF, |writer| {
                 writer.number(Name::MinExpires, min);
