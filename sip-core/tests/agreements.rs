@@ -387,3 +387,37 @@ fn a_target_has_no_headers() {
         assert_eq!(bye.split(' ').nth(1), Some(target));
     }
 }
+
+/// RFC 3261 §13.2.1: the answer stands in the first reliable response that is no failure, at last in the 2xx.
+#[test]
+fn an_answer_that_is_owed_must_be_there() {
+    let mut call = Call::ringing(config(), BODY);
+    assert_eq!(call.rig.machine.accept(call.rig.now, call.dialog, &Content::NONE), Err(Misuse::BadContent));
+    call.rig.machine.accept(call.rig.now, call.dialog, &SDP).unwrap();
+    // Behind a reliable response that has no PRACK yet, it may be one that waits.
+    for said in [Content::NONE, SDP] {
+        let mut call = Call::ringing(config(), &format!("Supported: 100rel\r\n{BODY}"));
+        let (now, dialog) = (call.rig.now, call.dialog);
+        let ring = |call: &mut Call, content| {
+            call.rig.machine.ring_reliably(now, dialog, Status::SESSION_PROGRESS, &content).unwrap();
+        };
+        ring(&mut call, Content::NONE);
+        ring(&mut call, said);
+        // It would have to wait for a PRACK only if something else does.
+        let done = call.rig.machine.accept(now, dialog, &Content::NONE);
+        assert_eq!(done, if said.body.is_empty() { Err(Misuse::BadContent) } else { Ok(()) });
+    }
+    // The same for a re-INVITE, and for the ACK of an offer in a 2xx.
+    let mut call = Call::placed(config(), "");
+    let reinvite = call.request("INVITE", 1, &format!("{CONTACT}{BODY}"));
+    let txn = hear(&mut call.rig, &reinvite).txn.unwrap();
+    let done = call.rig.machine.respond(call.rig.now, txn, Status::OK, &Content::NONE);
+    assert_eq!(done, Err(Misuse::BadContent));
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let (_, invite) = place(&mut rig, Content::NONE);
+    let heard = hear(&mut rig, &response(&invite, "200 OK", "b1", &format!("{CONTACT}{BODY}")));
+    let dialog = heard.dialog.unwrap();
+    assert_eq!(rig.machine.ack(rig.now, dialog, &Content::NONE), Err(Misuse::BadContent));
+    assert_eq!(rig.machine.ack(rig.now, dialog, &SDP), Ok(()));
+    assert_eq!(sends(&rig.drain(), "ACK").len(), 1);
+}

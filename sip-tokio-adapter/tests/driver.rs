@@ -73,7 +73,8 @@ async fn a_full_mailbox_refuses_new_calls_and_keeps_what_ends_them() {
     assert_eq!(refused.completed(), 3);
 
     let Some(Event::Incoming { dialog, .. }) = in_time(events.recv()).await else { panic!("no call") };
-    in_time(handle.call(move |bob, now| bob.accept(now, dialog, &Content::NONE))).await.unwrap().unwrap();
+    let sdp = Content::body("application/sdp", b"v=0\r\n");
+    in_time(handle.call(move |bob, now| bob.accept(now, dialog, &sdp))).await.unwrap().unwrap();
     let mut up = false;
     while let Some(event) = in_time(events.recv()).await {
         match event {

@@ -5,7 +5,7 @@ use super::incoming::STILL_RINGING;
 use super::record::{Invite, OwnContent, Phase, Reliable, Unacked};
 use super::requests::check_own;
 use super::{Kind, Reason, UserAgent, Work, WorkId, work_of};
-use crate::dialog::offer::{self, Offer};
+use crate::dialog::offer::{self, Carrier, Offer};
 use crate::endpoint::{Misuse, Txn};
 use crate::handle::{DialogId, Key, ServerTxn};
 use crate::headers::Name;
@@ -75,7 +75,8 @@ impl UserAgent {
     /// BYE ends the call after 64·T1. While a reliable provisional response with a session description has no PRACK, it waits (RFC 3262 §3).
     ///
     /// # Errors
-    /// As [`ring`](Self::ring). [`Misuse::WrongState`] also for a call that may take the place of another only while that rings, if it was answered
+    /// As [`ring`](Self::ring). [`Misuse::BadContent`] also where the call has made an offer and there is no answer (RFC 3261 §13.2.1).
+    /// [`Misuse::WrongState`] also for a call that may take the place of another only while that rings, if it was answered
     /// meanwhile: it is to be rejected with 486 (RFC 3891 §3).
     pub fn accept(&mut self, now: Instant, dialog: DialogId, content: &Content<'_>) -> Result<(), Misuse> {
         check_own(content)?;
@@ -126,7 +127,7 @@ impl UserAgent {
     /// # Errors
     /// [`Misuse::Gone`] if it is withdrawn or answered; [`Misuse::WrongState`] for a second final response or a second offer, and for the INVITE of a
     /// call: that is answered by its dialog; [`Misuse::Forbidden`] for what RFC 4320 forbids; [`Misuse::BadContent`], also for an Expires that can't be
-    /// read or grants more, and for an UPDATE or PRACK whose offer is not answered; [`Misuse::Full`].
+    /// read or grants more, and for an offer that a 2xx does not answer; [`Misuse::Full`].
     pub fn respond(
         &mut self,
         now: Instant,
@@ -249,7 +250,6 @@ impl UserAgent {
             Some(carrier) => session.exchange.sent(carrier).ok_or(Misuse::WrongState)?,
             // And what answers it must be there.
             None if success
-                && !invite
                 && kind.carrier().is_some_and(|carrier| session.exchange.is(Offer::Remote, carrier)) =>
             {
                 return Err(Misuse::BadContent);
@@ -465,6 +465,11 @@ impl UserAgent {
         let reliable = session.reliable.as_mut().ok_or(Misuse::WrongState)?;
         if reliable.queue.len() >= MAX_QUEUED {
             return Err(Misuse::Full);
+        }
+        let mut waiting = reliable.queue.iter().map(|(_, content)| content.with(offer::is_in_content));
+        let speaks = offer::is_in_content(content) || waiting.any(|speaks| speaks);
+        if status.is_success() && !speaks && session.exchange.is(Offer::Remote, Carrier::PeerInvite) {
+            return Err(Misuse::BadContent);
         }
         reliable.queue.push((status, OwnContent::of(content)));
         Ok(())

@@ -5,7 +5,7 @@ use super::requests::Purpose;
 use super::{NOBODY, Reason, UserAgent, WorkId};
 use crate::auth::Answers;
 use crate::config::Limits;
-use crate::dialog::offer::{Carrier, Offer};
+use crate::dialog::offer::{self, Carrier, Offer};
 use crate::dialog::{Dialog, Ends};
 use crate::endpoint::Misuse;
 use crate::handle::{DialogId, Invitation, Key};
@@ -21,12 +21,15 @@ impl UserAgent {
     ///
     /// # Errors
     /// [`Misuse::Gone`]; [`Misuse::WrongState`] if the ACK has been sent or there is nothing to acknowledge;
-    /// [`Misuse::BadContent`].
+    /// [`Misuse::BadContent`], also where the answer is not there.
     pub fn ack(&mut self, now: Instant, dialog: DialogId, answer: &Content<'_>) -> Result<(), Misuse> {
         answer.check().map_err(|_| Misuse::BadContent)?;
         self.enter(now);
         let session = &self.alive(dialog)?.session;
         let cseq = session.owed_ack.filter(|_| session.is_alive()).ok_or(Misuse::WrongState)?;
+        if session.exchange.is(Offer::Remote, Carrier::OwnInvite) && !offer::is_in_content(answer) {
+            return Err(Misuse::BadContent);
+        }
         if let Some(session) = self.session_mut(dialog.0) {
             session.exchange.close(Offer::Remote, Carrier::OwnInvite);
         }
