@@ -4,6 +4,7 @@ use super::{Params, value};
 use crate::message::lex::{self, Lexed};
 use crate::message::{AddressSpans, Error, ErrorKind, Span};
 use crate::uri::Uri;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use nom::Parser;
@@ -145,5 +146,16 @@ impl fmt::Debug for Address<'_> {
         let mut out = Vec::new();
         self.emit(&mut out);
         write!(f, "{}", out.escape_ascii())
+    }
+}
+/// An address as it stands, but for the scheme of its URI: SIPS or SIP (RFC 5630 §5.1.1). What has another scheme keeps that.
+pub(crate) fn with_scheme(value: &str, secure: bool) -> String {
+    let (old, new) = if secure { ("sip:", "sips:") } else { ("sips:", "sip:") };
+    let uri = Address::whole(value.as_bytes()).map(|address| address.uri_bytes).unwrap_or_default();
+    let has_old = uri.get(..old.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(old.as_bytes()));
+    let at = uri.as_ptr().addr().wrapping_sub(value.as_ptr().addr());
+    match (value.get(..at), value.get(at.wrapping_add(old.len())..)) {
+        (Some(before), Some(after)) if has_old => [before, new, after].concat(),
+        _ => value.into(),
     }
 }

@@ -36,6 +36,7 @@ mod via;
 mod warning;
 
 pub use address::Address;
+pub(crate) use address::with_scheme;
 pub use auth::{
     AuthParams, AuthenticationInfo, Authorization, ProxyAuthenticate, ProxyAuthorization, WwwAuthenticate,
 };

@@ -31,7 +31,7 @@ kept!(Timers {
     1 t1, 2 t2, 3 t4, 4 a, 5 b, 6 d, 7 e, 8 f, 9 g, 10 h, 11 i, 12 j, 13 k, 14 l, 15 m, 16 trying, 17 ringing,
     18 unanswered_invite, 19 unanswered, 20 rport, 21 a_most,
 });
-kept!(Flow { 1 target, 2 local, 3 open, 4 waiting, 5 first_txn });
+kept!(Flow { 1 target, 2 local, 3 open, 4 waiting, 5 first_txn, 6 watched, 7 heard });
 kept!(Armed { 1 lanes, 2 heap, 3 first });
 kept!(Waiting { 1 buffer, 2 ticket, 3 while_alive });
 

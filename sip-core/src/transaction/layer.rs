@@ -79,6 +79,8 @@ pub(crate) struct Layer {
     lost: VecDeque<(FlowId, u32)>,
     /// Server transactions that wait for their user.
     pub(super) unanswered: usize,
+    /// Connections that are gone, of those that are [watched](Self::watch).
+    pub(crate) gone: Vec<FlowId>,
     pub(super) questions: Slab<Question>,
     /// What the adapter owes an answer for: connections by their place times two, questions by theirs and one.
     pub(super) owed: Lanes,
@@ -125,6 +127,7 @@ impl Layer {
             failed: VecDeque::new(),
             lost: VecDeque::new(),
             unanswered: 0,
+            gone: Vec::new(),
             questions: Slab::new(),
             owed: Lanes::default(),
             scratch: Vec::new(),
@@ -218,6 +221,9 @@ impl Layer {
     /// RFC 3261 §17.1.4: the loss of a connection fails every client transaction on it, each once.
     pub(crate) fn flow_closed(&mut self, id: FlowId) {
         let Some(flow) = self.flows.remove(id) else { return };
+        if flow.watched {
+            self.gone.push(id);
+        }
         self.owed.disarm(id.0.index * 2);
         for Waiting { buffer, ticket, while_alive } in flow.waiting {
             self.buffers.unpin(buffer);
@@ -248,6 +254,28 @@ impl Layer {
             self.apply(key, &step, None, false);
             self.report_failures();
         }
+    }
+
+    /// From now on the end of this connection is told in [`gone`](Self::gone); false if it is gone already.
+    pub(crate) fn watch(&mut self, id: FlowId) -> bool {
+        let found = self.flows.get_mut(id);
+        found.map(|flow| flow.watched = true).is_some()
+    }
+
+    /// Bytes have come on a connection.
+    pub(crate) fn heard_on(&mut self, id: FlowId) {
+        if let Some(flow) = self.flows.get_mut(id) {
+            flow.heard = true;
+        }
+    }
+
+    /// Whether bytes have come since the last [ping](Self::ping).
+    pub(crate) fn has_heard(&self, id: FlowId) -> bool {
+        self.flows.get(id).is_some_and(|flow| flow.heard)
+    }
+
+    pub(crate) fn hash_of_flow(&self, id: FlowId) -> u64 {
+        self.hash.of(&[&id.to_bits().to_be_bytes()]) as u64
     }
 
     pub(crate) fn close_flow(&mut self, id: FlowId) {

@@ -133,8 +133,20 @@ impl Layer {
 
     /// Answers the ping of a flow (RFC 5626 §3.5.1).
     pub(crate) fn pong(&mut self, id: FlowId) {
+        self.send_line_ends(id, b"\r\n");
+    }
+
+    /// Asks whether a flow lives.
+    pub(crate) fn ping(&mut self, id: FlowId) {
+        if let Some(flow) = self.flows.get_mut(id) {
+            flow.heard = false;
+        }
+        self.send_line_ends(id, b"\r\n\r\n");
+    }
+
+    fn send_line_ends(&mut self, id: FlowId, bytes: &[u8]) {
         if self.flows.get(id).is_some_and(|flow| flow.open) && self.out.has_room() {
-            let buffer = self.buffers.keep(b"\r\n");
+            let buffer = self.buffers.keep(bytes);
             self.out.transmit(&mut self.buffers, Destination::Flow(id), buffer, Ticket(None), false);
             self.buffers.unpin(buffer);
         }

@@ -18,6 +18,10 @@ pub(crate) struct Flow {
     pub(crate) waiting: VecDeque<Waiting>,
     /// The transactions that use it, first of a list through them.
     pub(crate) first_txn: u32,
+    /// Somebody wants to know when it is gone.
+    pub(crate) watched: bool,
+    /// Bytes have come since it was asked whether it lives.
+    pub(crate) heard: bool,
 }
 
 /// A message that waits for its connection.
@@ -47,7 +51,15 @@ impl Flows {
         if self.flows.len() >= self.cap {
             return None;
         }
-        let flow = Flow { target, local, open, waiting: VecDeque::new(), first_txn: u32::MAX };
+        let flow = Flow {
+            target,
+            local,
+            open,
+            waiting: VecDeque::new(),
+            first_txn: u32::MAX,
+            watched: false,
+            heard: false,
+        };
         let id = FlowId(self.flows.insert(flow));
         self.by_target.insert(target, id);
         Some(id)

@@ -5,6 +5,7 @@ use crate::headers::Name;
 use crate::message::{Method, Writer};
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 /// The methods that a user agent takes without its user's word.
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, NOTIFY";
@@ -28,6 +29,8 @@ pub(super) struct Abilities {
     /// Allow
     pub(super) allow: String,
     supported: String,
+    /// What stands in Supported of other requests.
+    known: String,
     /// Server and User-Agent; empty: neither.
     product: String,
 }
@@ -41,12 +44,12 @@ impl Abilities {
         if !config.packages.is_empty() && !config.methods.contains(&Method::Subscribe) {
             allow.push_str(", SUBSCRIBE");
         }
-        let mut supported = String::from(SUPPORTED);
-        for tag in &config.extensions {
-            supported.push_str(", ");
-            supported.push_str(tag);
-        }
-        Self { allow, supported, product: config.product.clone() }
+        let with_own = |known: &str| {
+            let tags = config.extensions.iter().map(|tag| &**tag);
+            [known].into_iter().chain(tags).collect::<Vec<_>>().join(", ")
+        };
+        let (supported, known) = (with_own(SUPPORTED), with_own("timer"));
+        Self { allow, supported, known, product: config.product.clone() }
     }
 
     /// Allow, Accept and Supported: in INVITE and UPDATE, in the 2xx of INVITE, and in the answer to OPTIONS (§11.2, §13.2.1).
@@ -55,10 +58,9 @@ impl Abilities {
         writer.field(Name::Supported, &[self.supported.as_bytes()]);
     }
 
-    /// RFC 4028 §7.1: who knows the extension says so in every request.
-    #[expect(clippy::unused_self, reason = "it is what this side can, like the others")]
-    pub(super) fn write_timer(&self, writer: &mut Writer<'_>) {
-        writer.field(Name::Supported, &[b"timer"]);
+    /// RFC 4028 §7.1, RFC 3261 §20.37: who knows extensions says so in every request.
+    pub(super) fn write_known(&self, writer: &mut Writer<'_>) {
+        writer.field(Name::Supported, &[self.known.as_bytes()]);
     }
 
     /// The name of the product: in `User-Agent` or `Server`.

@@ -41,6 +41,8 @@ pub(super) enum Due {
     SubscriptionOver(Key),
     /// A registration or publication is to be refreshed.
     Upkeep(Key),
+    /// The connection that a registration is bound to is asked whether it lives, or was (RFC 5626 §4.4.1).
+    KeepAlive(Key),
 }
 
 #[cfg(feature = "snapshot")]

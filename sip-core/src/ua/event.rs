@@ -566,7 +566,7 @@ impl<'a> NewSubscription<'a> {
 pub struct NewRegistration<'a> {
     /// The registrar: the Request-URI, `sip:example.com`.
     pub registrar: &'a str,
-    /// Who is registered: the value of To and From, `<sip:alice@example.com>`.
+    /// Who is registered: the value of To and From, `<sip:alice@example.com>`. Its scheme is SIPS if all contacts are, and else SIP (RFC 5630 §5.1.1.1).
     pub aor: &'a str,
     /// Parameters of this side's Contact, each with its semicolon: `;q=0.7`, `;+sip.instance="<urn:uuid:…>";reg-id=1`. Not `expires`, which
     /// is for all bindings.
@@ -575,6 +575,8 @@ pub struct NewRegistration<'a> {
     pub contacts: &'a [&'a str],
     /// The values of Route, top first.
     pub route: &'a [&'a str],
+    /// Other headers of each REGISTER.
+    pub headers: &'a [(&'a str, &'a str)],
     /// How long it is to last before it is refreshed.
     pub expires: Duration,
     /// Where to send it; `None`: by Route and Request-URI (RFC 3263).
@@ -596,6 +598,7 @@ impl<'a> NewRegistration<'a> {
             contact_params: "",
             contacts: &[],
             route: &[],
+            headers: &[],
             expires: Duration::from_secs(3_600),
             target: None,
             timers: None,

@@ -1,6 +1,7 @@
 //! Snapshots of a user agent, and of what is in it.
 
 use super::alarms::{Alarm, Alarms, Due};
+use super::outbound::Bound;
 use super::outgoing::Call;
 use super::publication::Publication;
 use super::record::{Invite, Open, OwnContent, Phase, Record, Reliable, Session, Unacked};
@@ -36,7 +37,7 @@ kept_enum!(Purpose {
 kept_enum!(Due {
     1 Forks(key), 2 CallExpires(key), 3 RingingExpires(key), 4 StillRinging(key), 5 Repeat2xx(key), 6 NoAck(key),
     7 RepeatReliable(key), 8 NoPrack(key), 9 Refresh(key), 10 Unrefreshed(key), 11 Again(key), 12 TimerN(key),
-    13 SubscriptionRefresh(key), 14 SubscriptionOver(key), 15 Upkeep(key),
+    13 SubscriptionRefresh(key), 14 SubscriptionOver(key), 15 Upkeep(key), 16 KeepAlive(key),
 });
 kept_enum!(Role { 1 Subscriber(asked), 2 Notifier { accepted } });
 kept_enum!(Work { 1 Request(request), 2 Serving(serving) });
@@ -71,10 +72,11 @@ kept!(Subscription { 1 role, 2 user, 3 dialog, 4 package, 5 id, 6 lasts, 7 until
 kept!(Asked { 1 call_id, 2 tag, 3 work, 4 cseq, 5 notified, 6 timer_n, 7 leaving, 8 refer, 9 forks, 10 parted, 11 answers, 12 over, 13 timed, 14 event, 15 accept, 16 timers });
 kept!(Upkeep {
     1 what, 2 user, 3 uri, 4 target, 5 timers, 6 call_id, 7 tag, 8 cseq, 9 lasts, 10 until, 11 answers, 12 work,
-    13 leaving, 14 alarm,
+    13 leaving, 14 alarm, 15 bound, 16 failures,
 });
+kept!(Bound { 1 flow, 2 since, 3 every, 4 asked, 5 alarm });
 kept_enum!(What { 1 Registration(registration), 2 Publication(publication) });
-kept!(Registration { 1 aor, 2 contact_params, 3 contacts, 4 route, 5 service_route, 6 bound });
+kept!(Registration { 1 aor, 2 contact_params, 3 contacts, 4 route, 5 service_route, 6 bound, 7 headers });
 kept!(Publication { 1 event, 2 etag, 3 unsaid });
 
 impl NotByte for (Status, OwnContent) {}
@@ -165,7 +167,10 @@ impl UserAgent {
         let subscriptions: Vec<Key> = agent.subscriptions.iter().map(|(key, _)| key).collect();
         subscriptions.into_iter().for_each(|key| agent.enter_asked(key));
         let upkeeps: Vec<Key> = agent.upkeeps.iter().map(|(key, _)| key).collect();
-        upkeeps.into_iter().for_each(|key| agent.enter_upkeep(key));
+        for key in upkeeps {
+            agent.enter_upkeep(key);
+            agent.enter_bound(key);
+        }
         Ok(agent)
     }
 
@@ -452,7 +457,7 @@ impl UserAgent {
     /// One that comes back from a snapshot: what was under way is not, and it is refreshed when its time has come.
     fn take_up(&mut self, mut upkeep: Upkeep) -> Key {
         let clock = self.layer.clock();
-        (upkeep.work, upkeep.alarm) = (None, None);
+        (upkeep.work, upkeep.alarm, upkeep.bound) = (None, None, None);
         let left =
             upkeep.until.filter(|_| !upkeep.leaving).map_or(Duration::ZERO, |until| until.since(clock));
         let key = self.upkeeps.insert(upkeep);

@@ -125,6 +125,9 @@ impl UserAgent {
         while let Some(told) = self.layer.told() {
             self.on_told(told);
         }
+        while let Some(flow) = self.layer.gone.pop() {
+            self.on_flow_gone(flow);
+        }
         while let Some(key) = self.changed.pop() {
             // What ended is told of by its end.
             if self.alive(DialogId(key)).is_ok() {
@@ -185,7 +188,15 @@ impl UserAgent {
                 self.on_cancel(invite, user);
                 None
             }
-            Heard::Response { txn, user } => self.on_response(txn, user, message),
+            Heard::Response { txn, user } => {
+                let meaning = self.on_response(txn, user, message);
+                if let (Some(Meaning::Registered { registration, .. }), Source::Flow(flow)) =
+                    (meaning, source)
+                {
+                    self.bind_flow(registration.0, flow, message);
+                }
+                meaning
+            }
             Heard::Stray => self.on_stray(message),
         }
     }
@@ -290,7 +301,10 @@ impl Machine for UserAgent {
             Event::Response { response, wants_prack: false, .. } if response.status().is_provisional() => {
                 None
             }
-            Event::Progress { wants_prack: false, .. }
+            // What has changed can be asked for, and of a state only the last is of any worth.
+            Event::Changed { .. }
+            | Event::Notified { notice: Notice::Active | Notice::Pending, .. }
+            | Event::Progress { wants_prack: false, .. }
             | Event::Rejected(_)
             | Event::Declined { .. }
             | Event::Served { .. }

@@ -93,6 +93,7 @@ mod inside;
 mod kept;
 mod machine;
 mod notifier;
+mod outbound;
 mod outgoing;
 mod publication;
 mod record;
@@ -223,8 +224,9 @@ pub struct UserAgent {
     asked: Index,
     /// Registrations and publications.
     upkeeps: Slab<Upkeep>,
-    /// And where they are, by Call-ID.
+    /// And where they are, by Call-ID, and by the connections that they are bound to.
     kept_up: Index,
+    bound: Index,
     /// Dialogs whose change is to be told.
     changed: Vec<Key>,
     alarms: Alarms,
@@ -322,6 +324,7 @@ impl UserAgent {
             asked: Index::default(),
             upkeeps: Slab::new(),
             kept_up: Index::default(),
+            bound: Index::default(),
             changed: Vec::new(),
             alarms: Alarms::default(),
             abilities,

@@ -436,6 +436,7 @@ impl UserAgent {
             Due::SubscriptionRefresh(key) => self.on_subscription_refresh(key),
             Due::SubscriptionOver(key) => self.on_subscription_over(key),
             Due::Upkeep(key) => self.on_upkeep_due(key),
+            Due::KeepAlive(key) => self.on_keep_alive(key),
         }
     }
 }

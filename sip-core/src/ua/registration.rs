@@ -1,15 +1,17 @@
 //! Registrations of this side (RFC 3261 §10.2).
 
-use super::requests::Outside;
+use super::record::OwnContent;
+use super::requests::{Outside, check_stated};
 use super::upkeep::{NewUpkeep, What};
 use super::{NewRegistration, UserAgent};
 use crate::endpoint::Misuse;
 use crate::handle::RegistrationId;
-use crate::headers::{Address, Contact, Header, Params, ServiceRoute};
+use crate::headers::{Address, Contact, Header, Params, ServiceRoute, with_scheme};
 use crate::message::{Content, Message, Method, is_text, lex};
 use crate::time::Instant;
 use crate::transaction::towards;
 use crate::transport::Target;
+use crate::uri::is_sips;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -25,6 +27,8 @@ pub(super) struct Registration {
     pub(super) service_route: Vec<String>,
     /// The address that is bound, in angle brackets; empty before a 200.
     pub(super) bound: String,
+    /// Headers of the user's.
+    pub(super) headers: Vec<(String, String)>,
 }
 
 impl UserAgent {
@@ -43,6 +47,7 @@ impl UserAgent {
         if !sound {
             return Err(Misuse::BadContent);
         }
+        check_stated(&Content::headers(new.headers))?;
         self.enter(now);
         let own = |values: &[&str]| values.iter().map(|value| String::from(*value)).collect();
         let registration = Registration {
@@ -52,6 +57,7 @@ impl UserAgent {
             route: own(new.route),
             service_route: Vec::new(),
             bound: String::new(),
+            headers: OwnContent::of(&Content::headers(new.headers)).headers,
         };
         let NewRegistration { registrar: uri, expires, target, timers, credentials, user, .. } = *new;
         let upkeep = NewUpkeep { uri, expires, target, timers, credentials, user };
@@ -124,7 +130,7 @@ impl Registration {
         send: impl FnOnce(Outside<'_>) -> T,
     ) -> T {
         // RFC 5626 §4.2.1
-        let supported = if self.contact_params.contains("reg-id") { "path, outbound" } else { "path" };
+        let supported = if self.is_flow() { "path, outbound" } else { "path" };
         let mut extra = Vec::from([("Supported", supported), ("Expires", expires)]);
         let moved = !self.bound.is_empty() && self.bound != now_at;
         let at = if moved && expires == "0" { &*self.bound } else { now_at };
@@ -135,14 +141,24 @@ impl Registration {
         }
         extra.extend(self.contacts.iter().map(|value| ("Contact", &**value)));
         let route: Vec<&str> = self.route.iter().map(|value| &**value).collect();
+        // RFC 5630 §5.1.1.1: SIPS if all contacts are.
+        let mut contacts = self.contacts.iter().map(|value| value.as_bytes()).chain([contact.as_bytes()]);
+        let is_secure = |value| Address::whole(value).is_ok_and(|address| is_sips(address.uri_bytes));
+        let aor = with_scheme(&self.aor, contacts.all(is_secure));
+        let headers: Vec<_> = self.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
         send(Outside {
-            from: &self.aor,
-            to: &self.aor,
+            from: &aor,
+            to: &aor,
             route: &route,
             contact: contact.as_bytes(),
             extra: &extra,
-            ..Outside::new(Method::Register, registrar, &Content::NONE)
+            ..Outside::new(Method::Register, registrar, &Content::headers(&headers))
         })
+    }
+
+    /// Whether it is a flow: bound to the connection that it goes by.
+    pub(super) fn is_flow(&self) -> bool {
+        Params::parse(self.contact_params.as_bytes()).is_ok_and(|params| params.get("reg-id").is_some())
     }
 
     /// A 200 to this REGISTER. RFC 3608 §5: each says the route anew.
@@ -166,16 +182,20 @@ fn is_contact(value: &str) -> bool {
         .is_ok_and(|contact| contact.address().is_some() && contact.expires().is_none())
 }
 
-/// RFC 3261 §10.2.4: how many seconds the registrar says that the first to end of the Contacts of this REGISTER lasts.
+/// RFC 3261 §10.2.4: how many seconds the registrar says that the first to end of the Contacts of this REGISTER lasts; what this took away does not
+/// count. A registrar that lists none of them has written them anew: then the first to end of all.
 pub(super) fn listed(request: &Message<'_>, response: &Message<'_>) -> Option<u32> {
+    let listed = || response.all::<Contact<'_>>().map_while(Result::ok);
+    let stays = |own: &Contact<'_>| own.expires() != Some(0);
     let lasts = |own: Contact<'_>| {
         let own = own.address()?.uri().ok()?;
-        response.all::<Contact<'_>>().map_while(Result::ok).find_map(|listed| {
+        listed().find_map(|listed| {
             let uri = listed.address()?.uri().ok()?;
             own.equivalent(&uri).then(|| listed.expires()).flatten()
         })
     };
-    request.all::<Contact<'_>>().map_while(Result::ok).filter_map(lasts).min()
+    let own = request.all::<Contact<'_>>().map_while(Result::ok).filter(stays).filter_map(lasts).min();
+    own.or_else(|| listed().filter(stays).filter_map(|contact| contact.expires()).min())
 }
 
 /// Where the registrar saw a request of this side come from (RFC 3581): `received` and `rport` of its Via.

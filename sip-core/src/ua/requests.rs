@@ -11,7 +11,7 @@ use crate::dialog::subscription::Ended;
 use crate::dialog::{Ends, ends, token};
 use crate::endpoint::{Cause, Misuse};
 use crate::handle::{ClientTxn, DialogId, Invitation, Key, RequestId};
-use crate::headers::{Address, Header, Name, RetryAfter, Route};
+use crate::headers::{Address, Header, Name, RetryAfter, Route, with_scheme};
 use crate::message::{Content, Message, Method, Status, is_text, lex};
 use crate::time::Instant;
 use crate::transaction::{BufferId, ClientRequest, Timers, towards};
@@ -213,7 +213,9 @@ impl UserAgent {
         let from = outside.identity_or(&config.identity);
         let txn = self.layer.request(&request, |writer| {
             for route in outside.route {
-                writer.field(Name::Route, &[route.as_bytes()]);
+                // RFC 5630 §5.1.1: SIPS all the way.
+                let secured = is_sips(uri).then(|| with_scheme(route, true));
+                writer.field(Name::Route, &[secured.as_deref().unwrap_or(route).as_bytes()]);
             }
             writer.field(Name::From, &[from.as_bytes(), b";tag=", outside.tag]);
             match outside.to {
@@ -232,7 +234,7 @@ impl UserAgent {
                 writer.named(name, &[value.as_bytes()]);
             }
             if !is_session_refresh(method) {
-                abilities.write_timer(writer);
+                abilities.write_known(writer);
             }
             abilities.write_product(writer, Name::UserAgent);
             answers.write(writer, method, uri, outside.content.body, &config.credentials, random);
@@ -409,7 +411,7 @@ impl UserAgent {
                 abilities.write(writer);
                 refresh::write_request(writer, &config.session_timer, session.timer, session.min_se);
             } else {
-                abilities.write_timer(writer);
+                abilities.write_known(writer);
             }
             abilities.write_product(writer, Name::UserAgent);
             for (name, value) in extra {

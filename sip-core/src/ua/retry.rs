@@ -13,7 +13,7 @@ use crate::handle::Key;
 use crate::headers::{Contact, Expires, MinExpires, MinSe, Name, SessionExpires};
 use crate::message::{Content, Message, Method, Writer};
 use crate::transaction::{ClientRequest, towards};
-use crate::uri::Uri;
+use crate::uri::{Uri, is_sips};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -197,6 +197,11 @@ impl UserAgent {
         if before.is_none_or(|Expires(before)| before == 0 || before >= min) {
             return Again::No;
         }
+        if let Purpose::Upkeep(key) = outgoing.purpose {
+            if let Some(found) = self.upkeeps.get_mut(key) {
+                found.lasts = Duration::from_secs(min.into());
+            }
+        }
         self.repeat(work, &Change { numbers: &[(Name::Expires, min)], ..Change::default() })
     }
 
@@ -263,6 +268,8 @@ impl UserAgent {
         }
         let most = usize::from(self.config.redirects);
         let Some(call) = self.calls.get_mut(invitation.0) else { return };
+        // A call that was to be secure all the way is not redirected into the clear unseen.
+        let secure = call.targets.first().is_some_and(|first| is_sips(first));
         let mut found: Vec<(u16, &[u8])> = response
             .all::<Contact<'_>>()
             .map_while(Result::ok)
@@ -270,7 +277,8 @@ impl UserAgent {
                 let address = contact.address()?;
                 // Headers in a URI are not for Request-URIs (RFC 3261 §19.1.1).
                 let uri = address.uri_bytes.split(|byte| *byte == b'?').next()?;
-                matches!(Uri::parse(uri), Ok(Uri::Sip(_))).then(|| (contact.q().unwrap_or(1_000), uri))
+                let fits = matches!(Uri::parse(uri), Ok(Uri::Sip(_))) && (is_sips(uri) || !secure);
+                fits.then(|| (contact.q().unwrap_or(1_000), uri))
             })
             .collect();
         found.sort_by_key(|(q, _)| core::cmp::Reverse(*q));

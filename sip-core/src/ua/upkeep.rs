@@ -5,6 +5,7 @@
 
 use super::alarms::{Alarm, Due};
 use super::machine::Meaning;
+use super::outbound::Bound;
 use super::publication::Publication;
 use super::registration::Registration;
 use super::requests::{Outgoing, Outside, Purpose};
@@ -48,6 +49,10 @@ pub(super) struct Upkeep {
     /// It is not wanted any more.
     pub(super) leaving: bool,
     pub(super) alarm: Option<Alarm>,
+    /// The connection that it is bound to.
+    pub(super) bound: Option<Bound>,
+    /// How often in a row it has failed.
+    pub(super) failures: u32,
 }
 
 /// What is kept up.
@@ -89,6 +94,8 @@ impl UserAgent {
             work: None,
             leaving: false,
             alarm: None,
+            bound: None,
+            failures: 0,
         };
         let key = self.upkeeps.insert(upkeep);
         self.enter_upkeep(key);
@@ -110,6 +117,7 @@ impl UserAgent {
     }
 
     fn remove_upkeep(&mut self, key: Key) -> Option<Upkeep> {
+        self.unbind_flow(key);
         let found = self.upkeeps.remove(key)?;
         self.kept_up.remove(self.hash_of_call_id(&found.call_id), key.index);
         Some(found)
@@ -197,8 +205,7 @@ impl UserAgent {
         let (answers, cseq) = (sent.answers.clone(), sent.cseq);
         let request = Vec::from(self.layer.buffers.message(sent.request));
         let request = Message::parse(&request, &Limits::NONE).ok()?;
-        let asked = request.get::<Expires>().ok().flatten().map_or(0, |expires| expires.0);
-        let asked = Duration::from_secs(asked.into());
+        let asked = asked(&request);
         let found = self.upkeeps.get_mut(key)?;
         (found.answers, found.cseq, found.work) = (answers, cseq, None);
         if code < 300 {
@@ -206,8 +213,8 @@ impl UserAgent {
         }
         let leaving = found.leaving;
         let refused = found.refused(key);
-        if leaving && !asked.is_zero() && !found.what.is_unknown() {
-            // It was given up while this was under way.
+        // It was given up while this was under way.
+        if leaving && !asked.is_zero() && (code < 300 || found.is_up(clock)) && !found.what.is_unknown() {
             if self.send_upkeep(key, Duration::ZERO).is_err() {
                 self.end_upkeep(key, Cause::TransportError);
             }
@@ -236,7 +243,7 @@ impl UserAgent {
             self.end_upkeep(key, Cause::Completed);
             return Some(accepted);
         }
-        found.until = Some(clock + lasts);
+        (found.until, found.failures) = (Some(clock + lasts), 0);
         let after = refresh_after(lasts).max(SOONEST);
         found.alarm = Some(self.alarms.set(clock, after, Due::Upkeep(key)));
         Some(found.accepted(key, lasts, response))
@@ -244,7 +251,11 @@ impl UserAgent {
 
     /// A REGISTER or PUBLISH is over; perhaps without a response.
     pub(super) fn on_upkeep_ended(&mut self, key: Key, work: WorkId, cause: Cause) {
+        let clock = self.layer.clock();
         let sent = self.outgoing(work).map(|sent| (sent.answers.clone(), sent.cseq));
+        let bytes = self.outgoing(work).map(|sent| self.layer.buffers.message(sent.request));
+        let request = bytes.and_then(|bytes| Message::parse(bytes, &Limits::NONE).ok());
+        let asked = request.map_or(Duration::ZERO, |request| asked(&request));
         let Some(found) = self.upkeeps.get_mut(key).filter(|found| found.work == Some(work)) else { return };
         found.work = None;
         // It may have been sent more than once, with a number of its own each time.
@@ -252,7 +263,11 @@ impl UserAgent {
             (found.answers, found.cseq) = (answers, cseq);
         }
         if found.leaving {
-            self.end_upkeep(key, cause);
+            // It was given up while this was under way: it is taken back once.
+            let is_left = !asked.is_zero() && found.is_up(clock) && !found.what.is_unknown();
+            if !is_left || self.send_upkeep(key, Duration::ZERO).is_err() {
+                self.end_upkeep(key, cause);
+            }
         } else {
             self.upkeep_failed(key, cause, Duration::ZERO);
         }
@@ -266,8 +281,14 @@ impl UserAgent {
         if left < SOONEST {
             return self.end_upkeep(key, cause);
         }
-        let after = (left / 2).max(after).min(left.saturating_sub(SOONEST)).max(SOONEST);
-        found.alarm = Some(self.alarms.set(clock, after, Due::Upkeep(key)));
+        found.failures = found.failures.saturating_add(1);
+        let (failures, is_flow) = (found.failures, found.what.is_flow());
+        let usual = if is_flow { self.recovery(failures).min(left / 2) } else { left / 2 };
+        let after = usual.max(after).min(left.saturating_sub(SOONEST)).max(SOONEST);
+        let alarm = self.alarms.set(clock, after, Due::Upkeep(key));
+        if let Some(found) = self.upkeeps.get_mut(key) {
+            found.alarm = Some(alarm);
+        }
     }
 
     pub(super) fn on_upkeep_due(&mut self, key: Key) {
@@ -304,6 +325,11 @@ impl What {
         matches!(self, Self::Publication(Publication { etag, .. }) if etag.is_empty())
     }
 
+    /// Whether it is bound to the connection that its request goes by.
+    fn is_flow(&self) -> bool {
+        matches!(self, Self::Registration(registration) if registration.is_flow())
+    }
+
     /// Takes what a 200 says of it.
     fn learn(&mut self, request: &Message<'_>, response: &Message<'_>) {
         match self {
@@ -324,6 +350,11 @@ impl What {
 }
 
 impl Upkeep {
+    /// Whether the server has it.
+    fn is_up(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| until > now)
+    }
+
     const fn refused(&self, key: Key) -> Meaning {
         match self.what {
             What::Registration(_) => {
@@ -348,4 +379,10 @@ impl Upkeep {
             }
         }
     }
+}
+
+/// For how long a REGISTER or PUBLISH asks.
+fn asked(request: &Message<'_>) -> Duration {
+    let seconds = request.get::<Expires>().ok().flatten().map_or(0, |expires| expires.0);
+    Duration::from_secs(seconds.into())
 }
