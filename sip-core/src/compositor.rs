@@ -61,7 +61,7 @@ pub struct Publication {
 #[derive(Clone, Debug, Default)]
 pub struct Compositor {
     resources: BTreeMap<String, Vec<Publication>>,
-    /// Resources with publications that have ended, which nobody has heard of yet.
+    /// Resources with publications that have ended, which nobody has heard of yet; as many as there may be resources.
     changed: BTreeSet<String>,
     made: u64,
 }
@@ -108,6 +108,10 @@ impl Compositor {
         known.retain(|publication| publication.until > now);
         if known.len() < before {
             self.changed.insert(resource.clone());
+        }
+        // Who never asks for them is not told of all.
+        while self.changed.len() > policy.resources {
+            self.changed.pop_first();
         }
         let old = known.iter().position(|old| Some(old.etag.as_bytes()) == wanted && old.package == package);
         let has_body = !request.body().is_empty();

@@ -4,9 +4,17 @@
 mod support;
 
 use sip_core::TransactionUser;
-use sip_core::agent::{Uas, UasOptions};
+use sip_core::agent::{Enrolment, Uas, UasOptions};
 use sip_core::ua::{Config, UserAgent};
-use support::{Out, PEER, Rig, US, header};
+use support::acting::Acting;
+use support::call::{CONTACT, config, outside, sent};
+use support::{Out, PEER, Rig, US, header, ms, response, sends};
+
+fn answering(options: UasOptions) -> Acting<Uas> {
+    let mut config = config();
+    Uas::configure(&mut config);
+    Acting::new(config, Uas::new(options))
+}
 
 struct Answering {
     rig: Rig<UserAgent>,
@@ -56,4 +64,43 @@ fn who_asks_for_an_offer_gets_it_while_it_rings() {
     let [prack, invite] = &*answers else { panic!("{answers:#?}") };
     assert!(prack.starts_with("SIP/2.0 200") && prack.contains("CSeq: 2 PRACK"), "{prack}");
     assert!(invite.starts_with("SIP/2.0 200") && invite.contains("CSeq: 1 INVITE"), "{invite}");
+}
+
+/// A registrar that is not there, and one that would not have it: the agent says so and tries again.
+#[test]
+fn an_agent_registers_when_its_registrar_is_there() {
+    let register = Enrolment::new(&format!("sip:{PEER}"), "alice");
+    let mut uas = answering(UasOptions { register, ..UasOptions::default() });
+    uas.run(ms(61_999));
+    assert_eq!(sends(&uas.take(), "REGISTER").first(), Some(&0));
+    uas.run(ms(62_000)); // Timer F and half a minute
+    let again = sent(&uas.take(), "REGISTER");
+    uas.hear(&response(&again, "403 Forbidden", "r", ""));
+    uas.run(ms(92_000));
+    let again = sent(&uas.take(), "REGISTER");
+    uas.hear(&response(&again, "200 OK", "r", "Expires: 300\r\n"));
+    uas.run(ms(93_000));
+    assert!(uas.agent.report(&uas.rig.machine).ends_with(" unregistered=2"));
+}
+
+/// RFC 3515 §2.4.5: who prolongs what a REFER made is told in the same way.
+#[test]
+fn a_refer_is_told_of_in_sipfrag() {
+    let mut uas = answering(UasOptions::default());
+    uas.hear(&outside("REFER", "Refer-To: <sip:c@x>\r\nContent-Length: 0\r\n\r\n"));
+    uas.settle();
+    let out = uas.take();
+    let (accepted, first) = (sent(&out, "SIP/2.0 202"), sent(&out, "NOTIFY"));
+    uas.hear(&response(&first, "200 OK", "", ""));
+    uas.hear(&format!(
+        "SUBSCRIBE sip:alice@{US} SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bKs\r\nFrom: <sip:bob@x>;tag=b9\r\n\
+         To: {}\r\nCall-ID: REFER\r\nCSeq: 2 SUBSCRIBE\r\nMax-Forwards: 70\r\n{CONTACT}Event: {}\r\nExpires: 60\r\n\
+         Content-Length: 0\r\n\r\n",
+        header(&accepted, "To").unwrap(),
+        header(&first, "Event").unwrap()
+    ));
+    uas.run(ms(200));
+    let out = uas.take();
+    let told: Vec<_> = out.iter().filter(|out| out.line().starts_with("NOTIFY")).map(Out::bytes).collect();
+    assert!(told.len() >= 2 && told.iter().all(|text| text.contains("message/sipfrag")), "{told:#?}");
 }

@@ -7,73 +7,13 @@ use core::time::Duration;
 use sip_core::agent::{Enrolment, Uac, UacOptions, Within};
 use sip_core::message::Status;
 use sip_core::ua::UserAgent;
-use sip_core::{Instant, Machine, Output, SendError, TransactionUser};
-use support::call::{BODY, CONTACT, config, sent};
-use support::{Out, PEER, Rig, header, ms, response};
+use sip_core::{Machine, Output, SendError, TransactionUser};
+use support::acting::Acting;
+use support::call::{BODY, CONTACT, config, outside, sent};
+use support::{PEER, Rig, header, ms, response, sends};
 
-struct Calling {
-    rig: Rig<UserAgent>,
-    uac: Uac,
-    out: Vec<Out>,
-}
-
-impl Calling {
-    fn new(options: UacOptions) -> Self {
-        Self { rig: Rig::new(UserAgent::new(config())), uac: Uac::new(options), out: Vec::new() }
-    }
-    fn hear(&mut self, text: &str) {
-        let event = self.rig.machine.datagram(self.rig.now, Rig::<UserAgent>::source(), text.as_bytes());
-        if let Some(event) = event {
-            self.uac.event(self.rig.now, &mut self.rig.machine, event);
-        }
-    }
-    /// All that is due up to then; how often the user was woken at one instant at most.
-    fn run(&mut self, until: Instant) -> usize {
-        let mut most = 0;
-        let mut here = 0;
-        loop {
-            let next = self.rig.machine.deadline().into_iter().chain(self.uac.deadline()).min();
-            let Some(next) = next.filter(|next| *next <= until) else { break };
-            if next > self.rig.now {
-                here = 0;
-                self.rig.now = next;
-            }
-            here += 1;
-            most = most.max(here);
-            if here > 1000 {
-                return most;
-            }
-            self.settle();
-        }
-        self.rig.now = self.rig.now.max(until);
-        self.settle();
-        most
-    }
-    fn settle(&mut self) {
-        let now = self.rig.now;
-        self.rig.machine.advance(now);
-        if self.uac.deadline().is_some_and(|due| due <= now) {
-            self.uac.advance(now, &mut self.rig.machine);
-        }
-        while let Some(output) = self.rig.machine.poll() {
-            match output {
-                Output::Transmit(transmit) => self.out.push(Out::Sent {
-                    at: now,
-                    to: String::new(),
-                    bytes: String::from_utf8_lossy(transmit.bytes).into_owned(),
-                    again: transmit.retransmission,
-                }),
-                Output::Event(event) => {
-                    self.out.push(Out::Event { at: now, event: format!("{event:?}") });
-                    self.uac.event(now, &mut self.rig.machine, event);
-                }
-                _ => {}
-            }
-        }
-    }
-    fn take(&mut self) -> Vec<Out> {
-        core::mem::take(&mut self.out)
-    }
+fn calling(options: UacOptions) -> Acting<Uac> {
+    Acting::new(config(), Uac::new(options))
 }
 
 /// Who waits for the answer to its last REGISTER is not woken without end.
@@ -82,7 +22,7 @@ fn an_agent_that_leaves_its_registrar_sleeps() {
     let uri = format!("sip:bob@{PEER}");
     let register = Enrolment::new(&uri, "alice");
     let mut calling =
-        Calling::new(UacOptions { register, expect: Status::new(486).unwrap(), ..UacOptions::new(&uri) });
+        calling(UacOptions { register, expect: Status::new(486).unwrap(), ..UacOptions::new(&uri) });
     calling.run(ms(0));
     let first = sent(&calling.take(), "REGISTER");
     calling.hear(&response(&first, "200 OK", "r", "Expires: 300\r\n"));
@@ -97,7 +37,7 @@ fn an_agent_that_leaves_its_registrar_sleeps() {
 #[test]
 fn a_hold_that_can_not_be_sent() {
     let uri = format!("sip:bob@{PEER}");
-    let mut calling = Calling::new(UacOptions { within: Within::Hold, ..UacOptions::new(&uri) });
+    let mut calling = calling(UacOptions { within: Within::Hold, ..UacOptions::new(&uri) });
     calling.run(ms(0));
     let invite = sent(&calling.take(), "INVITE");
     calling.hear(&response(&invite, "200 OK", "b1", &format!("{CONTACT}{BODY}")));
@@ -108,8 +48,8 @@ fn a_hold_that_can_not_be_sent() {
         assert!(now < 1000);
         calling.rig.now = ms(now);
         calling.rig.machine.advance(ms(now));
-        if calling.uac.deadline().is_some_and(|due| due <= ms(now)) {
-            calling.uac.advance(ms(now), &mut calling.rig.machine);
+        if calling.agent.deadline().is_some_and(|due| due <= ms(now)) {
+            calling.agent.advance(ms(now), &mut calling.rig.machine);
         }
         let mut ticket = None;
         while let Some(output) = calling.rig.machine.poll() {
@@ -132,14 +72,14 @@ fn a_hold_that_can_not_be_sent() {
             }
         }
     }
-    assert!(calling.uac.is_done());
+    assert!(calling.agent.is_done());
 }
 
 /// Two forks of one subscription are one.
 #[test]
 fn forks_of_a_subscription_count_once() {
     let uri = format!("sip:bob@{PEER}");
-    let mut calling = Calling::new(UacOptions {
+    let mut calling = calling(UacOptions {
         subscribe: Some("presence".into()),
         calls: 2,
         rate: 1,
@@ -165,7 +105,7 @@ fn forks_of_a_subscription_count_once() {
         calling.hear(&notify);
         calling.settle();
     }
-    assert_eq!((calling.uac.done(), calling.uac.completed(), calling.uac.has_failed()), (1, 1, false));
+    assert_eq!((calling.agent.done(), calling.agent.completed(), calling.agent.has_failed()), (1, 1, false));
 }
 
 /// The agent that is a registrar.
@@ -221,4 +161,54 @@ fn who_is_alice_does_not_register_bob() {
         client.hear(out[0].bytes());
     }
     assert_eq!(lines[1], "SIP/2.0 403 Forbidden");
+}
+
+/// RFC 3261 §14.2: a PBX that moves the media of a call, and somebody who calls the agent, are answered.
+#[test]
+fn who_calls_is_called() {
+    let uri = format!("sip:bob@{PEER}");
+    let mut calling = calling(UacOptions { hold: Duration::from_secs(300), ..UacOptions::new(&uri) });
+    calling.run(ms(10));
+    let invite = sent(&calling.take(), "INVITE");
+    calling.hear(&response(&invite, "200 OK", "b1", &format!("{CONTACT}{BODY}")));
+    calling.run(ms(20));
+    calling.take();
+    let value = |name| header(&invite, name).unwrap();
+    calling.hear(&format!(
+        "INVITE sip:alice@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bKre\r\nFrom: {};tag=b1\r\nTo: {}\r\n\
+         Call-ID: {}\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\n{CONTACT}{BODY}",
+        value("To"),
+        value("From"),
+        value("Call-ID")
+    ));
+    calling.run(ms(30));
+    assert!(sent(&calling.take(), "SIP/2.0 200").ends_with("PCMU/8000\r\n"));
+    calling.hear(&outside("INVITE", BODY));
+    calling.run(ms(40));
+    assert_eq!(sends(&calling.take(), "SIP/2.0 486").len(), 1);
+}
+
+/// A call for which there was no room has failed.
+#[test]
+fn a_call_that_was_turned_away_has_failed() {
+    let uri = format!("sip:bob@{PEER}");
+    let mut config = config();
+    config.core.limits.dialogs = 1;
+    let hold = Duration::from_secs(5);
+    let options = UacOptions { calls: 2, rate: 1_000, hold, ..UacOptions::new(&uri) };
+    let mut calling = Acting::new(config, Uac::new(options));
+    calling.run(ms(10));
+    let out = calling.take();
+    for (at, invite) in out.iter().filter(|out| out.line().starts_with("INVITE")).enumerate() {
+        calling.hear(&response(invite.bytes(), "200 OK", &format!("b{at}"), &format!("{CONTACT}{BODY}")));
+    }
+    for second in 1..100 {
+        calling.run(ms(second * 1_000));
+        for out in calling.take() {
+            if out.line().starts_with("BYE") {
+                calling.hear(&response(out.bytes(), "200 OK", "", ""));
+            }
+        }
+    }
+    assert_eq!((calling.agent.is_done(), calling.agent.done(), calling.agent.completed()), (true, 2, 1));
 }

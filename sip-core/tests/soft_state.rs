@@ -639,3 +639,47 @@ fn a_compositor_and_a_registrar_have_caps() {
     // What has ended makes room.
     assert_eq!(bind(100, 2, "c", one), Ok(1));
 }
+
+/// RFC 3261 §10.3, step 8: what is listed is bound.
+#[test]
+fn a_binding_is_not_listed_as_over() {
+    let mut bindings = Bindings::default();
+    let text = request("REGISTER", 1, "Contact: <sip:a@192.0.2.1>\r\nExpires: 60\r\n", "");
+    bindings.register(ms(0), &Request::parse(text.as_bytes()).unwrap(), &POLICY).unwrap();
+    let asked = Request::parse(b"REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKq\r\nFrom: <sip:alice@example.com>;tag=1\r\n\
+        To: <sip:alice@example.com>\r\nCall-ID: q\r\nCSeq: 1 REGISTER\r\n\r\n");
+    let asked = asked.unwrap();
+    for (at, left) in [(59_000, 1), (59_001, 1), (59_999, 1), (58_999, 2)] {
+        let listed = bindings.register(ms(at), &asked, &POLICY).unwrap();
+        assert_eq!(listed, [("Contact", format!("<sip:a@192.0.2.1>;expires={left}"))]);
+    }
+    assert_eq!(bindings.register(ms(60_000), &asked, &POLICY).unwrap(), []);
+}
+
+/// RFC 5630 §5.1.1.1: the later of a SIP contact and its SIPS twin takes the place of the other.
+#[test]
+fn a_contact_and_its_sips_twin_are_one() {
+    let mut bindings = Bindings::default();
+    for (cseq, contact) in [(1, "sips:a@192.0.2.1"), (2, "sip:a@192.0.2.1"), (3, "sips:a@192.0.2.1")] {
+        let text = request("REGISTER", cseq, &format!("Contact: <{contact}>\r\n"), "");
+        let text = text.replace("REGISTER sip:", "REGISTER sips:");
+        let listed = register(&mut bindings, 0, &text).unwrap();
+        assert_eq!(listed, [format!("Contact: <{contact}>;expires=500")]);
+    }
+}
+
+/// A compositor whose user never asks for what has ended keeps no more of that than of what is alive.
+#[test]
+fn ends_that_nobody_asks_for() {
+    let mut compositor = Compositor::new(0);
+    let policy = compositor::Policy { resources: 10, ..compositor::Policy::new(&["presence"]) };
+    for user in 0..100 {
+        let headers = "Event: presence\r\nExpires: 60\r\nContent-Type: text/plain\r\n";
+        let text = support::request("PUBLISH", 1, headers, "x");
+        let text = text.replace("sip:alice@", &format!("sip:u{user}@"));
+        let at = ms(user * 100_000);
+        assert_eq!(compositor.publish(at, &Request::parse(text.as_bytes()).unwrap(), &policy).0, Status::OK);
+    }
+    let told = compositor.advance(ms(1_000_000_000)).len();
+    assert!((10..=20).contains(&told), "{told}");
+}

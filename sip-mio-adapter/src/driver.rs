@@ -11,10 +11,10 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry, Token};
 use sip_core::framing::StreamBuf;
 use sip_core::{
-    Destination, FlowId, Instant, Local, Machine, Output, SendError, Source, Target, Ticket, TransactionUser,
-    Transport,
+    Destination, FlowId, Instant, Local, Machine, Output, ResolveId, SendError, Source, Target, Ticket,
+    TransactionUser, Transport,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 
 /// While a name is being resolved, the loop looks this often whether it is.
@@ -23,7 +23,7 @@ const RESOLVING: Duration = Duration::from_millis(5);
 const BATCH: usize = 64;
 /// How long a listener rests that could not accept: others must close first.
 const REST: Duration = Duration::from_millis(50);
-/// How long [`Driver::run`] goes on writing what is queued when it ends.
+/// How long a peer may take for the last bytes of a connection, and [`Driver::run`] for all of them when it ends.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Owns a machine and its transaction user, and runs them on sockets that are registered with a [`mio::Poll`].
@@ -34,7 +34,7 @@ pub struct Driver<M: Machine, U> {
     net: Net,
     streams: BTreeMap<FlowId, StreamBuf>,
     /// Sockets that have more to read than one turn took: readiness is told once.
-    unread: VecDeque<Token>,
+    unread: BTreeSet<Token>,
     /// Listeners that rest, and until when.
     resting: Option<(Instant, Vec<Token>)>,
     buf: Box<[u8]>,
@@ -53,6 +53,8 @@ struct Net {
     resolver: Option<Resolver>,
     /// Questions that the resolver has not answered.
     asked: usize,
+    /// Connections that are closed when what is queued is written, and when at the latest.
+    closing: VecDeque<(Instant, Token)>,
 }
 
 enum Socket {
@@ -65,6 +67,7 @@ enum Socket {
 enum Failed {
     Send(Ticket, SendError),
     Flow(FlowId),
+    Resolve(ResolveId),
 }
 
 impl<M: Machine, U: TransactionUser<M>> Driver<M, U> {
@@ -83,9 +86,10 @@ impl<M: Machine, U: TransactionUser<M>> Driver<M, U> {
                 udp: BTreeMap::new(),
                 resolver: None,
                 asked: 0,
+                closing: VecDeque::new(),
             },
             streams: BTreeMap::new(),
-            unread: VecDeque::new(),
+            unread: BTreeSet::new(),
             resting: None,
             buf: vec![0; 1 << 16].into(),
         }
@@ -142,7 +146,8 @@ impl<M: Machine, U: TransactionUser<M>> Driver<M, U> {
         let resolver = (self.net.asked > 0).then_some(RESOLVING);
         let unread = (!self.unread.is_empty()).then_some(Duration::ZERO);
         let resting = self.resting.as_ref().map(|(until, _)| self.clock.until(*until));
-        [timer, resolver, unread, resting].into_iter().flatten().min()
+        let closing = self.net.closing.front().map(|(until, _)| self.clock.until(*until));
+        [timer, resolver, unread, resting, closing].into_iter().flatten().min()
     }
 
     /// Does all that is due, and drains all outputs. To be called before every poll.
@@ -152,11 +157,10 @@ impl<M: Machine, U: TransactionUser<M>> Driver<M, U> {
             self.net.asked -= 1;
             self.machine.resolved(now, id, &addrs);
         }
-        for _ in 0..self.unread.len() {
-            if let Some(token) = self.unread.pop_front() {
-                self.read_more(now, token);
-            }
+        for token in core::mem::take(&mut self.unread) {
+            self.read_more(now, token);
         }
+        self.net.give_up(now);
         if let Some((_, listeners)) = self.resting.take_if(|(until, _)| *until <= now) {
             for token in listeners {
                 self.accept(now, token);
@@ -227,13 +231,14 @@ impl<M: Machine, U: TransactionUser<M>> Driver<M, U> {
                     if let Output::Close { flow } = output {
                         self.streams.remove(&flow);
                     }
-                    self.net.carry_out(output)
+                    self.net.carry_out(now, output)
                 }
             };
             match failed {
                 Ok(()) => {}
                 Err(Failed::Send(ticket, error)) => self.machine.send_failed(now, ticket, error),
                 Err(Failed::Flow(flow)) => self.machine.flow_closed(now, flow),
+                Err(Failed::Resolve(id)) => self.machine.resolved(now, id, &[]),
             }
         }
     }
@@ -281,7 +286,7 @@ impl<M: Machine, U: TransactionUser<M>> Driver<M, U> {
                 Err(_) => {}
             }
         }
-        self.unread.push_back(token);
+        self.unread.insert(token);
     }
 
     fn accept(&mut self, now: Instant, token: Token) {
@@ -304,7 +309,7 @@ impl<M: Machine, U: TransactionUser<M>> Driver<M, U> {
                 }
             }
         }
-        self.unread.push_back(token);
+        self.unread.insert(token);
     }
 
     fn connection_ready(&mut self, now: Instant, token: Token, event: &Event) {
@@ -352,7 +357,7 @@ impl<M: Machine, U: TransactionUser<M>> Driver<M, U> {
                 }
             }
         }
-        self.unread.push_back(token);
+        self.unread.insert(token);
         true
     }
 
@@ -401,7 +406,7 @@ impl Net {
         })
     }
 
-    fn carry_out<E>(&mut self, output: Output<'_, E>) -> Result<(), Failed> {
+    fn carry_out<E>(&mut self, now: Instant, output: Output<'_, E>) -> Result<(), Failed> {
         match output {
             Output::Transmit(transmit) => self
                 .send(transmit.to, transmit.bytes, transmit.ticket)
@@ -413,26 +418,41 @@ impl Net {
             }
             Output::Connect { flow, .. } => Err(Failed::Flow(flow)),
             Output::Close { flow } => {
-                self.close(flow);
+                self.close(now, flow);
                 Ok(())
             }
             Output::Resolve { id, host, port, .. } => {
+                if !self.resolver.get_or_insert_with(Resolver::start).ask(id, host, port) {
+                    return Err(Failed::Resolve(id));
+                }
                 self.asked += 1;
-                self.resolver.get_or_insert_with(Resolver::start).ask(id, host, port);
                 Ok(())
             }
             _ => Ok(()),
         }
     }
 
-    /// Closes a connection when what is queued is written.
-    fn close(&mut self, flow: FlowId) {
+    /// Closes a connection when what is queued is written, and in [`PATIENCE`] in any case.
+    fn close(&mut self, now: Instant, flow: FlowId) {
         let Some(token) = self.flows.remove(&flow) else { return };
         if let Some(Socket::Connection(connection)) = self.sockets.get_mut(&token) {
             connection.closing = true;
             if connection.is_flushed() {
                 self.sockets.remove(&token);
+            } else {
+                self.closing.push_back((now + PATIENCE, token));
             }
+        }
+    }
+
+    /// Drops connections that were to be closed and whose peers do not take the rest.
+    fn give_up(&mut self, now: Instant) {
+        while let Some((until, token)) = self.closing.front().copied() {
+            if until > now {
+                return;
+            }
+            self.closing.pop_front();
+            self.sockets.remove(&token);
         }
     }
 

@@ -1,38 +1,48 @@
-//! Names, by the system's resolver: it blocks, so it has a thread of its own.
+//! Names, by the system's resolver: it blocks, so it has threads of its own.
 
 use core::net::SocketAddr;
 use sip_core::ResolveId;
 use std::net::ToSocketAddrs;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 type Question = (ResolveId, String, u16);
 type Answer = (ResolveId, Vec<SocketAddr>);
 
-/// The thread; it ends when this is dropped and its last question is answered.
+/// A name that nobody answers for holds up one of these, and not those behind it.
+const THREADS: usize = 4;
+/// Names that wait for a thread.
+const QUEUE: usize = 1_024;
+
+/// The threads; they end when this is dropped and their last questions are answered.
 pub(crate) struct Resolver {
-    questions: mpsc::Sender<Question>,
+    questions: mpsc::SyncSender<Question>,
     answers: mpsc::Receiver<Answer>,
 }
 
 impl Resolver {
     pub(crate) fn start() -> Self {
-        let (questions, asked) = mpsc::channel::<Question>();
+        let (questions, asked) = mpsc::sync_channel::<Question>(QUEUE);
         let (answer, answers) = mpsc::channel();
-        std::thread::spawn(move || {
-            for (id, host, port) in asked {
-                let addrs =
-                    (host.as_str(), port).to_socket_addrs().map(Iterator::collect).unwrap_or_default();
-                if answer.send((id, addrs)).is_err() {
-                    return;
+        let asked = Arc::new(Mutex::new(asked));
+        for _ in 0..THREADS {
+            let (asked, answer) = (Arc::clone(&asked), answer.clone());
+            std::thread::spawn(move || {
+                // The lock is held while a thread waits for a question, not while it looks for the answer.
+                let next = || asked.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                while let Ok((id, host, port)) = next() {
+                    let addrs = (host.as_str(), port).to_socket_addrs();
+                    if answer.send((id, addrs.map(Iterator::collect).unwrap_or_default())).is_err() {
+                        return;
+                    }
                 }
-            }
-        });
+            });
+        }
         Self { questions, answers }
     }
 
-    /// Asks. The machine has a cap on its questions, and gives up those that take too long.
-    pub(crate) fn ask(&self, id: ResolveId, host: &str, port: u16) {
-        let _ = self.questions.send((id, host.to_owned(), port));
+    /// Asks; false if too many names wait. The machine gives up those that take too long.
+    pub(crate) fn ask(&self, id: ResolveId, host: &str, port: u16) -> bool {
+        self.questions.try_send((id, host.to_owned(), port)).is_ok()
     }
 
     /// An answer, if one has come.

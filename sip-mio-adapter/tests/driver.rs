@@ -5,8 +5,8 @@ use core::time::Duration;
 use mio::{Events, Interest, Poll, Token};
 use sip_core::agent::{Uac, UacOptions, Uas, UasOptions};
 use sip_core::message::Status;
-use sip_core::ua::{Config, UserAgent};
-use sip_core::{Machine, Target, TransactionUser};
+use sip_core::ua::{Config, Event, UserAgent};
+use sip_core::{Instant, Machine, Target, TransactionUser};
 use sip_mio_adapter::{Driver, seed};
 use std::sync::Arc;
 
@@ -105,4 +105,66 @@ fn what_is_not_built_is_refused() {
     let mut driver = Driver::new(agent("alice"), Uas::new(UasOptions::default()), registry, Token(0));
     let error = driver.bind("tls:127.0.0.1:0".parse().unwrap()).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);
+}
+
+/// A peer that asks a lot, takes nothing of the answers and breaks the framing; returns when its connection is gone.
+#[expect(clippy::disallowed_methods, reason = "a peer in real time")]
+fn greedy(to: core::net::SocketAddr) {
+    use std::io::Write;
+    let mut peer = std::net::TcpStream::connect(to).unwrap();
+    let long = "x".repeat(8_000);
+    for number in 0..1_500 {
+        let text = format!(
+            "OPTIONS sip:bob@{to} SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1:9;branch=z9hG4bK{number};x={long}\r\nFrom: <sip:a@x>;tag=1\r\n\
+             To: <sip:bob@x>\r\nCall-ID: {number}\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+        );
+        if peer.write_all(text.as_bytes()).is_err() {
+            return;
+        }
+    }
+    for _ in 0..600 {
+        if peer.write_all(b"this is no SIP\r\n\r\n").is_err() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("the connection is held for who takes nothing");
+}
+
+#[test]
+fn a_connection_is_not_held_for_who_takes_nothing() {
+    let (to, _) = callee("tcp", UasOptions::default());
+    greedy(to.addr);
+}
+
+/// However much comes, each turn takes no more than two batches before timers have theirs.
+#[test]
+fn a_flood_leaves_timers_their_turn() {
+    struct Count(usize);
+    impl TransactionUser<UserAgent> for Count {
+        fn event(&mut self, _: Instant, _: &mut UserAgent, _: Event<'_>) {
+            self.0 += 1;
+        }
+    }
+    let mut poll = Poll::new().unwrap();
+    let registry = poll.registry().try_clone().unwrap();
+    let mut driver = Driver::new(agent("bob"), Count(0), registry, Token(0));
+    let at = driver.bind(anywhere("udp")).unwrap();
+    let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let stray = b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKa\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:a@h>;tag=2\r\n\
+        Call-ID: c\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
+    let (mut events, mut most) = (Events::with_capacity(64), 0);
+    for _ in 0..50 {
+        for _ in 0..200 {
+            peer.send_to(stray, at.addr).unwrap();
+        }
+        let before = driver.user().0;
+        driver.settle();
+        poll.poll(&mut events, driver.timeout()).unwrap();
+        for event in &events {
+            driver.ready(event);
+        }
+        most = most.max(driver.user().0 - before);
+    }
+    assert!((64..=128).contains(&most), "{most} in a turn");
 }

@@ -7,7 +7,7 @@ use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 /// Messages that wait to be written to one connection.
@@ -32,6 +32,8 @@ pub(crate) struct Connection {
     queue: mpsc::Sender<Vec<u8>>,
     reader: JoinHandle<()>,
     writer: Option<JoinHandle<()>>,
+    /// Dropped with the connection: from then on the writer has [`PATIENCE`].
+    _alive: oneshot::Sender<()>,
 }
 
 impl Connection {
@@ -41,8 +43,18 @@ impl Connection {
         let (read, write) = stream.into_split();
         let (queue, messages) = mpsc::channel(QUEUE);
         let reader = tokio::spawn(reader(read, flow, happenings.clone()));
-        let writer = tokio::spawn(writer(write, flow, messages, happenings));
-        Self { queue, reader, writer: Some(writer) }
+        let (alive, closed) = oneshot::channel();
+        let writer = tokio::spawn(async move {
+            let late = async {
+                let _ = closed.await;
+                tokio::time::sleep(PATIENCE).await;
+            };
+            tokio::select! {
+                () = writer(write, flow, messages, happenings) => {}
+                () = late => {}
+            }
+        });
+        Self { queue, reader, writer: Some(writer), _alive: alive }
     }
 
     /// Queues a message; false if the queue is full or the connection is gone.
@@ -97,7 +109,7 @@ async fn writer(
             return;
         }
     }
-    let _ = tokio::time::timeout(PATIENCE, stream.shutdown()).await;
+    let _ = stream.shutdown().await;
 }
 
 /// Opens a connection in a task of its own.

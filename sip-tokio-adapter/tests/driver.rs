@@ -137,3 +137,33 @@ async fn what_is_not_built_is_refused() {
     let error = driver.bind("tls:127.0.0.1:0".parse().unwrap()).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);
 }
+
+/// A peer that asks a lot, takes nothing of the answers and breaks the framing; returns when its connection is gone.
+#[expect(clippy::disallowed_methods, reason = "a peer in real time")]
+fn greedy(to: core::net::SocketAddr) {
+    use std::io::Write;
+    let mut peer = std::net::TcpStream::connect(to).unwrap();
+    let long = "x".repeat(8_000);
+    for number in 0..1_500 {
+        let text = format!(
+            "OPTIONS sip:bob@{to} SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1:9;branch=z9hG4bK{number};x={long}\r\nFrom: <sip:a@x>;tag=1\r\n\
+             To: <sip:bob@x>\r\nCall-ID: {number}\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+        );
+        if peer.write_all(text.as_bytes()).is_err() {
+            return;
+        }
+    }
+    for _ in 0..600 {
+        if peer.write_all(b"this is no SIP\r\n\r\n").is_err() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("the connection is held for who takes nothing");
+}
+
+#[tokio::test]
+async fn a_connection_is_not_held_for_who_takes_nothing() {
+    let to = callee("tcp", UasOptions::default()).await;
+    tokio::task::spawn_blocking(move || greedy(to.addr)).await.unwrap();
+}

@@ -17,7 +17,8 @@ pub use ping::{Ping, PingError};
 pub use uac::{Uac, UacOptions, Within};
 pub use uas::{Uas, UasOptions};
 
-use crate::message::Content;
+use crate::message::{Content, Method, Request};
+use crate::ua::{Offer, UserAgent};
 use crate::{DialogId, Instant, Invitation, SubscriptionId};
 use alloc::collections::BTreeSet;
 
@@ -40,6 +41,18 @@ const HELD: Content<'static> = Content::body(
     a=rtpmap:0 PCMU/8000\r\na=recvonly\r\n",
 );
 
+/// What a request of the peer in a call is answered with besides a status.
+fn session_for(machine: &UserAgent, dialog: Option<DialogId>, request: &Request<'_>) -> Content<'static> {
+    // An UPDATE or a PRACK may bring something else than an offer; an INVITE without one is answered by one.
+    let asked = dialog.is_some_and(|dialog| machine.offer(dialog) == Ok(Offer::Remote));
+    match request.method() {
+        Method::Invite | Method::Update if is_held(request.body()) => HELD,
+        Method::Invite => SESSION,
+        Method::Update | Method::Prack if asked => SESSION,
+        _ => Content::NONE,
+    }
+}
+
 /// Whether an offer puts the session on hold.
 fn is_held(offer: &[u8]) -> bool {
     offer.split(|byte| *byte == b'\n').any(|line| line.trim_ascii() == b"a=sendonly")
@@ -51,6 +64,8 @@ enum Task {
     Answer(DialogId),
     HangUp(DialogId),
     Cancel(Invitation),
+    /// To register, again if it could not be done before.
+    Enrol,
     /// What is done within a call, the next step of it.
     Within(DialogId),
     EndPresence(SubscriptionId),
@@ -62,6 +77,10 @@ enum Task {
 struct Agenda(BTreeSet<(Instant, Task)>);
 
 impl Agenda {
+    fn of(first: Option<(Instant, Task)>) -> Self {
+        Self(first.into_iter().collect())
+    }
+
     fn add(&mut self, at: Instant, task: Task) {
         self.0.insert((at, task));
     }

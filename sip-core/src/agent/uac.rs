@@ -1,6 +1,6 @@
 //! An agent that places calls.
 
-use super::{Agenda, Enrolment, HOLD, SESSION, Task};
+use super::{Agenda, Enrolment, HOLD, SESSION, Task, session_for};
 use crate::message::{Content, Method, Status};
 use crate::ua::{Ended, Event, NewInvite, NewRefer, NewSubscription, Reason, UserAgent};
 use crate::{Cause, DialogId, Instant, Machine, RegistrationId, TransactionUser};
@@ -354,8 +354,22 @@ impl TransactionUser<UserAgent> for Uac {
             Event::InvitationEnded { user, cause, .. } => match cause {
                 Cause::Timeout => self.on_final(now, user, Status::REQUEST_TIMEOUT, None),
                 Cause::TransportError => self.on_final(now, user, Status::SERVICE_UNAVAILABLE, None),
-                _ => {}
+                // Nothing else has ended it: a 2xx for which there was no room.
+                _ => {
+                    let call = self.calls.get_mut(user as usize);
+                    if let Some(call) = call.filter(|call| call.outcome == Outcome::Open) {
+                        call.outcome = Outcome::Over;
+                        self.count(false);
+                    }
+                }
             },
+            Event::Incoming { dialog, .. } => {
+                let _ = machine.reject(now, dialog, Status::BUSY_HERE, &Content::NONE);
+            }
+            Event::Request { txn, dialog, request, .. } => {
+                let session = session_for(machine, dialog, &request);
+                let _ = machine.respond(now, txn, Status::OK, &session);
+            }
             Event::Ended { user, dialog, reason } => {
                 let Some(call) = self.calls.get_mut(user as usize) else { return };
                 // Early dialogs of other forks end too.
@@ -416,7 +430,7 @@ impl TransactionUser<UserAgent> for Uac {
                     self.step(now, machine, dialog);
                     Ok(())
                 }
-                Task::Answer(_) | Task::EndPresence(_) | Task::Referred(_) => Ok(()),
+                Task::Answer(_) | Task::EndPresence(_) | Task::Referred(_) | Task::Enrol => Ok(()),
             };
         }
         if let (Enrolled::Yes(registration), true) = (self.enrolment, self.has_called()) {

@@ -1,10 +1,10 @@
 //! An agent that answers calls, and what is asked of it around them.
 
 use super::registrar::Registrar;
-use super::{Agenda, Enrolment, HELD, SESSION, Task, is_held};
-use crate::headers::Supported;
+use super::{Agenda, Enrolment, SESSION, Task, session_for};
+use crate::headers::{self, Supported};
 use crate::message::{Content, Method, Request, Status};
-use crate::ua::{Config, Ended, Event, Notice, Offer, Reason, UserAgent};
+use crate::ua::{Config, Ended, Event, Notice, Reason, UserAgent};
 use crate::{DialogId, Instant, Machine, ServerTxn, Stats, SubscriptionId, TransactionUser};
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -39,7 +39,8 @@ pub struct Uas {
     options: UasOptions,
     agenda: Agenda,
     registrar: Registrar,
-    enrolled: bool,
+    /// How often its registrar would not have it, or was not there.
+    unregistered: u64,
     /// Calls that were rung reliably and wait for the PRACK, and those among them whose time to be answered has come.
     unacknowledged: BTreeSet<DialogId>,
     due: BTreeSet<DialogId>,
@@ -54,8 +55,8 @@ impl Uas {
         let login = options.login.as_ref().map(|(username, password)| (&**username, &**password));
         Self {
             registrar: Registrar::new(login, "sip-core", options.key),
-            agenda: Agenda::default(),
-            enrolled: options.register.is_none(),
+            agenda: Agenda::of(options.register.as_ref().map(|_| (Instant::ZERO, Task::Enrol))),
+            unregistered: 0,
             unacknowledged: BTreeSet::new(),
             due: BTreeSet::new(),
             calls: 0,
@@ -75,9 +76,13 @@ impl Uas {
     pub fn report(&self, machine: &UserAgent) -> String {
         let Stats { retransmissions_in, retransmissions_out, dialogs, .. } = machine.stats();
         let Stats { client_transactions, server_transactions, .. } = machine.stats();
+        let unregistered = match self.options.register {
+            Some(_) => format!(" unregistered={}", self.unregistered),
+            None => String::new(),
+        };
         format!(
             "calls={} failed={} requests={} retransmissions_in={retransmissions_in} \
-             retransmissions_out={retransmissions_out} transactions_open={} dialogs_open={dialogs}",
+             retransmissions_out={retransmissions_out} transactions_open={} dialogs_open={dialogs}{unregistered}",
             self.calls,
             self.failed,
             self.requests,
@@ -120,6 +125,12 @@ impl Uas {
         let _ = answered;
     }
 
+    /// Nobody is led to it; it answers all the same, and tries again.
+    fn unregistered(&mut self, now: Instant) {
+        self.unregistered += 1;
+        self.agenda.add(now + ENROL_AGAIN, Task::Enrol);
+    }
+
     /// What it rang with has its PRACK: who waited for that is answered.
     fn acknowledged(&mut self, now: Instant, machine: &mut UserAgent, dialog: DialogId) {
         if self.unacknowledged.remove(&dialog) && self.due.remove(&dialog) {
@@ -140,14 +151,7 @@ impl Uas {
             _ => (Status::OK, Vec::new()),
         };
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
-        // An UPDATE or a PRACK may bring something else than an offer; an INVITE without one is answered by one.
-        let asked = dialog.is_some_and(|dialog| machine.offer(dialog) == Ok(Offer::Remote));
-        let session = match request.method() {
-            Method::Invite | Method::Update if is_held(request.body()) => HELD,
-            Method::Invite => SESSION,
-            Method::Update | Method::Prack if asked => SESSION,
-            _ => Content::NONE,
-        };
+        let session = session_for(machine, dialog, request);
         // It may be withdrawn by now.
         let _ = machine.respond(now, txn, status, &Content { headers: &headers, ..session });
     }
@@ -160,6 +164,8 @@ const ACTIVE: Content<'static> = Content::body(
 );
 const TRYING: Content<'static> = Content::body("message/sipfrag;version=2.0", b"SIP/2.0 100 Trying\r\n");
 const DONE: Content<'static> = Content::body("message/sipfrag;version=2.0", b"SIP/2.0 200 OK\r\n");
+/// After how long it registers again when that has failed.
+const ENROL_AGAIN: Duration = Duration::from_secs(30);
 /// How long a REFER takes, and how long a presence lasts.
 const REFERRING: Duration = Duration::from_millis(100);
 const PRESENT: Duration = Duration::from_secs(1);
@@ -183,6 +189,12 @@ impl TransactionUser<UserAgent> for Uas {
                     self.acknowledged(now, machine, dialog);
                 }
             }
+            // RFC 3515 §2.4.4: who referred asks to be told longer, or no longer. It ends in its time.
+            Event::Subscribe { txn, subscription, request, .. } if is_refer(&request) => {
+                self.requests += 1;
+                let _ = machine.respond(now, txn, Status::OK, &Content::NONE);
+                let _ = machine.notify(now, subscription, Notice::Active, &TRYING);
+            }
             Event::Subscribe { txn, subscription, .. } => {
                 self.requests += 1;
                 let _ = machine.respond(now, txn, Status::OK, &Content::NONE);
@@ -204,25 +216,25 @@ impl TransactionUser<UserAgent> for Uas {
                 self.failed += u64::from(lost);
             }
             Event::Declined { .. } | Event::Served { .. } => self.requests += 1,
+            Event::RegistrationEnded { .. } => self.unregistered(now),
             _ => {}
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let enrol = (!self.enrolled).then_some(Instant::ZERO);
-        enrol.into_iter().chain(self.agenda.next()).min()
+        self.agenda.next()
     }
 
     fn advance(&mut self, now: Instant, machine: &mut UserAgent) {
-        if !core::mem::replace(&mut self.enrolled, true) {
-            if let Some(enrolment) = &self.options.register {
-                // One that can't be sent leaves an agent that nobody is led to; it answers all the same.
-                let _ = enrolment.register(now, machine);
-            }
-        }
         while let Some(task) = self.agenda.take(now) {
             match task {
                 Task::Answer(dialog) => self.answer(now, machine, dialog),
+                Task::Enrol => {
+                    let enrolment = self.options.register.as_ref();
+                    if enrolment.is_some_and(|enrolment| enrolment.register(now, machine).is_err()) {
+                        self.unregistered(now);
+                    }
+                }
                 Task::EndPresence(subscription) => {
                     over(now, machine, subscription, Ended::Timeout, &Content::NONE)
                 }
@@ -231,6 +243,12 @@ impl TransactionUser<UserAgent> for Uas {
             }
         }
     }
+}
+
+/// Whether a SUBSCRIBE is about a REFER.
+fn is_refer(request: &Request<'_>) -> bool {
+    let event = request.get::<headers::Event<'_>>().ok().flatten();
+    event.is_some_and(|event| event.package.eq_ignore_ascii_case(b"refer"))
 }
 
 /// The last NOTIFY of a subscription, if it is not over yet.

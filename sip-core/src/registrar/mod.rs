@@ -28,7 +28,7 @@ pub use bindings::Bindings;
 use crate::headers::{Address, Contact, Expires, Header, Params, Path, Supported, Via};
 use crate::message::{Request, Status, lex};
 use crate::time::Instant;
-use crate::uri::{Uri, is_sips, unescaped_bytes};
+use crate::uri::{SipUri, Uri, is_sips, unescaped_bytes};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -208,7 +208,8 @@ pub fn register(
     let mut headers: Vec<_> = bindings
         .iter()
         .map(|binding| {
-            let left = binding.until.since(now).as_secs();
+            // Of less than a second a zero would say that it is gone.
+            let left = binding.until.since(now).as_micros().div_ceil(1_000_000);
             ("Contact", format!("<{}>{};expires={left}", binding.uri, binding.params))
         })
         .collect();
@@ -267,12 +268,22 @@ fn in_order<'b>(
     }
 }
 
-/// Whether a contact is the one that is bound: by its flow alone if it has one (RFC 5626 §6), else by its URI (§19.1.4).
+/// Whether a contact is the one that is bound: by its flow alone if it has one (RFC 5626 §6), else by its URI (§19.1.4), be it SIP or SIPS (RFC 5630
+/// §5.1.1.1).
 fn is_same(binding: &Binding, uri: &Uri<'_>, new: Option<&(Vec<u8>, u32)>) -> bool {
     let bound = Params::parse(binding.params.as_bytes()).unwrap_or_default();
     match new {
         Some(new) => flow(&bound).as_ref() == Some(new),
-        None => Uri::parse(binding.uri.as_bytes()).is_ok_and(|bound| bound.equivalent(uri)),
+        None => Uri::parse(binding.uri.as_bytes())
+            .is_ok_and(|bound| without_scheme(bound).equivalent(&without_scheme(*uri))),
+    }
+}
+
+/// A SIPS URI as the SIP URI of the same resource.
+const fn without_scheme(uri: Uri<'_>) -> Uri<'_> {
+    match uri {
+        Uri::Sip(sip) => Uri::Sip(SipUri { secure: false, ..sip }),
+        other => other,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the integration tests share.
 #![allow(dead_code, reason = "each test uses a part of this")]
 
+pub(crate) mod acting;
 pub(crate) mod call;
 pub(crate) mod driven;
 pub(crate) mod proxying;

@@ -29,7 +29,7 @@ struct UasArgs {
     #[arg(long, value_name = "MS", default_value_t = 0)]
     ring: u64,
     /// The status that answers a call
-    #[arg(long, value_name = "CODE", default_value = "200", value_parser = status)]
+    #[arg(long, value_name = "CODE", default_value = "200", value_parser = answer)]
     answer: Status,
     #[command(flatten)]
     identity: Identity,
@@ -183,6 +183,12 @@ fn place(text: &str) -> Result<String, String> {
     let uri = sip_core::uri::Uri::parse(text.as_bytes());
     let sip = uri.ok().is_some_and(|uri| uri.as_sip().is_some());
     if sip { Ok(text.into()) } else { Err("write a SIP URI: sip:127.0.0.1:5070".into()) }
+}
+
+/// What a call can be answered with.
+fn answer(text: &str) -> Result<Status, String> {
+    let answers = |status: &Status| *status == Status::OK || status.code() >= 300;
+    status(text).ok().filter(answers).ok_or_else(|| "write 200, or a code from 300 to 699".into())
 }
 
 fn transport(text: &str) -> Result<Transport, String> {
