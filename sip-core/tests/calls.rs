@@ -530,7 +530,7 @@ fn options_are_answered() {
     let sent = text(&rig.drain(), "SIP/2.0 200");
     assert_eq!(header(&sent, "Allow"), Some("INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, NOTIFY"));
     assert_eq!(header(&sent, "Supported"), Some("100rel, replaces, timer"));
-    assert_eq!(header(&sent, "Accept"), Some("application/sdp"));
+    assert_eq!(header(&sent, "Accept"), Some("application/sdp, multipart/mixed, multipart/alternative"));
 }
 
 #[test]

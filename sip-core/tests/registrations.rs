@@ -161,7 +161,7 @@ fn a_register_says_what_the_user_supports() {
     let (mut rig, _, first) = asked(config, &new);
     hear(&mut rig, &response(&first, "200 OK", "r", "Expires: 600\r\n"));
     for text in [first, sent(&rig.run_until(ms(600_000)), "REGISTER")] {
-        assert!(text.contains("\r\nSupported: timer, gruu\r\n"), "{text}");
+        assert!(text.contains("\r\nSupported: timer, norefersub, gruu\r\n"), "{text}");
         assert_eq!((header(&text, "X-Line"), header(&text, "Allow")), (Some("1"), Some("INVITE")));
     }
     for own in ["Contact", "Expires"] {

@@ -1,7 +1,7 @@
 //! The agents behind the examples, without a runtime (feature `agent`): one that answers calls, one that places them, one
 //! that asks whether a peer lives, one that forwards.
 //!
-//! Each is a [`TransactionUser`](crate::TransactionUser) of a [`UserAgent`](crate::ua::UserAgent) or a [`Proxy`](crate::proxy::Proxy). Both
+//! Each is a [`TransactionUser`](crate::TransactionUser) of a [`UserAgent`] or a [`Proxy`](crate::proxy::Proxy). Both
 //! adapters run them as they are.
 
 mod enrolment;

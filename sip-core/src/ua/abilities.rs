@@ -21,8 +21,10 @@ const OWN: [Method<'static>; 8] = [
 ];
 /// The extensions that it knows.
 pub(super) const SUPPORTED: &str = "100rel, replaces, timer";
-/// The body that it takes.
-pub(super) const ACCEPT: &str = "application/sdp";
+/// And for who takes REFER (RFC 4488 §4).
+pub(super) const NOREFERSUB: &str = "norefersub";
+/// The bodies that it takes.
+pub(super) const ACCEPT: &str = "application/sdp, multipart/mixed, multipart/alternative";
 
 /// The values of these headers, made once.
 pub(super) struct Abilities {
@@ -31,6 +33,8 @@ pub(super) struct Abilities {
     supported: String,
     /// What stands in Supported of other requests.
     known: String,
+    /// Allow-Events; empty: none.
+    events: String,
     /// Server and User-Agent; empty: neither.
     product: String,
 }
@@ -45,17 +49,22 @@ impl Abilities {
             allow.push_str(", SUBSCRIBE");
         }
         let with_own = |known: &str| {
+            let refers = config.methods.contains(&Method::Refer).then_some(NOREFERSUB);
             let tags = config.extensions.iter().map(|tag| &**tag);
-            [known].into_iter().chain(tags).collect::<Vec<_>>().join(", ")
+            [known].into_iter().chain(refers).chain(tags).collect::<Vec<_>>().join(", ")
         };
         let (supported, known) = (with_own(SUPPORTED), with_own("timer"));
-        Self { allow, supported, known, product: config.product.clone() }
+        Self { allow, supported, known, events: config.packages.join(", "), product: config.product.clone() }
     }
 
-    /// Allow, Accept and Supported: in INVITE and UPDATE, in the 2xx of INVITE, and in the answer to OPTIONS (§11.2, §13.2.1).
+    /// Allow, Accept, Supported and Allow-Events: in INVITE and UPDATE, in the 2xx of INVITE, and in the answer to OPTIONS (§11.2, §13.2.1,
+    /// RFC 6665 §4.4.4).
     pub(super) fn write(&self, writer: &mut Writer<'_>) {
         writer.field(Name::Allow, &[self.allow.as_bytes()]).field(Name::Accept, &[ACCEPT.as_bytes()]);
         writer.field(Name::Supported, &[self.supported.as_bytes()]);
+        if !self.events.is_empty() {
+            writer.field(Name::AllowEvents, &[self.events.as_bytes()]);
+        }
     }
 
     /// RFC 4028 §7.1, RFC 3261 §20.37: who knows extensions says so in every request.

@@ -5,6 +5,7 @@ use super::incoming::STILL_RINGING;
 use super::record::{Invite, OwnContent, Phase, Reliable, Unacked};
 use super::requests::check_own;
 use super::{Kind, Reason, UserAgent, Work, WorkId, work_of};
+use crate::dialog::ends;
 use crate::dialog::offer::{self, Carrier, Offer};
 use crate::endpoint::{Misuse, Txn};
 use crate::handle::{DialogId, Key, ServerTxn};
@@ -123,6 +124,9 @@ impl UserAgent {
     /// Answers a request that came as [`Event::Request`](super::Event::Request). A 2xx to a re-INVITE is sent again until its ACK comes, as with
     /// [`accept`](Self::accept), and its provisional responses are sent reliably if the peer requires that, as with [`ring`](Self::ring). An Expires in the
     /// content grants a SUBSCRIBE less than it asks for (RFC 6665 §4.2.1.1), in seconds.
+    ///
+    /// Inside a dialog some refusals are its end, whatever they refuse: 404, 410, 416, 482 to 485, 502 and 604 (RFC 5057 §5.1). The peer takes it for
+    /// over, so it is over here too; for a transfer that can't be done, say, there is 603.
     ///
     /// # Errors
     /// [`Misuse::Gone`] if it is withdrawn or answered; [`Misuse::WrongState`] for a second final response or a second offer, and for the INVITE of a
@@ -315,6 +319,10 @@ impl UserAgent {
             }
             if let (true, Some(cseq)) = (success && invite, cseq) {
                 self.on_accepted(key, txn, cseq);
+            }
+            // RFC 5057 §5.1: what a refusal ends at the peer it ends here. An INVITE that makes a dialog leaves none.
+            if kind != Kind::Call {
+                self.on_failure(key, ends(kind.method(), status));
             }
         } else if invite && status != Status::TRYING {
             self.keep_ringing(key);

@@ -183,7 +183,7 @@ impl UserAgent {
     }
 
     /// Ends a call, whatever its state: what comes in and is not answered is declined (603), what goes out and is not answered is cancelled with all its
-    /// forks, what is up gets a [`bye`](Self::bye).
+    /// forks, what is up gets a [`bye`](Self::bye). A CANCEL has the headers of the content (a Reason, RFC 3326), and no body.
     ///
     /// # Errors
     /// [`Misuse::Gone`]; [`Misuse::WrongState`] if it is being ended; [`Misuse::BadContent`]; [`Misuse::Full`].
@@ -217,7 +217,7 @@ impl UserAgent {
         };
         match invitation {
             Some(_) if call.cancelled && !call.answered => Err(Misuse::WrongState),
-            Some(invitation) if self.cancel_invitation(invitation).is_ok() => Ok(()),
+            Some(invitation) if self.cancel_invitation(invitation, content).is_ok() => Ok(()),
             _ => self.bye_in_time(dialog, content),
         }
     }
@@ -306,12 +306,12 @@ impl UserAgent {
                 self.fail_invite(key, Status::REQUEST_TERMINATED, Reason::Lost);
             }
             // RFC 3261 §12.2.1.2: the session is ended with a BYE, which the peer may still understand.
-            Ends::Usage if alive => self.abandon(key, Reason::Lost),
-            Ends::Usage => {}
-            Ends::Dialog => {
-                self.end_subscriptions(key);
+            Ends::Usage | Ends::Dialog => {
+                if ends == Ends::Dialog {
+                    self.end_subscriptions(key);
+                }
                 if alive {
-                    self.end_session(key, Reason::Lost);
+                    self.abandon(key, Reason::Lost);
                 }
             }
         }

@@ -22,8 +22,12 @@ impl UserAgent {
         // What this side has hung up is changed no more, though its BYE waits for an ACK.
         let alive = record.session.is_alive() && record.session.bye_queued.is_none();
         let subscriptions = record.subscriptions.len();
+        // RFC 3262 §3: a PRACK that is waited for is answered with 2xx, though another request has overtaken it.
+        let awaited = record.session.reliable.as_ref().is_some_and(|reliable| reliable.awaits_this(request));
         if let Err(status) = record.dialog.take_cseq(request) {
-            return self.decline(txn, Refusal::status(status));
+            if !awaited {
+                return self.decline(txn, Refusal::status(status));
+            }
         }
         self.note_change(key);
         // §12.2.2: what is over is no dialog any more. A BYE that has crossed another is answered all the same (RFC 5407 §3.2.1).
@@ -39,6 +43,10 @@ impl UserAgent {
             return self.decline(txn, refusal);
         }
         match request.method() {
+            // RFC 5057 §5.3: there was no call in it.
+            Method::Bye if !self.dialogs.get(key).is_some_and(|record| record.session.was_there()) => {
+                self.decline(txn, Refusal::status(Status::NO_SUCH_TRANSACTION))
+            }
             Method::Bye => {
                 self.answer(txn, Status::OK, |_| {});
                 self.on_bye(key)

@@ -20,6 +20,7 @@ use crate::message::Status;
 use crate::snapshot::{In, Keep, Kind as Snapshot, NotByte, Out, RestoreError, kept, kept_enum};
 use crate::time::Instant;
 use crate::transaction::Buffers;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -237,7 +238,7 @@ impl UserAgent {
         };
         let known = self.find_id(&dialog.id());
         let key = match known {
-            Some(key) => self.share_kept(key, &dialog, session)?,
+            Some(key) => self.share_kept(key, dialog, kept.contact, session)?,
             None if self.is_full() => return Err(RestoreError::Full),
             None => self.open_dialog(dialog, kept.contact, session),
         };
@@ -257,16 +258,29 @@ impl UserAgent {
 
     /// Another usage of a dialog that lives here, for its session or a subscription (RFC 5057). Of two that were kept at different times the newer
     /// knows the numbers.
-    fn share_kept(&mut self, key: Key, dialog: &Dialog, session: Session) -> Result<Key, RestoreError> {
+    fn share_kept(
+        &mut self,
+        key: Key,
+        dialog: Dialog,
+        contact: Box<[u8]>,
+        session: Session,
+    ) -> Result<Key, RestoreError> {
         let record = self.dialogs.get_mut(key).ok_or(RestoreError::Exists)?;
+        if session.is_alive() && (record.session.is_alive() || record.session.announced) {
+            return Err(RestoreError::Exists);
+        }
         let known = &mut record.dialog;
+        let said = |it: &Dialog| u64::from(it.local_cseq) + u64::from(it.remote_cseq.unwrap_or_default());
+        let is_newer = said(&dialog) > said(known);
         (known.local_cseq, known.remote_cseq) =
             (known.local_cseq.max(dialog.local_cseq), known.remote_cseq.max(dialog.remote_cseq));
         if session.is_alive() {
-            if record.session.is_alive() || record.session.announced {
-                return Err(RestoreError::Exists);
-            }
             record.session = session;
+        }
+        // And it knows where either side is.
+        if is_newer {
+            (known.target, known.target_cseq) = (dialog.target, dialog.target_cseq);
+            record.contact = contact;
         }
         Ok(key)
     }
@@ -485,7 +499,7 @@ impl UserAgent {
 #[derive(Default)]
 struct KeptDialog {
     dialog: Option<Dialog>,
-    contact: alloc::boxed::Box<[u8]>,
+    contact: Box<[u8]>,
     user: u64,
     answers: crate::auth::Answers,
     takes_update: bool,

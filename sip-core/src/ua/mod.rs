@@ -129,7 +129,7 @@ use crate::message::{Content, Method, Request, Status, Writer};
 use crate::time::Instant;
 use crate::transaction::{Index, Item, Layer, State};
 use crate::transport::Transport;
-use abilities::{ACCEPT, Abilities, SUPPORTED};
+use abilities::{ACCEPT, Abilities, NOREFERSUB, SUPPORTED};
 use alarms::Alarms;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -283,6 +283,18 @@ impl Kind {
     /// Whether a 1xx or 2xx to it says where this side is reached (RFC 3261 §20.10, table 2; RFC 3515 §2.4.2, RFC 6665 §8.1).
     const fn has_contact(self) -> bool {
         !matches!(self, Self::Prack | Self::Other)
+    }
+
+    /// The method, as far as it matters to what a refusal ends.
+    const fn method(self) -> Method<'static> {
+        match self {
+            Self::Call | Self::Reinvite => Method::Invite,
+            Self::Update => Method::Update,
+            Self::Prack => Method::Prack,
+            Self::Subscribe(_) => Method::Subscribe,
+            Self::Refer(_) => Method::Refer,
+            Self::Other => Method::Options,
+        }
     }
 
     /// What an offer in it belongs to; nothing if what it carries is none of the session's.

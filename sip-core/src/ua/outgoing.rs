@@ -16,6 +16,8 @@ use crate::message::{Content, Message, Method, is_text};
 use crate::time::Instant;
 use crate::transaction::towards;
 use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 /// An INVITE and the dialogs that its forks make.
@@ -135,18 +137,25 @@ impl UserAgent {
     /// [`Misuse::Gone`]; [`Misuse::WrongState`] after a final response.
     pub fn cancel(&mut self, now: Instant, invitation: Invitation) -> Result<(), Misuse> {
         self.enter(now);
-        let done = self.cancel_invitation(invitation);
+        let done = self.cancel_invitation(invitation, &Content::NONE);
         self.leave();
         done
     }
 
-    pub(super) fn cancel_invitation(&mut self, invitation: Invitation) -> Result<(), Misuse> {
+    /// The headers of the content stand in the CANCEL: a Reason (RFC 3326).
+    pub(super) fn cancel_invitation(
+        &mut self,
+        invitation: Invitation,
+        content: &Content<'_>,
+    ) -> Result<(), Misuse> {
         let call = self.calls.get(invitation.0).ok_or(Misuse::Gone)?;
         let txn = self.outgoing(call.work).and_then(|outgoing| outgoing.txn).ok_or(Misuse::WrongState)?;
         if call.refused {
             return Err(Misuse::WrongState);
         }
-        self.layer.cancel(txn)?;
+        let lines: Vec<String> =
+            content.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        self.layer.cancel_because(txn, lines.join("\r\n").as_bytes())?;
         if let Some(call) = self.calls.get_mut(invitation.0) {
             call.cancelled = true;
         }
@@ -159,7 +168,7 @@ impl UserAgent {
 
     /// RFC 3261 §13.2.1
     pub(super) fn on_call_expired(&mut self, invitation: Invitation) {
-        let _ = self.cancel_invitation(invitation);
+        let _ = self.cancel_invitation(invitation, &Content::NONE);
     }
 
     /// Whether copies of the final response of this INVITE may still come and want their ACK.
@@ -194,7 +203,8 @@ impl UserAgent {
                 self.end_session(key, Reason::NotChosen);
             }
         }
-        let known = dialog.filter(|dialog| self.dialogs.get(dialog.0).is_some());
+        let is_announced = |record: &super::record::Record| record.session.announced;
+        let known = dialog.filter(|dialog| self.dialogs.get(dialog.0).is_some_and(is_announced));
         Some(Meaning::Progress { invitation, user, dialog: known, wants_prack })
     }
 

@@ -227,6 +227,11 @@ impl Session {
         Self::new(Phase::Over, false)
     }
 
+    /// Whether the dialog has, or had, a session.
+    pub(super) const fn was_there(&self) -> bool {
+        !matches!(self.phase, Phase::Over) || self.announced || self.tagged || self.invitation.is_some()
+    }
+
     /// Whether requests may change it.
     pub(super) const fn is_alive(&self) -> bool {
         !matches!(self.phase, Phase::Over | Phase::Terminating)

@@ -2,7 +2,7 @@
 
 use super::alarms::Due;
 use super::machine::Meaning;
-use super::record::{Open, Phase};
+use super::record::{Open, Phase, Reliable};
 use super::requests::{Purpose, check_own};
 use super::validate::Refusal;
 use super::{Kind, Reason, UserAgent, WorkId};
@@ -16,6 +16,13 @@ use crate::transaction::Timers;
 use alloc::format;
 
 // The callee.
+
+impl Reliable {
+    /// Whether this is the PRACK that is to come.
+    pub(super) fn awaits_this(&self, prack: &Message<'_>) -> bool {
+        self.awaits && prack.method() == Method::Prack && reliable::acknowledges(prack, self.rseq, self.cseq)
+    }
+}
 
 impl UserAgent {
     /// Sends a provisional response reliably; no other waits for its PRACK.
@@ -53,10 +60,7 @@ impl UserAgent {
     pub(super) fn on_prack(&mut self, key: Key, txn: ServerTxn, prack: &Message<'_>) -> Option<Meaning> {
         let record = self.dialogs.get_mut(key)?;
         let (session, user) = (&mut record.session, record.user);
-        let awaited = session
-            .reliable
-            .as_mut()
-            .filter(|open| open.awaits && reliable::acknowledges(prack, open.rseq, open.cseq));
+        let awaited = session.reliable.as_mut().filter(|open| open.awaits_this(prack));
         let Some(reliable) = awaited else {
             return self.decline(txn, Refusal::status(Status::NO_SUCH_TRANSACTION));
         };
@@ -84,9 +88,7 @@ impl UserAgent {
     /// RFC 3262 §3: a PRACK for what waited for it when the INVITE was refused.
     pub(super) fn on_late_prack(&mut self, key: Key, txn: ServerTxn, prack: &Message<'_>) -> Option<Meaning> {
         let reliable = self.session_mut(key).and_then(|session| session.reliable.as_mut());
-        let awaited = reliable
-            .filter(|open| open.awaits && reliable::acknowledges(prack, open.rseq, open.cseq))
-            .map(|open| open.awaits = false);
+        let awaited = reliable.filter(|open| open.awaits_this(prack)).map(|open| open.awaits = false);
         if awaited.is_none() {
             return self.decline(txn, Refusal::status(Status::NO_SUCH_TRANSACTION));
         }

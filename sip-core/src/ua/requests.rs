@@ -526,15 +526,15 @@ impl UserAgent {
                 }
             }
             (Purpose::Prack { .. }, Some(key)) if code >= 200 => self.prack_done(key, work),
-            (Purpose::Notify(subscription), _) => self.on_notify_answered(subscription, code),
+            (Purpose::Notify(subscription), _) => {
+                self.move_target(dialog, response);
+                self.on_notify_answered(subscription, code);
+            }
             _ => {}
         }
         let told = match purpose {
             Purpose::Subscribe(subscription) => {
-                if let Some(record) = dialog.and_then(|key| self.dialogs.get_mut(key)).filter(|_| code < 300)
-                {
-                    record.dialog.refresh(response);
-                }
+                self.move_target(dialog, response);
                 self.on_asked(subscription, work, response)
             }
             Purpose::Upkeep(upkeep) => self.on_upkeep(upkeep, work, response),
@@ -552,6 +552,14 @@ impl UserAgent {
             self.on_refresh_refused(key, code, Duration::from_secs(after.into()));
         }
         told
+    }
+
+    /// RFC 3261 §12.2.1.2: the 2xx to a request that may do so says where the peer is.
+    fn move_target(&mut self, dialog: Option<Key>, response: &Message<'_>) {
+        let success = (200..300).contains(&response.status_code());
+        if let Some(record) = dialog.and_then(|key| self.dialogs.get_mut(key)).filter(|_| success) {
+            record.dialog.refresh(response);
+        }
     }
 
     /// The offer that a request made is gone with it; so is the peer's in a provisional response to a re-INVITE, if no 2xx came.

@@ -59,6 +59,8 @@ impl UserAgent {
                 self.on_short_interval(work, response)
             }
             (423, Purpose::Subscribe(_) | Purpose::Upkeep(_)) => self.on_brief_interval(work, response),
+            // RFC 3261 §12.2.2: another request has overtaken it.
+            (500, Purpose::Prack { .. }) => self.repeat(work, &Change::default()),
             (491, Purpose::Reinvite | Purpose::Update | Purpose::Refresh) => self.on_collision(work),
             // A 6xx is for all addresses.
             (300..=599, Purpose::Call(invitation)) => {

@@ -11,7 +11,7 @@ use crate::dialog::subscription::{self, Ended, Notice};
 use crate::dialog::{Dialog, Id, Side, token};
 use crate::endpoint::{Cause, Misuse, Source};
 use crate::handle::{DialogId, Key, ServerTxn, SubscriptionId};
-use crate::headers::{Event as EventHeader, Expires, Header, ReferSub, ReferTo};
+use crate::headers::{Event as EventHeader, Expires, Header, ReferSub, ReferTo, RetryAfter};
 use crate::message::{Content, Message, Method, Status, is_text};
 use crate::time::Instant;
 use crate::transaction::Timers;
@@ -110,6 +110,7 @@ impl UserAgent {
             }
             if done.is_ok() {
                 self.alarms.stop(found.alarm.take());
+                self.want_no_forks(subscription.0);
             }
         }
         self.leave();
@@ -323,6 +324,17 @@ impl UserAgent {
         }
     }
 
+    /// A subscription is given up: forks that nobody knows of yet are not wanted any more.
+    fn want_no_forks(&mut self, key: Key) {
+        let root = self.subscriptions.get(key).and_then(|found| {
+            let record = self.dialogs.get(found.dialog?)?;
+            self.find_asked(&record.dialog.id(), (&found.package, found.id.as_deref()))
+        });
+        if let Some(asked) = root.and_then(|root| self.asked_mut(root)) {
+            asked.leaving = true;
+        }
+    }
+
     /// What was asked waits for the other forks without a dialog, when the first is over; its user knows only what they make.
     fn outlive(&mut self, key: Key) -> Option<Key> {
         let asked = self.asked(key).filter(|asked| !asked.leaving && asked.timer_n.is_some())?;
@@ -431,6 +443,7 @@ impl UserAgent {
         self.answer(txn, Status::OK, |_| {});
         if let Some(record) = self.dialogs.get_mut(dialog) {
             record.dialog.refresh(notify);
+            record.dialog.target_cseq = notify.cseq().number;
         }
         let clock = self.layer.clock();
         let subscription = self.subscriptions.get_mut(key)?;
@@ -486,6 +499,21 @@ impl UserAgent {
         let _ = self.ask(key, lasts, &Content::NONE);
     }
 
+    /// RFC 6665 §4.1.2.2: a refresh that fails leaves the subscription as it was until it expires, and no NOTIFY is owed. In what is left of it it is
+    /// tried again, not before `after` is over.
+    fn refresh_failed(&mut self, key: Key, after: Duration) {
+        let clock = self.layer.clock();
+        let Some(subscription) = self.subscriptions.get_mut(key) else { return };
+        let Role::Subscriber(asked) = &mut subscription.role else { return };
+        asked.notified = true;
+        let left = subscription.until.map_or(Duration::ZERO, |until| until.since(clock));
+        let wait = after.max(SOONEST).max(left / 4);
+        let refreshes = !asked.refer && !asked.leaving && !subscription.lasts.is_zero();
+        if refreshes && wait.saturating_add(SOONEST) < left {
+            self.set_subscription_alarm(key, wait, Due::SubscriptionRefresh(key));
+        }
+    }
+
     /// A response to a SUBSCRIBE or REFER.
     pub(super) fn on_asked(
         &mut self,
@@ -517,9 +545,9 @@ impl UserAgent {
                 self.end_subscription(key, Ended::Refused, None);
             } else if subscription::ends(code) {
                 self.end_subscription(key, Ended::Lost, None);
-            } else if let Some(asked) = self.asked_mut(key) {
-                // Nobody waits for a NOTIFY to this one.
-                asked.notified = true;
+            } else {
+                let after = response.get::<RetryAfter<'_>>().ok().flatten().map_or(0, |after| after.seconds);
+                self.refresh_failed(key, Duration::from_secs(after.into()));
             }
             return Some(told);
         }
@@ -554,6 +582,7 @@ impl UserAgent {
             return;
         }
         let sent = self.outgoing(work);
+        let inside = sent.is_some_and(|sent| sent.dialog.is_some());
         let answers = sent.filter(|sent| sent.dialog.is_none()).map(|sent| sent.answers.clone());
         let Some(subscription) = self.subscriptions.get_mut(key) else { return };
         let refreshing = subscription.alarm.is_some();
@@ -563,8 +592,11 @@ impl UserAgent {
         if !matches!(cause, Cause::Timeout | Cause::TransportError) {
             return;
         }
-        // A refresh that nobody answers leaves the subscription as it was, until it expires: no NOTIFY is owed.
+        // What a NOTIFY has brought holds, whatever becomes of the SUBSCRIBE that asked for it.
         asked.notified |= refreshing;
+        if refreshing && inside {
+            return self.refresh_failed(key, Duration::ZERO);
+        }
         if !asked.notified {
             let reason = if asked.leaving { Ended::Unsubscribed } else { Ended::NoAnswer };
             self.end_subscription(key, reason, None);
@@ -582,6 +614,9 @@ impl Subscription {
         }
     }
 }
+
+/// A refresh is sent no more often than this.
+const SOONEST: Duration = Duration::from_secs(1);
 
 /// What the user gave as text.
 fn text(bytes: &[u8]) -> String {

@@ -1,6 +1,6 @@
 //! What is asked of a request outside any dialog, in the order of RFC 3261 §8.2.
 
-use super::{ACCEPT, Config};
+use super::{ACCEPT, Config, NOREFERSUB};
 use crate::headers::{Contact, ContentType, Header, Name, Require};
 use crate::message::{Message, Method, Status, Writer};
 use crate::uri::Uri;
@@ -72,6 +72,10 @@ pub(super) fn outside<'a>(request: &'a Message<'_>, config: &Config) -> Result<(
     if content_type.is_err() || content_type.is_ok_and(|of| of.is_some_and(|of| unparted(&of))) {
         return refuse(Status::BAD_REQUEST);
     }
+    // RFC 3891 §3
+    if request.method() != Method::Invite && request.value(Name::Replaces).is_some() {
+        return refuse(Status::BAD_REQUEST);
+    }
     match request.method() {
         Method::Invite | Method::Options => {}
         // What lives only inside a dialog, and a CANCEL that matched nothing (§9.2, §15.1.2).
@@ -98,7 +102,11 @@ pub(super) fn outside<'a>(request: &'a Message<'_>, config: &Config) -> Result<(
     // §8.2.3; the bodies of other methods are their user's.
     let unknown_body = !request.body().is_empty()
         && match request.get::<ContentType<'_>>() {
-            Ok(Some(content_type)) => !content_type.is("application", "sdp") && !optional(request),
+            // RFC 5621 §3.1: of several parts one may be.
+            Ok(Some(of)) => {
+                let parts = of.kind.eq_ignore_ascii_case(b"multipart");
+                !parts && !of.is("application", "sdp") && !optional(request)
+            }
             Ok(None) | Err(_) => true,
         };
     if unknown_body && matches!(request.method(), Method::Invite | Method::Options) {
@@ -119,7 +127,8 @@ pub(super) fn extensions<'a>(request: &'a Message<'_>, config: &Config) -> Resul
 fn unknown<'a>(request: &'a Message<'_>, config: &Config) -> impl Iterator<Item = &'a [u8]> {
     let known = move |tag: &Require<'_>| {
         let own = super::SUPPORTED.split(", ").any(|own| tag.is(own));
-        own || config.extensions.iter().any(|own| tag.is(own))
+        let refers = tag.is(NOREFERSUB) && config.methods.contains(&Method::Refer);
+        own || refers || config.extensions.iter().any(|own| tag.is(own))
     };
     let tags = request.all::<Require<'_>>().map_while(Result::ok);
     tags.filter(move |tag| !known(tag)).map(|tag| tag.0)
