@@ -271,8 +271,14 @@ struct Copies {
 
 impl Monitor for Copies {
     fn see(&mut self, entry: &Entry, trace: &Trace) -> Result<(), Violation> {
-        let invite = sent(entry, trace).or_else(|| arrived(entry, trace));
-        if let Some(gist) = invite.filter(|gist| gist.status == 0 && gist.verb == Verb::Invite) {
+        // One that came damaged may have been read all the same, and refused.
+        let came = match entry.what {
+            What::Arrived { packet, .. } => trace.packet(packet).and_then(|packet| packet.gist.as_ref()),
+            _ => None,
+        };
+        if let Some(gist) =
+            sent(entry, trace).or(came).filter(|gist| gist.status == 0 && gist.verb == Verb::Invite)
+        {
             self.branches.insert(gist.branch);
         }
         let is_ack = |gist: &&Gist| {
