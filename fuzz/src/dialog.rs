@@ -224,7 +224,7 @@ impl Scene {
             20 => Command::Subscribe(NewSubscription::new(&uri, "presence")),
             21 => Command::SubscribeIn(dialog, NewSubscription::new(&uri, "presence")),
             22 => Command::ReferIn(dialog, NewRefer::new("<sip:x@h>")),
-            23 => Command::Unsubscribe(subscription),
+            23 => Command::Unsubscribe(subscription, Content::NONE),
             24 | 25 => Command::Notify(subscription, Notice::Active, Content::NONE),
             _ => Command::Notify(subscription, over, Content::NONE),
         };

@@ -251,7 +251,7 @@ fn what_has_ended_is_not_asked_for_again() {
 
     let (mut rig, id, _) = subscribed(known());
     let refresh = sent(&rig.run_until(ms(60_000)), "SUBSCRIBE");
-    rig.machine.unsubscribe(rig.now, id).unwrap();
+    rig.machine.unsubscribe(rig.now, id, &Content::NONE).unwrap();
     let end = sent(&rig.drain(), "SUBSCRIBE");
     hear(&mut rig, &response(&end, "401 Unauthorized", "", CHALLENGE));
     let end = sent(&rig.drain(), "SUBSCRIBE");
@@ -287,7 +287,7 @@ fn the_last_notify_is_sent_again_and_none_behind_it() {
 fn nothing_is_prolonged_by_its_end() {
     let brief = "Min-Expires: 60\r\n";
     let (mut rig, id, _) = subscribed(config());
-    rig.machine.unsubscribe(rig.now, id).unwrap();
+    rig.machine.unsubscribe(rig.now, id, &Content::NONE).unwrap();
     let end = sent(&rig.drain(), "SUBSCRIBE");
     hear(&mut rig, &response(&end, "423 Interval Too Brief", "", brief));
     let out = rig.drain();

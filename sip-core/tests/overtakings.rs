@@ -5,8 +5,8 @@ mod support;
 
 use core::time::Duration;
 use sip_core::message::{Content, Status};
-use sip_core::ua::{Config, Event, NewSubscription, Notice, UserAgent};
-use sip_core::{Machine, SubscriptionId};
+use sip_core::ua::{Config, Event, NewPublication, NewSubscription, Notice, UserAgent};
+use sip_core::{Machine, Misuse, SubscriptionId};
 use support::call::{BODY, CONTACT, Call, SDP, config, hear, outside, place, sent, told};
 use support::subscription::{begun, notify};
 use support::{PEER, Rig, header, ms, response, sends};
@@ -182,7 +182,7 @@ fn what_was_given_up_makes_no_forks() {
             hear(&mut rig, &response(&refresh, "200 OK", "", "Expires: 10\r\n"));
             hear(&mut rig, &notify(&first, "n1", 2, "active;expires=10"));
         }
-        rig.machine.unsubscribe(rig.now, id).unwrap();
+        rig.machine.unsubscribe(rig.now, id, &Content::NONE).unwrap();
         rig.drain();
         assert!(hear(&mut rig, &notify(&first, "n2", 1, "active;expires=10")).text.starts_with("Declined"));
         assert_eq!(sends(&rig.drain(), "SIP/2.0 481").len(), 1, "refreshed: {refreshed}");
@@ -236,4 +236,39 @@ fn what_a_request_may_have() {
     let options = sent(&rig.drain(), "SIP/2.0 200");
     assert_eq!(header(&options, "Allow-Events"), Some("presence"));
     assert_eq!(header(&place(&mut rig, SDP).1, "Allow-Events"), Some("presence"));
+}
+
+/// What the user says of the end stands in the request that says it, at once or when there is a dialog for it; and once.
+#[test]
+fn the_last_word_has_headers_of_the_users() {
+    let uri = format!("sip:bob@{PEER}");
+    let why = [("X-Why", "moved")];
+    for early in [true, false] {
+        let mut rig = Rig::new(UserAgent::new(config()));
+        let id = rig.machine.subscribe(rig.now, &NewSubscription::new(&uri, "presence")).unwrap();
+        let first = sent(&rig.drain(), "SUBSCRIBE");
+        let told = notify(&first, "n1", 1, "active;expires=100");
+        if !early {
+            hear(&mut rig, &told);
+            rig.drain();
+        }
+        rig.machine.unsubscribe(rig.now, id, &Content::headers(&why)).unwrap();
+        if early {
+            assert!(rig.drain().is_empty());
+            hear(&mut rig, &told);
+        }
+        let last = sent(&rig.drain(), "SUBSCRIBE");
+        assert_eq!((header(&last, "Expires"), header(&last, "X-Why")), (Some("0"), Some("moved")));
+    }
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let state = Content::body("text/plain", b"open");
+    let id = rig.machine.publish(rig.now, &NewPublication::new(&uri, "presence", state)).unwrap();
+    let first = sent(&rig.drain(), "PUBLISH");
+    hear(&mut rig, &response(&first, "200 OK", "r", "SIP-ETag: e\r\nExpires: 60\r\n"));
+    assert_eq!(rig.machine.unpublish(rig.now, id, &state), Err(Misuse::BadContent));
+    rig.machine.unpublish(rig.now, id, &Content::headers(&why)).unwrap();
+    assert_eq!(rig.machine.unpublish(rig.now, id, &Content::NONE), Err(Misuse::WrongState));
+    let last = sent(&rig.drain(), "PUBLISH");
+    assert_eq!((header(&last, "Expires"), header(&last, "X-Why")), (Some("0"), Some("moved")));
+    assert!(last.ends_with("\r\n\r\n"));
 }

@@ -120,7 +120,7 @@ fn who_takes_a_state_back_while_a_change_is_lost() {
     let first = sent(&rig.drain(), "PUBLISH");
     hear(&mut rig, &response(&first, "200 OK", "r", "SIP-ETag: e1\r\nExpires: 3600\r\n"));
     rig.machine.publish_change(rig.now, id, &Content::body("text/plain", b"closed")).unwrap();
-    rig.machine.unpublish(rig.now, id).unwrap();
+    rig.machine.unpublish(rig.now, id, &Content::NONE).unwrap();
     let out = rig.run_until(ms(40_000));
     assert!(out.iter().any(|out| header(out.bytes(), "Expires") == Some("0")));
 }

@@ -550,7 +550,7 @@ fn who_gave_up_does_not_ask_again() {
     let mut rig = Rig::new(UserAgent::new(known()));
     let id = rig.machine.subscribe(rig.now, &new(100)).unwrap();
     let first = sent(&rig.drain(), "SUBSCRIBE");
-    rig.machine.unsubscribe(rig.now, id).unwrap();
+    rig.machine.unsubscribe(rig.now, id, &Content::NONE).unwrap();
     hear(&mut rig, &response(&first, "401 Unauthorized", "n0", CHALLENGE));
     let out = rig.drain();
     assert!(sends(&out, "SUBSCRIBE").is_empty(), "{out:#?}");

@@ -36,7 +36,7 @@ fn a_count_is_used_once() {
 fn an_unsubscribe_is_answered_to_its_challenge() {
     let (mut rig, id, _) = subscribed(known());
     rig.run_until(ms(4_900));
-    rig.machine.unsubscribe(rig.now, id).unwrap();
+    rig.machine.unsubscribe(rig.now, id, &Content::NONE).unwrap();
     let end = sent(&rig.drain(), "SUBSCRIBE");
     rig.run_until(ms(5_100)); // Timer K of the first SUBSCRIBE
     hear(&mut rig, &response(&end, "401 Unauthorized", "", CHALLENGE));
@@ -55,7 +55,7 @@ fn the_timeout_of_an_older_subscribe_ends_no_newer() {
     hear(&mut rig, &notify(&first, "n1", 1, "active;expires=100"));
     rig.drain();
     rig.run_until(ms(31_900));
-    rig.machine.unsubscribe(rig.now, id).unwrap();
+    rig.machine.unsubscribe(rig.now, id, &Content::NONE).unwrap();
     let end = sent(&rig.drain(), "SUBSCRIBE");
     let out = rig.run_until(ms(32_100)); // Timer F of the first
     assert_eq!(told(&out, "SubscriptionEnded"), 0, "{out:#?}");
@@ -340,7 +340,7 @@ fn who_referred_may_unsubscribe() {
     hear(&mut rig, &notify(&first, "n1", 1, "active;expires=4294967295"));
     rig.drain();
     rig.run_until(ms(100_000_000));
-    rig.machine.unsubscribe(rig.now, id).unwrap();
+    rig.machine.unsubscribe(rig.now, id, &Content::NONE).unwrap();
     let end = sent(&rig.drain(), "SUBSCRIBE");
     assert_eq!((header(&end, "Event"), header(&end, "Expires")), (Some("refer;id=1"), Some("0")));
 }

@@ -291,7 +291,7 @@ fn a_publication_is_kept_up_changed_and_taken_back() {
     assert_eq!(header(&change, "SIP-If-Match"), Some("e2"));
     assert!(change.ends_with("<closed/>"));
     rig.hear(&response(&change, "200 OK", "p", "SIP-ETag: e3\r\nExpires: 100\r\n"));
-    rig.machine.unpublish(rig.now, id).unwrap();
+    rig.machine.unpublish(rig.now, id, &Content::NONE).unwrap();
     let last = sent(&rig.drain(), "PUBLISH");
     assert_eq!((header(&last, "SIP-If-Match"), header(&last, "Expires")), (Some("e3"), Some("0")));
     rig.hear(&response(&last, "200 OK", "p", "SIP-ETag: e4\r\nExpires: 0\r\n"));
@@ -357,7 +357,7 @@ fn what_has_no_entity_tag_is_not_taken_back() {
         let uri = format!("sip:alice@{PEER}");
         let id = rig.machine.publish(rig.now, &NewPublication::new(&uri, "presence", OPEN)).unwrap();
         let first = sent(&rig.drain(), "PUBLISH");
-        rig.machine.unpublish(rig.now, id).unwrap();
+        rig.machine.unpublish(rig.now, id, &Content::NONE).unwrap();
         rig.hear(&response(&first, answer, "p", "Expires: 100\r\n"));
         let out = rig.run_until(ms(100_000));
         assert_eq!((sends(&out, "PUBLISH").len(), told(&out, "PublicationEnded")), (0, 1));

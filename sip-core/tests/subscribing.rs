@@ -29,7 +29,7 @@ fn a_refusal_of_what_was_asked_before() {
                 break sent(&out, "SUBSCRIBE");
             }
         };
-        rig.machine.unsubscribe(rig.now, id).unwrap();
+        rig.machine.unsubscribe(rig.now, id, &Content::NONE).unwrap();
         let end = sent(&rig.drain(), "SUBSCRIBE");
         hear(&mut rig, &response(&refresh, answer, "", CHALLENGE));
         assert_eq!(told(&rig.drain(), "SubscriptionEnded"), 0, "{answer}");
@@ -240,7 +240,7 @@ fn who_waits_for_forks_leaves_nothing() {
         let first = sent(&rig.drain(), "SUBSCRIBE");
         hear(&mut rig, &response(&first, "200 OK", "n1", ""));
         if given_up {
-            rig.machine.unsubscribe(rig.now, id).unwrap();
+            rig.machine.unsubscribe(rig.now, id, &Content::NONE).unwrap();
         }
         hear(&mut rig, &notify(&first, "n1", 1, "terminated;reason=noresource"));
         let out = rig.drain();

@@ -118,8 +118,8 @@ fn a_subscription_is_notified_refreshed_and_ended() {
     assert_eq!(header(&refresh, "To"), Some("<sip:bob@192.0.2.2:5060>;tag=n1"));
     hear(&mut rig, &response(&refresh, "200 OK", "", "Expires: 100\r\n"));
     hear(&mut rig, &notify(&first, "n1", 2, "active;expires=100"));
-    rig.machine.unsubscribe(rig.now, id).unwrap();
-    assert_eq!(rig.machine.unsubscribe(rig.now, id), Err(Misuse::WrongState));
+    rig.machine.unsubscribe(rig.now, id, &Content::NONE).unwrap();
+    assert_eq!(rig.machine.unsubscribe(rig.now, id, &Content::NONE), Err(Misuse::WrongState));
     let last = sent(&rig.drain(), "SUBSCRIBE");
     assert_eq!(header(&last, "Expires"), Some("0"));
     hear(&mut rig, &response(&last, "200 OK", "", "Expires: 0\r\n"));
@@ -249,7 +249,7 @@ fn a_short_subscription_and_a_challenge_are_tried_again() {
 fn unsubscribing_before_the_first_notify() {
     let mut rig = rig();
     let (id, first) = subscribe(&mut rig, 600);
-    rig.machine.unsubscribe(rig.now, id).unwrap();
+    rig.machine.unsubscribe(rig.now, id, &Content::NONE).unwrap();
     assert_eq!(rig.drain(), []);
     hear(&mut rig, &notify(&first, "n1", 1, "active;expires=600"));
     let out = rig.drain();
@@ -641,7 +641,7 @@ fn what_is_left_ends_without_a_last_notify() {
     hear(&mut rig, &response(&subscribe, "200 OK", "b1", "Expires: 600\r\n"));
     hear(&mut rig, &notify(&subscribe, "b1", 1, "active;expires=600"));
     rig.drain();
-    rig.machine.unsubscribe(rig.now, id).unwrap();
+    rig.machine.unsubscribe(rig.now, id, &Content::NONE).unwrap();
     let last = sent(&rig.drain(), "SUBSCRIBE");
     hear(&mut rig, &response(&last, "200 OK", "b1", "Expires: 0\r\n"));
     hear(&mut rig, &notify(&subscribe, "b1", 2, "active;expires=600"));

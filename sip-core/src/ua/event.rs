@@ -726,7 +726,7 @@ pub enum Command<'a> {
     /// [`subscribe_in`](super::UserAgent::subscribe_in)
     SubscribeIn(DialogId, NewSubscription<'a>),
     /// [`unsubscribe`](super::UserAgent::unsubscribe)
-    Unsubscribe(SubscriptionId),
+    Unsubscribe(SubscriptionId, Content<'a>),
     /// [`register`](super::UserAgent::register)
     Register(NewRegistration<'a>),
     /// [`register_again`](super::UserAgent::register_again)
@@ -738,7 +738,7 @@ pub enum Command<'a> {
     /// [`publish_change`](super::UserAgent::publish_change)
     PublishChange(PublicationId, Content<'a>),
     /// [`unpublish`](super::UserAgent::unpublish)
-    Unpublish(PublicationId),
+    Unpublish(PublicationId, Content<'a>),
     /// [`refer`](super::UserAgent::refer)
     Refer(NewRefer<'a>),
     /// [`refer_in`](super::UserAgent::refer_in)

@@ -70,7 +70,7 @@ kept!(Outgoing {
 });
 kept!(Serving { 1 dialog, 2 kind, 3 target, 4 terms, 5 waits, 6 offered, 7 contact, 8 cseq, 9 lasts });
 kept!(Subscription { 1 role, 2 user, 3 dialog, 4 package, 5 id, 6 lasts, 7 until, 8 alarm, 9 silent, 10 told });
-kept!(Asked { 1 call_id, 2 tag, 3 work, 4 cseq, 5 notified, 6 timer_n, 7 leaving, 8 refer, 9 forks, 10 parted, 11 answers, 12 over, 13 timed, 14 event, 15 accept, 16 timers });
+kept!(Asked { 1 call_id, 2 tag, 3 work, 4 cseq, 5 notified, 6 timer_n, 7 leaving, 8 refer, 9 forks, 10 parted, 11 answers, 12 over, 13 timed, 14 event, 15 accept, 16 timers, 17 parting });
 kept!(Upkeep {
     1 what, 2 user, 3 uri, 4 target, 5 timers, 6 call_id, 7 tag, 8 cseq, 9 lasts, 10 until, 11 answers, 12 work,
     13 leaving, 14 alarm, 15 bound, 16 failures,
@@ -78,7 +78,7 @@ kept!(Upkeep {
 kept!(Bound { 1 flow, 2 since, 3 every, 4 asked, 5 alarm });
 kept_enum!(What { 1 Registration(registration), 2 Publication(publication) });
 kept!(Registration { 1 aor, 2 contact_params, 3 contacts, 4 route, 5 service_route, 6 bound, 7 headers });
-kept!(Publication { 1 event, 2 etag, 3 unsaid });
+kept!(Publication { 1 event, 2 etag, 3 unsaid, 4 parting });
 
 impl NotByte for (Status, OwnContent) {}
 impl NotByte for crate::handle::RequestId {}

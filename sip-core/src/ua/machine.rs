@@ -227,7 +227,7 @@ impl Machine for UserAgent {
             Command::ReferIn(dialog, new) => {
                 return self.refer_in(now, dialog, &new).map(Made::Subscription);
             }
-            Command::Unsubscribe(subscription) => self.unsubscribe(now, subscription)?,
+            Command::Unsubscribe(subscription, content) => self.unsubscribe(now, subscription, &content)?,
             Command::Notify(subscription, notice, content) => {
                 self.notify(now, subscription, notice, &content)?;
             }
@@ -238,7 +238,7 @@ impl Machine for UserAgent {
             Command::PublishChange(publication, content) => {
                 self.publish_change(now, publication, &content)?;
             }
-            Command::Unpublish(publication) => self.unpublish(now, publication)?,
+            Command::Unpublish(publication, content) => self.unpublish(now, publication, &content)?,
             Command::Cancel(invitation) => self.cancel(now, invitation)?,
             Command::CancelRequest(request) => self.cancel_request(now, request)?,
             Command::Respond(txn, status, content) => self.respond(now, txn, status, &content)?,

@@ -20,6 +20,8 @@ pub(super) struct Publication {
     pub(super) etag: String,
     /// The state that the compositor does not have yet.
     pub(super) unsaid: Option<OwnContent>,
+    /// What is to stand in the PUBLISH that takes it back.
+    pub(super) parting: OwnContent,
 }
 
 impl UserAgent {
@@ -35,7 +37,8 @@ impl UserAgent {
         }
         self.enter(now);
         let unsaid = Some(OwnContent::of(&new.content));
-        let publication = Publication { event: new.event.into(), etag: String::new(), unsaid };
+        let (event, parting) = (new.event.into(), OwnContent::default());
+        let publication = Publication { event, etag: String::new(), unsaid, parting };
         let NewPublication { uri, expires, target, timers, credentials, user, .. } = *new;
         let upkeep = NewUpkeep { uri, expires, target, timers, credentials, user };
         let done = self.keep_up(What::Publication(publication), &upkeep);
@@ -69,14 +72,29 @@ impl UserAgent {
         done
     }
 
-    /// Takes the state back (§4.5); [`PublicationEnded`](super::Event::PublicationEnded) comes when that is done, or has failed.
+    /// Takes the state back (§4.5); [`PublicationEnded`](super::Event::PublicationEnded) comes when that is done, or has failed. The headers stand in the
+    /// PUBLISH that does it; it has no body.
     ///
     /// # Errors
-    /// [`Misuse::Gone`]; [`Misuse::WrongState`] if it is being taken back. With a PUBLISH under way it waits for that.
-    pub fn unpublish(&mut self, now: Instant, publication: PublicationId) -> Result<(), Misuse> {
+    /// [`Misuse::Gone`]; [`Misuse::WrongState`] if it is being taken back. With a PUBLISH under way it waits for that. [`Misuse::BadContent`], also for
+    /// a body.
+    pub fn unpublish(
+        &mut self,
+        now: Instant,
+        publication: PublicationId,
+        headers: &Content<'_>,
+    ) -> Result<(), Misuse> {
+        check_stated(headers)?;
+        if !headers.body.is_empty() {
+            return Err(Misuse::BadContent);
+        }
         self.enter(now);
-        self.publication_mut(publication)?;
+        let found = self.publication_mut(publication)?;
+        let before = core::mem::replace(&mut found.parting, OwnContent::of(headers));
         let done = self.let_go(publication.0);
+        if let (Err(_), Ok(found)) = (&done, self.publication_mut(publication)) {
+            found.parting = before;
+        }
         self.leave();
         done
     }
@@ -96,8 +114,11 @@ impl Publication {
         if !self.etag.is_empty() {
             extra.push(("SIP-If-Match", &*self.etag));
         }
-        let nothing = OwnContent::of(&Content::NONE);
-        let content = self.unsaid.as_ref().filter(|_| expires != "0").unwrap_or(&nothing);
+        let nothing = OwnContent::default();
+        let content = match expires {
+            "0" => &self.parting,
+            _ => self.unsaid.as_ref().unwrap_or(&nothing),
+        };
         content.with(|content| send(Outside { extra: &extra, ..Outside::new(Method::Publish, uri, content) }))
     }
 

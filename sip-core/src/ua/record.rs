@@ -146,7 +146,7 @@ pub(super) struct Open {
 }
 
 /// A [`Content`] that waits.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct OwnContent {
     pub(super) headers: Vec<(String, String)>,
     pub(super) content_type: String,

@@ -2,6 +2,7 @@
 
 use super::alarms::Due;
 use super::machine::Meaning;
+use super::record::OwnContent;
 use super::requests::{Outgoing, Outside, Purpose, check_own, check_stated};
 use super::subscriptions::{Asked, Role, Subscription};
 use super::validate::Refusal;
@@ -84,12 +85,19 @@ impl UserAgent {
         self.leave_asked(key, sent)
     }
 
-    /// Ends a subscription of this side; [`SubscriptionEnded`](super::Event::SubscriptionEnded) comes with the last NOTIFY.
+    /// Ends a subscription of this side; [`SubscriptionEnded`](super::Event::SubscriptionEnded) comes with the last NOTIFY. The content stands in the
+    /// SUBSCRIBE that says so.
     ///
     /// # Errors
     /// [`Misuse::Gone`]; [`Misuse::WrongState`] for one that the peer has, or that is being ended; and as
     /// [`subscribe`](Self::subscribe).
-    pub fn unsubscribe(&mut self, now: Instant, subscription: SubscriptionId) -> Result<(), Misuse> {
+    pub fn unsubscribe(
+        &mut self,
+        now: Instant,
+        subscription: SubscriptionId,
+        content: &Content<'_>,
+    ) -> Result<(), Misuse> {
+        check_stated(content)?;
         self.enter(now);
         let found = self.subscriptions.get_mut(subscription.0).ok_or(Misuse::Gone)?;
         let Role::Subscriber(asked) = &mut found.role else { return Err(Misuse::WrongState) };
@@ -99,8 +107,9 @@ impl UserAgent {
         // Without a dialog there is nowhere to send it yet: the first NOTIFY brings one.
         let parts = found.dialog.is_some();
         asked.leaving = true;
+        asked.parting = (!parts && *content != Content::NONE).then(|| Box::new(OwnContent::of(content)));
         let done = match parts {
-            true => self.ask(subscription.0, Duration::ZERO, &Content::NONE),
+            true => self.ask(subscription.0, Duration::ZERO, content),
             false => Ok(()),
         };
         // What could not be sent can be tried again.
@@ -188,7 +197,7 @@ impl UserAgent {
         let (tag, call_id) = (token(self.layer.random.u64()), token(self.layer.random.u64()));
         let contact = self.contact_towards(ask.uri.as_bytes(), ask.uri.as_bytes(), ask.target)?;
         if let Role::Subscriber(asked) = &mut subscription.role {
-            (asked.call_id, asked.tag) = (call_id.clone(), tag.clone());
+            (asked.call_id, asked.tag) = (call_id.as_slice().into(), tag.as_slice().into());
         }
         let key = self.open_subscription(subscription);
         let outgoing = Outgoing {
@@ -379,7 +388,7 @@ impl UserAgent {
         let found = self.asked.all(id.set_hash(&self.layer.hash)).find(|place| {
             self.subscriptions.at(*place).is_some_and(|found| match &found.role {
                 Role::Subscriber(asked) => {
-                    asked.call_id == id.call_id && asked.tag == id.local_tag && found.is_about(event)
+                    *asked.call_id == *id.call_id && *asked.tag == *id.local_tag && found.is_about(event)
                 }
                 Role::Notifier { .. } => false,
             })
@@ -460,7 +469,8 @@ impl UserAgent {
             }
             // It was given up before there was a dialog to say so in.
             _ if leaving && !parted => {
-                let parted = self.ask(key, Duration::ZERO, &Content::NONE).is_ok();
+                let parting = asked.parting.take().unwrap_or_default();
+                let parted = parting.with(|content| self.ask(key, Duration::ZERO, content)).is_ok();
                 if let Some(asked) = self.asked_mut(key) {
                     asked.parted = parted;
                 }

@@ -1,6 +1,7 @@
 //! Subscriptions of either side: what is kept of them, and how they end (RFC 6665).
 
 use super::alarms::{Alarm, Due};
+use super::record::OwnContent;
 use super::{Event, Kind, UserAgent, WorkId};
 use crate::auth::Answers;
 use crate::dialog::Id;
@@ -49,8 +50,8 @@ pub(super) enum Role {
 #[derive(Default)]
 pub(super) struct Asked {
     /// Call-ID and tag of this side, by which the NOTIFYs of forks are known before there is a dialog; empty for what was asked inside one.
-    pub(super) call_id: Vec<u8>,
-    pub(super) tag: Vec<u8>,
+    pub(super) call_id: Box<[u8]>,
+    pub(super) tag: Box<[u8]>,
     /// The SUBSCRIBE or REFER that is under way.
     pub(super) work: Option<WorkId>,
     /// The number of the last one.
@@ -64,6 +65,8 @@ pub(super) struct Asked {
     pub(super) leaving: bool,
     /// And the peer was told so.
     pub(super) parted: bool,
+    /// What is to stand in the SUBSCRIBE that tells it, which waits for a dialog.
+    pub(super) parting: Option<Box<OwnContent>>,
     /// It is what a REFER makes: never refreshed.
     pub(super) refer: bool,
     /// The value of Event as the user gave it, and that of Accept, for refreshes.

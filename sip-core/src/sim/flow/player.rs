@@ -300,7 +300,7 @@ impl Player {
                 let new = NewSubscription { target: Some(target), ..NewSubscription::new(&uri, "presence") };
                 machine.subscribe(now, &new).map(|subscription| self.subscriptions.push(subscription))
             }
-            ["unsubscribe"] => self.last().and_then(|it| machine.unsubscribe(now, it)),
+            ["unsubscribe"] => self.last().and_then(|it| machine.unsubscribe(now, it, &Content::NONE)),
             ["notify", state] => {
                 let over = Notice::Terminated { reason: Ended::NoResource, retry_after: None };
                 let notice = match state {
@@ -336,7 +336,7 @@ impl Player {
         }
         for subscription in self.subscriptions.drain(..) {
             let over = Notice::Terminated { reason: Ended::NoResource, retry_after: None };
-            let _ = machine.unsubscribe(now, subscription);
+            let _ = machine.unsubscribe(now, subscription, &Content::NONE);
             let _ = machine.notify(now, subscription, over, &Content::NONE);
         }
         if let Some(registration) = self.registration {
