@@ -12,8 +12,8 @@ pub(crate) use failure::{Ends, ends};
 pub(crate) use id::{Id, Side};
 pub(crate) use route_set::RouteSet;
 
-use crate::headers::{Contact, Header, Name};
-use crate::message::{Message, Method, Status, Writer, push_hex};
+use crate::headers::{Address, CSeq, Contact, Header, Name};
+use crate::message::{Fields, Message, Method, Status, Writer, push_hex};
 use crate::uri::without_headers;
 use alloc::vec::Vec;
 
@@ -89,16 +89,20 @@ impl Dialog {
 
     /// The dialog that a response makes at the one who sent the request (§12.1.2). What names this side is the request's: the response
     /// may have it otherwise.
-    pub(crate) fn of_response(request: &Message<'_>, response: &Message<'_>) -> Self {
+    pub(crate) fn of_response(request: &Sent<'_>, response: &Message<'_>) -> Self {
         Self {
-            call_id: request.call_id().into(),
-            local_tag: request.from_tag().unwrap_or_default().into(),
+            call_id: request.call_id.into(),
+            local_tag: Address::whole(request.from)
+                .ok()
+                .and_then(|from| from.tag())
+                .unwrap_or_default()
+                .into(),
             remote_tag: response.to_tag().unwrap_or_default().into(),
-            local: request.value(Name::From).unwrap_or_default().into(),
+            local: request.from.into(),
             remote: response.value(Name::To).unwrap_or_default().into(),
             target: contact(response).unwrap_or(response.to().uri_bytes).into(),
             routes: RouteSet::of_response(response),
-            local_cseq: request.cseq().number,
+            local_cseq: request.cseq,
             remote_cseq: None,
             target_cseq: 0,
             owner: true,
@@ -157,6 +161,33 @@ impl Dialog {
     /// What the dialog is found by.
     pub(crate) fn id(&self) -> Id<'_> {
         Id { call_id: &self.call_id, local_tag: &self.local_tag, remote_tag: &self.remote_tag }
+    }
+}
+
+/// What a request of this side calls it.
+#[derive(Default)]
+pub(crate) struct Sent<'a> {
+    call_id: &'a [u8],
+    from: &'a [u8],
+    cseq: u32,
+}
+
+impl<'a> Sent<'a> {
+    /// It stands near the top of what this side has written, which need not be read to its end.
+    pub(crate) fn of(request: &'a [u8]) -> Self {
+        let mut sent = Self::default();
+        for field in Fields::of_message(request).map_while(Result::ok) {
+            match field.name {
+                Name::CallId => sent.call_id = field.value,
+                Name::From => sent.from = field.value,
+                Name::CSeq => sent.cseq = CSeq::whole(field.value).map_or(0, |cseq| cseq.number),
+                _ => continue,
+            }
+            if !sent.call_id.is_empty() && !sent.from.is_empty() && sent.cseq > 0 {
+                break;
+            }
+        }
+        sent
     }
 }
 

@@ -6,7 +6,7 @@ use super::{NOBODY, Reason, UserAgent, WorkId};
 use crate::auth::Answers;
 use crate::config::Limits;
 use crate::dialog::offer::{self, Carrier, Offer};
-use crate::dialog::{Dialog, Ends};
+use crate::dialog::{Dialog, Ends, Sent};
 use crate::endpoint::Misuse;
 use crate::handle::{DialogId, Invitation, Key};
 use crate::headers::Name;
@@ -138,7 +138,7 @@ impl UserAgent {
         let Some(outgoing) = self.outgoing(work) else { return false };
         let bytes = Vec::from(self.layer.buffers.message(outgoing.request));
         let Ok(invite) = Message::parse(&bytes, &Limits::NONE) else { return false };
-        let mut dialog = Dialog::of_response(&invite, response);
+        let mut dialog = Dialog::of_response(&Sent::of(&bytes), response);
         let (ack, bye) = (dialog.local_cseq, dialog.next_cseq());
         let (uri, towards) = dialog.uris();
         let sent = self.layer.send_stateless(Method::Ack, uri, towards, |writer| {

@@ -6,9 +6,8 @@ use super::record::{OwnContent, Phase, Session};
 use super::requests::{Outgoing, Outside, Purpose, check_own};
 use super::{Event, NewInvite, Reason, UserAgent, Work, WorkId};
 use crate::auth::Answers;
-use crate::config::Limits;
 use crate::dialog::offer::{self, Carrier, Exchange, Offer};
-use crate::dialog::{Dialog, Id, Side, token};
+use crate::dialog::{Dialog, Id, Sent, Side, token};
 use crate::endpoint::{Cause, Misuse};
 use crate::handle::{DialogId, Invitation, Key};
 use crate::headers::{CallId, Header, Replaces};
@@ -361,7 +360,7 @@ impl UserAgent {
         session.learn(response);
         let (user, contact) = (call.user, call.contact.clone());
         let Some(Work::Request(outgoing)) = self.work.get(call.work) else { return None };
-        let invite = Message::parse(self.layer.buffers.message(outgoing.request), &Limits::NONE).ok()?;
+        let invite = Sent::of(self.layer.buffers.message(outgoing.request));
         let dialog = Dialog::of_response(&invite, response);
         let work = call.work;
         // The first fork takes over the answers to challenges; those that come later ask for nonces of their own.
