@@ -249,7 +249,7 @@ macro_rules! verbs {
         ) -> Option<Event<'b>> {
             self.enter(now);
             let source = $crate::endpoint::Source::Flow(flow);
-            self.layer.heard_on(flow);
+            self.layer.heard_on(flow, buf);
             let limits = self.layer.limits.clone();
             let (meaning, parsed) = $crate::machine::next_heard(buf, &limits, |parsed| {
                 let Some(parsed) = parsed else {

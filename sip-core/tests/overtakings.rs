@@ -4,8 +4,8 @@
 mod support;
 
 use core::time::Duration;
-use sip_core::message::{Content, Status};
-use sip_core::ua::{Config, Event, NewPublication, NewSubscription, Notice, UserAgent};
+use sip_core::message::{Content, Method, Status};
+use sip_core::ua::{Config, Ended, Event, NewPublication, NewSubscription, Notice, UserAgent};
 use sip_core::{Machine, Misuse, SubscriptionId};
 use support::call::{BODY, CONTACT, Call, SDP, config, hear, outside, place, sent, told};
 use support::subscription::{begun, notify};
@@ -51,10 +51,103 @@ fn a_prack_that_was_refused_for_its_number_is_sent_again() {
     let (_, invite) = place(&mut rig, SDP);
     hear(&mut rig, &response(&invite, "183 Session Progress", "b1", RELIABLE));
     let first = sent(&rig.drain(), "PRACK");
+    let dialog = rig.machine.dialogs().next().unwrap();
+    rig.machine.request_in(rig.now, dialog, Method::Info, 1, &Content::NONE).unwrap();
+    rig.drain();
     hear(&mut rig, &response(&first, "500 Server Internal Error", "", ""));
     let second = sent(&rig.drain(), "PRACK");
     assert_eq!(header(&second, "RAck"), header(&first, "RAck"));
-    assert_eq!((header(&first, "CSeq"), header(&second, "CSeq")), (Some("2 PRACK"), Some("3 PRACK")));
+    assert_eq!((header(&first, "CSeq"), header(&second, "CSeq")), (Some("2 PRACK"), Some("4 PRACK")));
+    // If the first was taken after all, nobody waits for this one, and the call goes on.
+    hear(&mut rig, &response(&second, "481 Call/Transaction Does Not Exist", "", ""));
+    let out = rig.drain();
+    assert_eq!((told(&out, "Ended {"), sends(&out, "BYE").len()), (0, 0));
+    // One that nothing has overtaken was refused for something else.
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let (_, invite) = place(&mut rig, SDP);
+    hear(&mut rig, &response(&invite, "183 Session Progress", "b1", RELIABLE));
+    let first = sent(&rig.drain(), "PRACK");
+    hear(&mut rig, &response(&first, "500 Server Internal Error", "", ""));
+    assert!(sends(&rig.run_until(ms(10_000)), "PRACK").is_empty());
+}
+
+/// A BYE and the last word of a REFER as well: nobody else would end what they end.
+#[test]
+fn what_ends_something_is_said_again_when_it_was_overtaken() {
+    let mut call = Call::taken(config(), "");
+    call.cseq += 1;
+    let refer = call.request("REFER", call.cseq, "Refer-To: <sip:c@x>\r\n");
+    let event = call.rig.machine.datagram(call.rig.now, Rig::<UserAgent>::source(), refer.as_bytes());
+    let Some(Event::Refer { txn, subscription: Some(id), .. }) = event else { panic!("{event:?}") };
+    call.respond(txn, 202, Content::NONE);
+    let over = Notice::Terminated { reason: Ended::NoResource, retry_after: None };
+    let done = Content::body("message/sipfrag", b"SIP/2.0 200 OK\r\n");
+    call.rig.machine.notify(call.rig.now, id, over, &done).unwrap();
+    let last = sent(&call.rig.drain(), "NOTIFY");
+    call.rig.machine.bye(call.rig.now, call.dialog, &Content::NONE).unwrap();
+    let bye = sent(&call.rig.drain(), "BYE");
+    call.answer(&last, "500 Server Internal Error", "");
+    let again = sent(&call.rig.drain(), "NOTIFY");
+    assert!(again.ends_with("SIP/2.0 200 OK\r\n"));
+    call.answer(&bye, "500 Server Internal Error", "");
+    assert_eq!(sends(&call.rig.drain(), "BYE").len(), 1);
+    call.answer(&again, "200 OK", "");
+}
+
+/// RFC 3261 §21.4.4: a refresh that is forbidden is not asked for again.
+#[test]
+fn a_refresh_that_is_forbidden() {
+    let uri = format!("sip:bob@{PEER}");
+    let new = NewSubscription { expires: Duration::from_secs(600), ..NewSubscription::new(&uri, "presence") };
+    let (mut rig, _, _) = begun(config(), &new);
+    let refresh = sent(&rig.run_until(ms(560_000)), "SUBSCRIBE");
+    hear(&mut rig, &response(&refresh, "403 Forbidden", "", ""));
+    let out = rig.run_until(ms(700_000));
+    assert_eq!((sends(&out, "SUBSCRIBE").len(), told(&out, "SubscriptionEnded")), (0, 1));
+}
+
+/// RFC 6665 §4.1.4: each fork is a subscription of its own: who gives one up keeps the first.
+#[test]
+fn who_gives_up_a_fork_keeps_the_first() {
+    let uri = format!("sip:bob@{PEER}");
+    let new = NewSubscription { expires: Duration::from_secs(600), ..NewSubscription::new(&uri, "presence") };
+    let (mut rig, first, subscribe) = begun(config(), &new);
+    let text = notify(&subscribe, "n2", 1, "active;expires=600");
+    let event = rig.machine.datagram(rig.now, Rig::<UserAgent>::source(), text.as_bytes());
+    let Some(Event::Notified { subscription: fork, .. }) = event else { panic!("{event:?}") };
+    assert_ne!(first, fork);
+    rig.machine.unsubscribe(rig.now, fork, &Content::NONE).unwrap();
+    let last = sent(&rig.drain(), "SUBSCRIBE");
+    hear(&mut rig, &response(&last, "200 OK", "", "Expires: 0\r\n"));
+    hear(&mut rig, &notify(&subscribe, "n2", 2, "terminated;reason=timeout"));
+    hear(&mut rig, &notify(&subscribe, "n1", 2, "active;expires=600"));
+    let out = rig.run_until(ms(40_000));
+    assert_eq!((told(&out, "SubscriptionEnded"), sends(&out, "SUBSCRIBE").len()), (1, 0));
+}
+
+/// RFC 3261 §13.3.1.1: what is said again each minute is what was said: a 180 would take early media away.
+#[test]
+fn early_media_goes_on() {
+    let mut call = Call::ringing(config(), &format!("Supported: 100rel\r\n{BODY}"));
+    let (now, dialog) = (call.rig.now, call.dialog);
+    call.rig.machine.ring_reliably(now, dialog, Status::SESSION_PROGRESS, &SDP).unwrap();
+    let progress = sent(&call.rig.drain(), "SIP/2.0 183");
+    call.us = header(&progress, "To").unwrap().into();
+    let rack = format!("RAck: {} 1 INVITE\r\nContent-Length: 0\r\n\r\n", header(&progress, "RSeq").unwrap());
+    let prack = call.request("PRACK", 2, &rack);
+    hear(&mut call.rig, &prack);
+    call.rig.drain();
+    let out = call.rig.run_until(ms(60_000));
+    assert_eq!((sends(&out, "SIP/2.0 183"), sends(&out, "SIP/2.0 180")), (vec![60_000], vec![]));
+}
+
+/// What is no package stands in no header.
+#[test]
+fn a_package_that_is_none() {
+    let packages = vec!["presence\r\nX-Own: 1".into(), "dialog".into()];
+    let mut rig = Rig::new(UserAgent::new(Config { packages, ..config() }));
+    let (_, invite) = place(&mut rig, SDP);
+    assert_eq!((header(&invite, "Allow-Events"), header(&invite, "X-Own")), (Some("dialog"), None));
 }
 
 /// RFC 5057 §5.1: what a refusal ends at the peer it ends here, too; a BYE says so to who does not know that.

@@ -12,6 +12,7 @@ use support::call::{config, hear, sent, told};
 use support::{Out, PEER, Rig, US, header, ms, response, sends};
 
 const AOR: &str = "<sip:alice@example.com>";
+const OUTBOUND: &str = "Require: outbound\r\n";
 const FLOW: &str = ";+sip.instance=\"<urn:uuid:1>\";reg-id=1";
 
 /// A registration that was asked for, and its REGISTER.
@@ -72,6 +73,21 @@ fn a_contact_that_was_written_anew() {
     assert!(hear(&mut rig, &response(&first, "200 OK", "r", listed)).text.contains("expires: 60s"));
     let out = rig.run_until(ms(60_000));
     assert!(!sends(&out, "REGISTER").is_empty());
+    // What others have says nothing of ours.
+    let own = header(&first, "Contact").unwrap();
+    for listed in [
+        format!("Contact: {own}\r\nContact: <sip:alice@192.0.2.77>;expires=3\r\n"),
+        "Contact: <sip:a@203.0.113.7>;expires=1800, <sip:a@203.0.113.8>;expires=2\r\n".into(),
+    ] {
+        let (mut rig, _, first) = asked(config(), &NewRegistration::new(&uri, AOR));
+        let answer = response(&first, "200 OK", "r", &format!("{listed}Expires: 3600\r\n"));
+        assert!(hear(&mut rig, &answer).text.contains("expires: 3600s"), "{listed}");
+    }
+    // Nor does it when ours is taken away.
+    let (mut rig, _, first) =
+        asked(config(), &NewRegistration { expires: Duration::ZERO, ..NewRegistration::new(&uri, AOR) });
+    hear(&mut rig, &response(&first, "200 OK", "r", "Contact: <sip:alice@192.0.2.77>;expires=60\r\n"));
+    assert_eq!(told(&rig.drain(), "RegistrationEnded"), 1);
 }
 
 /// §10.2.2: what was taken away is not what is left.
@@ -175,7 +191,7 @@ fn a_register_says_what_the_user_supports() {
 #[test]
 fn a_flow_that_fails_is_replaced() {
     for (lasted, again) in [(60_000, 60_000), (10_000, 30_000)] {
-        let (mut rig, _, flow) = bound(FLOW, "");
+        let (mut rig, _, flow) = bound(FLOW, OUTBOUND);
         rig.run_until(ms(lasted));
         rig.machine.flow_closed(rig.now, flow);
         if again > lasted {
@@ -186,17 +202,92 @@ fn a_flow_that_fails_is_replaced() {
         rig.machine.flow_opened(rig.now, flow, US.parse().unwrap());
         assert_eq!(header(&sent(&rig.drain(), "REGISTER"), "CSeq"), Some("2 REGISTER"), "after {lasted} ms");
     }
-    // One that is no flow is refreshed in its time.
-    let (mut rig, _, flow) = bound("", "");
+    // One that is no flow is refreshed in its time, and so is one whose registrar does not know of flows; it owes no pong.
+    for (params, answer) in [("", OUTBOUND), (FLOW, "Supported: outbound\r\n")] {
+        let (mut rig, _, flow) = bound(params, answer);
+        assert!(rig.run_until(ms(600_000)).is_empty());
+        rig.machine.flow_closed(rig.now, flow);
+        assert!(rig.run_until(ms(700_000)).is_empty());
+    }
+    // And never so late that what is bound is over.
+    let (mut rig, _, flow) = bound(FLOW, &format!("{OUTBOUND}Contact: <sip:x@y>;expires=20\r\n"));
     rig.machine.flow_closed(rig.now, flow);
-    assert!(rig.run_until(ms(100_000)).is_empty());
+    assert!(rig.run_until(ms(9_999)).is_empty());
+    assert_eq!(rig.run_until(ms(10_000)).len(), 1);
+}
+
+/// §4.5: the first try after a failure comes between 30 and 60 s after it, and a server that wants to be left alone is.
+#[test]
+fn a_registration_that_fails_waits() {
+    let (mut rig, _, flow) = bound(FLOW, OUTBOUND);
+    rig.run_until(ms(60_000));
+    rig.machine.flow_closed(rig.now, flow);
+    rig.drain();
+    let second = rig.machine.flows().next().unwrap();
+    rig.machine.flow_closed(rig.now, second);
+    assert!(rig.run_until(ms(89_999)).is_empty());
+    assert_eq!(rig.run_until(ms(120_000)).iter().filter(|out| out.line().starts_with("connect")).count(), 1);
+    let (mut rig, id, flow) = bound(FLOW, OUTBOUND);
+    rig.machine.register_again(rig.now, id).unwrap();
+    let busy =
+        response(&sent(&rig.drain(), "REGISTER"), "503 Service Unavailable", "r", "Retry-After: 300\r\n");
+    read(&mut rig, flow, &busy);
+    rig.machine.flow_closed(rig.now, flow);
+    assert!(rig.run_until(ms(299_999)).is_empty());
+    assert_eq!(rig.run_until(ms(300_000)).len(), 1);
+}
+
+/// §4.2: one that comes back elsewhere is bound to nothing, and registers at once.
+#[test]
+fn a_flow_that_is_restored_is_registered_again() {
+    let (rig, id, _) = bound(FLOW, OUTBOUND);
+    let bytes = rig.machine.snapshot_registration(id).unwrap();
+    let mut other = Rig::new(UserAgent::new(config()));
+    other.machine.restore_registration(other.now, &bytes).unwrap();
+    assert!(other.run_until(ms(0)).iter().any(|out| out.line().starts_with("connect")));
+}
+
+/// §4.4.1: of two registrations over one connection each has its answers; two of them are no ping; and one who is asked more often than each 10 s is.
+#[test]
+fn pings_and_pongs() {
+    let uri = format!("sip:{PEER};transport=tcp");
+    for timers in [(40, 47), (6, 7)] {
+        let (mut rig, _, flow) = bound(FLOW, &format!("{OUTBOUND}Flow-Timer: {}\r\n", timers.0));
+        let params = FLOW.replace("reg-id=1", "reg-id=2");
+        let new = NewRegistration { contact_params: &params, ..NewRegistration::new(&uri, AOR) };
+        rig.machine.register(rig.now, &new).unwrap();
+        let second = sent(&rig.drain(), "REGISTER");
+        let ok = format!("{OUTBOUND}Flow-Timer: {}\r\nExpires: 3600\r\n", timers.1);
+        read(&mut rig, flow, &response(&second, "200 OK", "r", &ok));
+        // Each ping is answered after 3 s, in one buffer.
+        let (mut buf, mut pongs, mut pings) = (StreamBuf::new(), Vec::new(), Vec::new());
+        while rig.now < ms(1_000_000) {
+            let next = rig.machine.deadline().into_iter().chain(pongs.first().copied()).min().unwrap();
+            let out = if pongs.first() == Some(&next) {
+                pongs.remove(0);
+                rig.now = next;
+                buf.extend(b"\r\n");
+                assert!(rig.machine.stream(next, flow, &mut buf).is_none());
+                rig.drain()
+            } else {
+                rig.run_until(next)
+            };
+            for out in out {
+                assert_eq!(out.bytes(), "\r\n\r\n", "at {:?}", rig.now);
+                pongs.push(rig.now + Duration::from_secs(3));
+                pings.push(rig.now);
+            }
+        }
+        let most = pings.windows(2).map(|pair| pair[1].since(pair[0])).max().unwrap();
+        assert!(most <= Duration::from_secs(timers.0), "{most:?}");
+    }
 }
 
 /// §4.4.1: it is kept alive, as often as the registrar says, and one that does not answer within 10 s has failed.
 #[test]
 fn a_flow_is_kept_alive() {
     for (answer, from, to) in [("", 96_000, 120_000), ("Flow-Timer: 40\r\n", 32_000, 40_000)] {
-        let (mut rig, _, flow) = bound(&FLOW.replace("reg-id", "Reg-ID"), answer);
+        let (mut rig, _, flow) = bound(&FLOW.replace("reg-id", "Reg-ID"), &format!("{OUTBOUND}{answer}"));
         let next = |rig: &mut Rig<UserAgent>| {
             let (before, at) = (rig.now, rig.machine.deadline().unwrap());
             (rig.run_until(at), at.since(before).as_millis())

@@ -69,6 +69,16 @@ impl StreamBuf {
         self.bytes.get(range).unwrap_or_default()
     }
 
+    /// Takes one line end off the front, if there is one and the message before is whole.
+    pub(crate) fn skip_line_end(&mut self) -> bool {
+        let is_there = self.line_ends == 0 && self.bytes.get(self.start..self.start + 2) == Some(b"\r\n");
+        if is_there {
+            self.start += 2;
+            self.searched = self.start;
+        }
+        is_there
+    }
+
     /// Takes the next message off the front; `None` if it is not whole yet.
     pub(crate) fn next(&mut self, limits: &Limits) -> Option<Framed> {
         if self.broken {

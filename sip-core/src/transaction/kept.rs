@@ -1,6 +1,7 @@
 //! The transaction layer in a snapshot: all that lives, and when it is due. What the configuration gives is not in it, nor what can be
 //! worked out: the tables of who is found by what.
 
+use super::buffers::BufferId;
 use super::lanes::{Armed, Lanes};
 use super::layer::{Layer, Question, Waits};
 use super::record::{Key128, Record, Way};
@@ -31,7 +32,7 @@ kept!(Timers {
     1 t1, 2 t2, 3 t4, 4 a, 5 b, 6 d, 7 e, 8 f, 9 g, 10 h, 11 i, 12 j, 13 k, 14 l, 15 m, 16 trying, 17 ringing,
     18 unanswered_invite, 19 unanswered, 20 rport, 21 a_most,
 });
-kept!(Flow { 1 target, 2 local, 3 open, 4 waiting, 5 first_txn, 6 watched, 7 heard });
+kept!(Flow { 1 target, 2 local, 3 open, 4 waiting, 5 first_txn, 6 watched, 7 heard, 8 pings });
 kept!(Armed { 1 lanes, 2 heap, 3 first });
 kept!(Waiting { 1 buffer, 2 ticket, 3 while_alive });
 
@@ -98,7 +99,7 @@ impl Layer {
     }
 
     pub(crate) fn keep(&self, out: &mut Out<'_>) {
-        out.map(8);
+        out.map(9);
         out.field(1, &self.hash);
         out.field(2, &self.bytes_hash);
         out.field(3, &self.flows);
@@ -107,11 +108,13 @@ impl Layer {
         out.field(6, &self.questions);
         out.field(7, &self.owed.armed());
         out.field(8, &self.draining);
+        out.field(9, &self.reasons.iter().map(|(place, lines)| (*place, *lines)).collect::<Vec<_>>());
     }
 
     /// Takes the place of a layer that is empty.
     pub(crate) fn restore(&mut self, from: &mut In<'_>) -> Result<(), RestoreError> {
         let (mut lanes, mut owed) = (None::<Armed>, None::<Armed>);
+        let mut reasons = Vec::<(u32, BufferId)>::new();
         from.fields(|number, from| {
             match number {
                 1 => self.hash = Keep::back(from)?,
@@ -122,6 +125,7 @@ impl Layer {
                 6 => self.questions = Keep::back(from)?,
                 7 => owed = Some(Keep::back(from)?),
                 8 => self.draining = Keep::back(from)?,
+                9 => reasons = Keep::back(from)?,
                 _ => from.skip()?,
             }
             Ok(())
@@ -133,6 +137,13 @@ impl Layer {
         };
         self.lanes = armed(lanes, most(self.txns.places()))?;
         self.owed = armed(owed, most(self.flows.places().max(self.questions.places())))?;
+        for (place, lines) in reasons {
+            let waits = self.txns.at(place).is_some_and(|txn| txn.state.is_client());
+            if !waits || self.reasons.contains_key(&place) {
+                return Err(RestoreError::Damaged);
+            }
+            self.reasons.insert(place, lines);
+        }
         self.work_out(from)
     }
 

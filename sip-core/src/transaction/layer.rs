@@ -13,6 +13,7 @@ use super::timers::Delays;
 use super::{Action, Delay, Report, Send, State, Step, Timer, Timers};
 use crate::config::{Config, Limits};
 use crate::endpoint::{Cause, Destination, SendError, Source, Stats, Ticket, Txn};
+use crate::framing::StreamBuf;
 use crate::handle::{ClientTxn, FlowId, Key, ResolveId, ServerTxn, Slab};
 use crate::message::{Message, Method, Status};
 use crate::random::{BytesHash, KeyedHash, Random};
@@ -262,16 +263,19 @@ impl Layer {
         found.map(|flow| flow.watched = true).is_some()
     }
 
-    /// Bytes have come on a connection.
-    pub(crate) fn heard_on(&mut self, id: FlowId) {
-        if let Some(flow) = self.flows.get_mut(id) {
-            flow.heard = true;
+    /// Bytes have come on a connection. A line end before them answers a [ping](Self::ping), and with another one would look like one itself.
+    pub(crate) fn heard_on(&mut self, id: FlowId, buf: &mut StreamBuf) {
+        let clock = self.clock;
+        let Some(flow) = self.flows.get_mut(id).filter(|flow| flow.watched) else { return };
+        flow.heard = Some(clock);
+        if flow.pings > 0 && buf.skip_line_end() {
+            flow.pings -= 1;
         }
     }
 
-    /// Whether bytes have come since the last [ping](Self::ping).
-    pub(crate) fn has_heard(&self, id: FlowId) -> bool {
-        self.flows.get(id).is_some_and(|flow| flow.heard)
+    /// When bytes came last on a connection that is watched.
+    pub(crate) fn last_heard(&self, id: FlowId) -> Option<Instant> {
+        self.flows.get(id)?.heard
     }
 
     pub(crate) fn hash_of_flow(&self, id: FlowId) -> u64 {

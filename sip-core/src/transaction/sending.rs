@@ -136,20 +136,23 @@ impl Layer {
         self.send_line_ends(id, b"\r\n");
     }
 
-    /// Asks whether a flow lives.
-    pub(crate) fn ping(&mut self, id: FlowId) {
-        if let Some(flow) = self.flows.get_mut(id) {
-            flow.heard = false;
+    /// Asks whether a flow lives; false if there is no room for that now.
+    pub(crate) fn ping(&mut self, id: FlowId) -> bool {
+        let sent = self.send_line_ends(id, b"\r\n\r\n");
+        if let Some(flow) = self.flows.get_mut(id).filter(|_| sent) {
+            flow.pings = flow.pings.saturating_add(1);
         }
-        self.send_line_ends(id, b"\r\n\r\n");
+        sent
     }
 
-    fn send_line_ends(&mut self, id: FlowId, bytes: &[u8]) {
-        if self.flows.get(id).is_some_and(|flow| flow.open) && self.out.has_room() {
+    fn send_line_ends(&mut self, id: FlowId, bytes: &[u8]) -> bool {
+        let can = self.flows.get(id).is_some_and(|flow| flow.open) && self.out.has_room();
+        if can {
             let buffer = self.buffers.keep(bytes);
             self.out.transmit(&mut self.buffers, Destination::Flow(id), buffer, Ticket(None), false);
             self.buffers.unpin(buffer);
         }
+        can
     }
 
     // The list of transactions on one flow.

@@ -3,6 +3,7 @@
 use super::Target;
 use crate::endpoint::Ticket;
 use crate::handle::{FlowId, Slab};
+use crate::time::Instant;
 use crate::transaction::BufferId;
 use alloc::collections::{BTreeMap, VecDeque};
 #[cfg(feature = "snapshot")]
@@ -20,8 +21,10 @@ pub(crate) struct Flow {
     pub(crate) first_txn: u32,
     /// Somebody wants to know when it is gone.
     pub(crate) watched: bool,
-    /// Bytes have come since it was asked whether it lives.
-    pub(crate) heard: bool,
+    /// When bytes came last, if it is watched.
+    pub(crate) heard: Option<Instant>,
+    /// How many of this side's pings have no answer.
+    pub(crate) pings: u8,
 }
 
 /// A message that waits for its connection.
@@ -58,7 +61,8 @@ impl Flows {
             waiting: VecDeque::new(),
             first_txn: u32::MAX,
             watched: false,
-            heard: false,
+            heard: None,
+            pings: 0,
         };
         let id = FlowId(self.flows.insert(flow));
         self.by_target.insert(target, id);

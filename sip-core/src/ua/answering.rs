@@ -325,7 +325,7 @@ impl UserAgent {
                 self.on_failure(key, ends(kind.method(), status));
             }
         } else if invite && status != Status::TRYING {
-            self.keep_ringing(key);
+            self.keep_ringing(key, status);
         }
         Ok(())
     }
@@ -414,13 +414,13 @@ impl UserAgent {
 
     // What time brings.
 
-    fn keep_ringing(&mut self, key: Key) {
+    fn keep_ringing(&mut self, key: Key, last: Status) {
         let clock = self.layer.clock();
         let Some(invite) = self.session_mut(key).and_then(|session| session.invite) else { return };
         self.alarms.stop(invite.still);
         let still = self.alarms.set(clock, STILL_RINGING, Due::StillRinging(key));
         if let Some(invite) = self.session_mut(key).and_then(|session| session.invite.as_mut()) {
-            invite.still = Some(still);
+            (invite.still, invite.last) = (Some(still), last);
         }
     }
 
@@ -434,11 +434,11 @@ impl UserAgent {
         // RFC 3262 §3: one that has its PRACK is not sent again: another is.
         let done = !waits
             && reliable
-            && self.respond_invite(key, invite, Status::RINGING, &Content::NONE, false).is_ok();
+            && self.respond_invite(key, invite, invite.last, &Content::NONE, false).is_ok();
         if !waits && !done {
             self.layer.repeat_provisional(invite.txn);
         }
-        self.keep_ringing(key);
+        self.keep_ringing(key, invite.last);
     }
 
     /// RFC 3261 §13.3.1

@@ -282,6 +282,7 @@ pub(super) fn invite_of(txn: ServerTxn, request: &Message<'_>) -> Invite {
         spoke: false,
         expires: None,
         still: None,
+        last: Status::RINGING,
     }
 }
 

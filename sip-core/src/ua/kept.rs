@@ -55,7 +55,7 @@ kept!(Session {
     18 accepted_cseq, 19 credentials, 20 acks, 21 timer, 22 timer_alarm, 23 replaces,
     24 bye_sent, 25 min_se, 26 timer_ends, 28 early_only, 29 pracks, 30 owed_late, 31 tagged, 32 replaced, 33 late_prack,
 });
-kept!(Invite { 1 txn, 2 cseq, 3 requires_100rel, 4 spoke, 5 expires, 6 still });
+kept!(Invite { 1 txn, 2 cseq, 3 requires_100rel, 4 spoke, 5 expires, 6 still, 7 last });
 kept!(Unacked { 1 txn, 2 cseq, 3 interval, 4 repeat, 5 end });
 kept!(Reliable { 1 rseq, 2 cseq, 3 awaits, 4 open, 5 queue });
 kept!(Open { 1 interval, 2 repeat, 3 end, 4 session });
@@ -75,7 +75,7 @@ kept!(Upkeep {
     1 what, 2 user, 3 uri, 4 target, 5 timers, 6 call_id, 7 tag, 8 cseq, 9 lasts, 10 until, 11 answers, 12 work,
     13 leaving, 14 alarm, 15 bound, 16 failures,
 });
-kept!(Bound { 1 flow, 2 since, 3 every, 4 asked, 5 alarm });
+kept!(Bound { 1 flow, 2 since, 3 every, 4 next, 5 asked, 6 alarm });
 kept_enum!(What { 1 Registration(registration), 2 Publication(publication) });
 kept!(Registration { 1 aor, 2 contact_params, 3 contacts, 4 route, 5 service_route, 6 bound, 7 headers });
 kept!(Publication { 1 event, 2 etag, 3 unsaid, 4 parting });
@@ -472,8 +472,9 @@ impl UserAgent {
     fn take_up(&mut self, mut upkeep: Upkeep) -> Key {
         let clock = self.layer.clock();
         (upkeep.work, upkeep.alarm, upkeep.bound) = (None, None, None);
-        let left =
-            upkeep.until.filter(|_| !upkeep.leaving).map_or(Duration::ZERO, |until| until.since(clock));
+        // What is taken back goes on with that, and what is bound to a connection needs another one.
+        let waits = !upkeep.leaving && !upkeep.what.is_flow();
+        let left = upkeep.until.filter(|_| waits).map_or(Duration::ZERO, |until| until.since(clock));
         let key = self.upkeeps.insert(upkeep);
         self.enter_upkeep(key);
         let alarm = self.alarms.set(clock, refresh_after(left), Due::Upkeep(key));

@@ -321,7 +321,9 @@ impl UserAgent {
         if crate::uri::Uri::parse(alloc::format!("sip:{}@h", config.user).as_bytes()).is_err() {
             config.user.clear();
         }
-        config.extensions.retain(|tag| crate::message::lex::is_token(tag.as_bytes()));
+        for names in [&mut config.extensions, &mut config.packages] {
+            names.retain(|name| crate::message::lex::is_token(name.as_bytes()));
+        }
         let abilities = Abilities::of(&config);
         Self {
             layer,

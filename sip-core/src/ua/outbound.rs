@@ -2,9 +2,8 @@
 
 use super::UserAgent;
 use super::alarms::{Alarm, Due};
-use super::upkeep::What;
 use crate::handle::{FlowId, Key};
-use crate::headers::FlowTimer;
+use crate::headers::{FlowTimer, Require};
 use crate::message::Message;
 use crate::time::Instant;
 use core::time::Duration;
@@ -17,8 +16,10 @@ pub(super) struct Bound {
     pub(super) since: Instant,
     /// How often it is asked whether it lives, at least.
     pub(super) every: Duration,
-    /// It has been asked.
-    pub(super) asked: bool,
+    /// When it is asked next.
+    pub(super) next: Instant,
+    /// When it was asked first of what it has not answered.
+    pub(super) asked: Option<Instant>,
     pub(super) alarm: Alarm,
 }
 
@@ -26,17 +27,18 @@ pub(super) struct Bound {
 const EVERY: Duration = Duration::from_secs(120);
 /// How long it may take to answer (§4.4.1).
 const PONG: Duration = Duration::from_secs(10);
-/// How long this side waits after a failure, twice as long after each other one, and the most (§4.5).
+/// How long this side waits for its first try after it has failed is at most twice this; after each other one twice as long, and at most so long
+/// (§4.5).
 const BASE: Duration = Duration::from_secs(30);
 const MOST: Duration = Duration::from_secs(1_800);
 
 impl UserAgent {
-    /// A registration was accepted over this connection.
+    /// A registration was accepted over this connection: it is bound to that if the registrar says so (§4.2.1).
     pub(super) fn bind_flow(&mut self, key: Key, flow: FlowId, response: &Message<'_>) {
         self.unbind_flow(key);
-        let is_flow =
-            |what: &What| matches!(what, What::Registration(registration) if registration.is_flow());
-        if !self.upkeeps.get(key).is_some_and(|found| is_flow(&found.what)) || !self.layer.watch(flow) {
+        let says_so = response.all::<Require<'_>>().flatten().any(|tag| tag.is("outbound"));
+        let is_flow = self.upkeeps.get(key).is_some_and(|found| found.what.is_flow());
+        if !(says_so && is_flow && self.layer.watch(flow)) {
             return;
         }
         let said = response.get::<FlowTimer>().ok().flatten().filter(|timer| timer.0 > 0);
@@ -44,7 +46,7 @@ impl UserAgent {
         let (after, since) = (self.part_of(every, 80), self.layer.clock());
         let alarm = self.alarms.set(since, after, Due::KeepAlive(key));
         if let Some(found) = self.upkeeps.get_mut(key) {
-            found.bound = Some(Bound { flow, since, every, asked: false, alarm });
+            found.bound = Some(Bound { flow, since, every, next: since + after, asked: None, alarm });
             self.enter_bound(key);
         }
     }
@@ -65,20 +67,24 @@ impl UserAgent {
 
     /// It is time to ask whether a connection lives, or for its answer.
     pub(super) fn on_keep_alive(&mut self, key: Key) {
+        let clock = self.layer.clock();
         let Some(bound) = self.upkeeps.get(key).and_then(|found| found.bound.as_ref()) else { return };
-        let (flow, every, asked) = (bound.flow, bound.every, bound.asked);
-        if asked && !self.layer.has_heard(flow) {
+        let (flow, every, mut next) = (bound.flow, bound.every, bound.next);
+        let heard = self.layer.last_heard(flow);
+        let mut asked = bound.asked.filter(|asked| heard.is_none_or(|heard| heard < *asked));
+        if asked.is_some_and(|asked| clock >= asked + PONG) {
             return self.layer.close_flow(flow);
         }
-        let after = if asked {
-            self.part_of(every, 80).saturating_sub(PONG)
-        } else {
-            self.layer.ping(flow);
-            PONG
-        };
-        let alarm = self.alarms.set(self.layer.clock(), after, Due::KeepAlive(key));
+        if clock >= next {
+            // What can't be sent now is sent soon.
+            let sent = self.layer.ping(flow);
+            asked = asked.or(sent.then_some(clock));
+            next = clock + if sent { self.part_of(every, 80) } else { Duration::from_secs(1) };
+        }
+        let then = asked.map_or(next, |asked| next.min(asked + PONG));
+        let alarm = self.alarms.set(clock, then.since(clock), Due::KeepAlive(key));
         if let Some(bound) = self.upkeeps.get_mut(key).and_then(|found| found.bound.as_mut()) {
-            (bound.asked, bound.alarm) = (!asked, alarm);
+            (bound.asked, bound.next, bound.alarm) = (asked, next, alarm);
         }
     }
 
@@ -93,10 +99,11 @@ impl UserAgent {
         for key in all.collect::<alloc::vec::Vec<Key>>() {
             let Some(bound) = self.unbind_flow(key) else { continue };
             let clock = self.layer.clock();
-            let Some(found) = self.upkeeps.get_mut(key).filter(|found| found.work.is_none()) else {
-                continue;
-            };
-            let after = (bound.since + BASE).since(clock);
+            // What is under way goes with the connection, and what has failed waits for its time.
+            let goes_on = |found: &&mut super::Upkeep| found.work.is_none() && found.failures == 0;
+            let Some(found) = self.upkeeps.get_mut(key).filter(goes_on) else { continue };
+            let left = found.until.map_or(Duration::ZERO, |until| until.since(clock));
+            let after = (bound.since + BASE).since(clock).min(left / 2);
             self.alarms.stop(found.alarm.take());
             found.alarm = Some(self.alarms.set(clock, after, Due::Upkeep(key)));
         }
@@ -104,7 +111,7 @@ impl UserAgent {
 
     /// §4.5: how long a registration that has failed so often waits before it is tried again.
     pub(super) fn recovery(&mut self, failures: u32) -> Duration {
-        let whole = BASE.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
+        let whole = BASE.saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX));
         self.part_of(whole.min(MOST), 50)
     }
 

@@ -111,6 +111,8 @@ pub(super) struct Invite {
     /// The Expires of the INVITE, and a minute after the last response.
     pub(super) expires: Option<Alarm>,
     pub(super) still: Option<Alarm>,
+    /// The last provisional response.
+    pub(super) last: Status,
 }
 
 /// A 2xx that is sent again until its ACK comes.

@@ -6,7 +6,7 @@ use super::upkeep::{NewUpkeep, What};
 use super::{NewRegistration, UserAgent};
 use crate::endpoint::Misuse;
 use crate::handle::RegistrationId;
-use crate::headers::{Address, Contact, Header, Params, ServiceRoute, with_scheme};
+use crate::headers::{Address, Contact, Expires, Header, Params, ServiceRoute, with_scheme};
 use crate::message::{Content, Message, Method, is_text, lex};
 use crate::time::Instant;
 use crate::transaction::towards;
@@ -182,20 +182,25 @@ fn is_contact(value: &str) -> bool {
         .is_ok_and(|contact| contact.address().is_some() && contact.expires().is_none())
 }
 
-/// RFC 3261 §10.2.4: how many seconds the registrar says that the first to end of the Contacts of this REGISTER lasts; what this took away does not
-/// count. A registrar that lists none of them has written them anew: then the first to end of all.
+/// RFC 3261 §10.2.4: how many seconds the registrar says that the first to end of the Contacts of this REGISTER lasts; what this takes away does not
+/// count. If it lists one Contact, and that is none of them, it has written ours anew.
 pub(super) fn listed(request: &Message<'_>, response: &Message<'_>) -> Option<u32> {
-    let listed = || response.all::<Contact<'_>>().map_while(Result::ok);
-    let stays = |own: &Contact<'_>| own.expires() != Some(0);
-    let lasts = |own: Contact<'_>| {
-        let own = own.address()?.uri().ok()?;
-        listed().find_map(|listed| {
-            let uri = listed.address()?.uri().ok()?;
-            own.equivalent(&uri).then(|| listed.expires()).flatten()
-        })
-    };
-    let own = request.all::<Contact<'_>>().map_while(Result::ok).filter(stays).filter_map(lasts).min();
-    own.or_else(|| listed().filter(stays).filter_map(|contact| contact.expires()).min())
+    let contacts = |message: &'_ Message<'_>| message.all::<Contact<'_>>().map_while(Result::ok).count();
+    let leaves = request.get::<Expires>().ok().flatten().is_some_and(|expires| expires.0 == 0);
+    let (mut is_known, mut least) = (false, None::<u32>);
+    for own in request.all::<Contact<'_>>().map_while(Result::ok).filter(|own| own.expires() != Some(0)) {
+        let Some(Ok(uri)) = own.address().map(|address| address.uri()) else { continue };
+        let is_it = |listed: &Contact<'_>| {
+            listed.address().is_some_and(|address| address.uri().is_ok_and(|listed| listed.equivalent(&uri)))
+        };
+        let Some(listed) = response.all::<Contact<'_>>().map_while(Result::ok).find(is_it) else { continue };
+        is_known = true;
+        least = listed.expires().into_iter().chain(least).min();
+    }
+    if is_known || leaves || contacts(response) != 1 {
+        return least;
+    }
+    response.get::<Contact<'_>>().ok().flatten().and_then(|contact| contact.expires())
 }
 
 /// Where the registrar saw a request of this side come from (RFC 3581): `received` and `rport` of its Via.

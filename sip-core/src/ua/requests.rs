@@ -485,6 +485,7 @@ impl UserAgent {
             return Some(Meaning::Stray);
         }
         let (purpose, user, dialog) = (outgoing.purpose, outgoing.user, outgoing.dialog);
+        let tries = outgoing.tries;
         let code = response.status_code();
         if let Some(outgoing) = self.outgoing_mut(work) {
             outgoing.rang |= code < 200;
@@ -544,7 +545,9 @@ impl UserAgent {
         if code >= 200 {
             self.take_back(work);
         }
-        if let (Some(key), Some(status)) = (dialog, Status::new(code)) {
+        // Where the first one was taken, another PRACK for the same response is not (RFC 3262 §3); the call goes on.
+        let said = matches!(purpose, Purpose::Prack { .. }) && tries > 0;
+        if let (Some(key), Some(status), false) = (dialog, Status::new(code), said) {
             self.on_failure(key, ends(response.cseq().method, status));
         }
         if let (Purpose::Refresh, Some(key), 300..) = (purpose, dialog, code) {

@@ -59,8 +59,10 @@ impl UserAgent {
                 self.on_short_interval(work, response)
             }
             (423, Purpose::Subscribe(_) | Purpose::Upkeep(_)) => self.on_brief_interval(work, response),
-            // RFC 3261 §12.2.2: another request has overtaken it.
-            (500, Purpose::Prack { .. }) => self.repeat(work, &Change::default()),
+            // RFC 3261 §12.2.2: another request has overtaken it, and nobody else says it again.
+            (500, Purpose::Bye | Purpose::Prack { .. } | Purpose::Notify(_)) if self.was_overtaken(work) => {
+                self.repeat(work, &Change::default())
+            }
             (491, Purpose::Reinvite | Purpose::Update | Purpose::Refresh) => self.on_collision(work),
             // A 6xx is for all addresses.
             (300..=599, Purpose::Call(invitation)) => {
@@ -73,6 +75,14 @@ impl UserAgent {
             outgoing.tries += 1;
         }
         done
+    }
+
+    /// Whether a request with a higher number has been sent in the same dialog.
+    fn was_overtaken(&self, work: WorkId) -> bool {
+        self.outgoing(work).is_some_and(|sent| {
+            let record = sent.dialog.and_then(|key| self.dialogs.get(key));
+            record.is_some_and(|record| record.dialog.local_cseq > sent.cseq)
+        })
     }
 
     /// Whether there is still what a request is about: after a BYE nothing of the session is sent but that, and nothing of a subscription that is

@@ -339,7 +339,9 @@ impl UserAgent {
             let record = self.dialogs.get(found.dialog?)?;
             self.find_asked(&record.dialog.id(), (&found.package, found.id.as_deref()))
         });
-        if let Some(asked) = root.and_then(|root| self.asked_mut(root)) {
+        // The first one may be alive, which its user has not given up.
+        let waits = root.filter(|root| self.subscriptions.get(*root).is_some_and(|found| found.silent));
+        if let Some(asked) = waits.and_then(|root| self.asked_mut(root)) {
             asked.leaving = true;
         }
     }
@@ -510,12 +512,13 @@ impl UserAgent {
     }
 
     /// RFC 6665 §4.1.2.2: a refresh that fails leaves the subscription as it was until it expires, and no NOTIFY is owed. In what is left of it it is
-    /// tried again, not before `after` is over.
-    fn refresh_failed(&mut self, key: Key, after: Duration) {
+    /// tried again, not before `after` is over, if that is of any use.
+    fn refresh_failed(&mut self, key: Key, after: Option<Duration>) {
         let clock = self.layer.clock();
         let Some(subscription) = self.subscriptions.get_mut(key) else { return };
         let Role::Subscriber(asked) = &mut subscription.role else { return };
         asked.notified = true;
+        let Some(after) = after else { return };
         let left = subscription.until.map_or(Duration::ZERO, |until| until.since(clock));
         let wait = after.max(SOONEST).max(left / 4);
         let refreshes = !asked.refer && !asked.leaving && !subscription.lasts.is_zero();
@@ -557,7 +560,8 @@ impl UserAgent {
                 self.end_subscription(key, Ended::Lost, None);
             } else {
                 let after = response.get::<RetryAfter<'_>>().ok().flatten().map_or(0, |after| after.seconds);
-                self.refresh_failed(key, Duration::from_secs(after.into()));
+                let for_now = matches!(code, 408 | 500 | 503 | 504);
+                self.refresh_failed(key, for_now.then_some(Duration::from_secs(after.into())));
             }
             return Some(told);
         }
@@ -605,7 +609,7 @@ impl UserAgent {
         // What a NOTIFY has brought holds, whatever becomes of the SUBSCRIBE that asked for it.
         asked.notified |= refreshing;
         if refreshing && inside {
-            return self.refresh_failed(key, Duration::ZERO);
+            return self.refresh_failed(key, Some(Duration::ZERO));
         }
         if !asked.notified {
             let reason = if asked.leaving { Ended::Unsubscribed } else { Ended::NoAnswer };

@@ -326,7 +326,7 @@ impl What {
     }
 
     /// Whether it is bound to the connection that its request goes by.
-    fn is_flow(&self) -> bool {
+    pub(super) fn is_flow(&self) -> bool {
         matches!(self, Self::Registration(registration) if registration.is_flow())
     }
 
