@@ -1,6 +1,6 @@
 //! A runtime of one blocking socket: `cargo run -p sip-core --example blocking -- 127.0.0.1:5060` answers calls and OPTIONS.
 
-use sip_core::message::Content;
+use sip_core::message::{Content, Status};
 use sip_core::ua::{Config, Event, UserAgent};
 use sip_core::{Destination, Instant, Local, Machine, Output, SendError, Source, Transport};
 use std::net::UdpSocket;
@@ -48,9 +48,13 @@ fn main() -> std::io::Result<()> {
         let Ok((length, remote)) = socket.recv_from(&mut buf) else { continue };
         if let Some(event) = agent.datagram(clock(), Source::Datagram { local, remote }, &buf[..length]) {
             println!("{event:?}");
-            if let Event::Incoming { dialog, .. } = event {
-                let _ = agent.accept(clock(), dialog, &Content::body("application/sdp", SDP));
-            }
+            let sdp = Content::body("application/sdp", SDP);
+            let _ = match event {
+                Event::Incoming { dialog, .. } => agent.accept(clock(), dialog, &sdp),
+                // A change of the session: the peer puts it on hold, say.
+                Event::Request { txn, .. } => agent.respond(clock(), txn, Status::OK, &sdp),
+                _ => Ok(()),
+            };
         }
     }
 }

@@ -365,3 +365,39 @@ fn the_last_word_has_headers_of_the_users() {
     assert_eq!((header(&last, "Expires"), header(&last, "X-Why")), (Some("0"), Some("moved")));
     assert!(last.ends_with("\r\n\r\n"));
 }
+
+/// RFC 6665 §4.4.3, §4.2.1.4: who wants the state once, or no longer, gets it with the last word, and nothing behind it.
+#[test]
+fn a_state_that_is_wanted_once() {
+    for fetched in [true, false] {
+        let (mut rig, id) = if fetched {
+            let mut rig = Rig::new(UserAgent::new(Config { packages: vec!["presence".into()], ..config() }));
+            let text = outside("SUBSCRIBE", "Event: presence\r\nExpires: 0\r\nContent-Length: 0\r\n\r\n");
+            let event = rig.machine.datagram(rig.now, Rig::<UserAgent>::source(), text.as_bytes());
+            let Some(Event::Subscribe { txn, subscription, .. }) = event else { panic!("{event:?}") };
+            rig.machine.respond(rig.now, txn, Status::OK, &Content::NONE).unwrap();
+            (rig, subscription)
+        } else {
+            let (mut rig, id, ok, first) = watched();
+            hear(&mut rig, &response(&first, "200 OK", "", ""));
+            let text = outside("SUBSCRIBE", "Event: presence\r\nExpires: 0\r\nContent-Length: 0\r\n\r\n")
+                .replace("To: <sip:alice@x>", &format!("To: {}", header(&ok, "To").unwrap()))
+                .replace("CSeq: 1", "CSeq: 2")
+                .replace("z9hG4bKSUBSCRIBE", "z9hG4bKagain");
+            let event = rig.machine.datagram(rig.now, Rig::<UserAgent>::source(), text.as_bytes());
+            let Some(Event::Subscribe { txn, .. }) = event else { panic!("{event:?}") };
+            rig.machine.respond(rig.now, txn, Status::OK, &Content::NONE).unwrap();
+            (rig, id)
+        };
+        let state = Content::body("text/plain", b"open");
+        rig.machine.notify(rig.now, id, Notice::Active, &state).unwrap();
+        let out = rig.drain();
+        let last = sent(&out, "NOTIFY");
+        assert_eq!(header(&last, "Subscription-State"), Some("terminated;reason=timeout"));
+        assert!(last.ends_with("open"));
+        assert_eq!(told(&out, "SubscriptionEnded"), 1);
+        assert!(out.iter().any(|out| out.line().contains("reason: Unsubscribed")), "{out:#?}");
+        hear(&mut rig, &response(&last, "200 OK", "", ""));
+        assert!(sends(&rig.run_until(ms(10_000)), "NOTIFY").is_empty());
+    }
+}

@@ -50,7 +50,8 @@ pub struct Guard {
     pub qops: Vec<Qop>,
     /// Whether clients may send the hash of their user name instead of it (RFC 7616 §3.4.4).
     pub userhash: bool,
-    /// What nonces are sealed with. The same key after a restart keeps them valid.
+    /// What nonces are sealed with. A new one at each start, unless the time goes on from where it was: nonces hold the time of the machine, and which
+    /// counts were used is forgotten with it.
     pub key: [u8; 32],
     /// How long a nonce may be used.
     pub lifetime: Duration,
@@ -86,7 +87,8 @@ impl Guard {
 ///     Some(claim) => door.verify(now, request, &claim, "alice", Secret::Password("wonderland")),
 ///     None => Verdict::Unproven,
 /// };
-/// if verdict != Verdict::Accepted {
+/// // One that is malformed gets 400, and a wrong secret 403 or another challenge.
+/// if matches!(verdict, Verdict::Unproven | Verdict::Stale) {
 ///     let challenges = door.challenge(now, verdict);
 ///     let headers: Vec<_> = challenges.iter().map(|value| (door.side().header(), &**value)).collect();
 ///     let answer = (door.side().status(), Content::headers(&headers));

@@ -36,17 +36,17 @@ impl fmt::Display for Misuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gone => f.write_str("the handle is stale: what it named is over"),
-            Self::WrongState => f.write_str("not possible in this state"),
+            Self::WrongState => f.write_str("too early or too late for this: not possible in this state"),
             Self::Forbidden => f.write_str("RFC 4320 forbids this response to a request other than INVITE"),
             Self::Full => f.write_str("a configured limit is reached"),
             Self::Draining => f.write_str("the machine is being shut down"),
             Self::NoLocal(transport) => {
-                write!(f, "no local address speaks {transport:?}: state one with `listen` first")
+                write!(f, "no local address speaks {transport:?}: state one with `listen` first, if there is a socket for it")
             }
             Self::BadUri => f.write_str("the URI is malformed or has headers, or nothing can be sent to it: state a target for a scheme without an address"),
             Self::SipsMismatch => f.write_str("a request to a SIPS URI goes to SIPS URIs, and one to a SIP URI to SIP URIs: answer it with 480"),
-            Self::BadContent => f.write_str("a header, an address or the body can't stand in a message, or is written by the machine itself: addresses stand in angle brackets"),
-            Self::BadMethod => f.write_str("the method has a command of its own: bye, cancel, ack, prack, subscribe, notify, refer"),
+            Self::BadContent => f.write_str("a header, an address, an event package or the body can't stand in a message, is written by the machine itself, or is owed and not there: addresses stand in angle brackets, a body has a type"),
+            Self::BadMethod => f.write_str("the method has a command of its own: invite (inside a dialog request_in), bye, cancel, ack, prack, subscribe, notify, refer"),
             Self::BadStatus => f.write_str("the status is not for this command"),
         }
     }

@@ -4,19 +4,55 @@
 //! the 200. It keeps nothing, so that an application puts its own database under it: read, register, write, respond. [`Bindings`] is
 //! the same over a table in memory.
 //!
+//! Who may register what is the application's to say, before the rule is asked (§10.3, steps 2 to 5): that the domain is its own, who the client is
+//! ([`auth`](crate::auth)), and that this one may bind that address-of-record. A registrar as the user of a machine, on any runtime:
+//!
 //! ```
-//! use sip_core::message::{Content, Method, Status};
-//! use sip_core::registrar::{Bindings, Policy};
+//! # #[cfg(feature = "auth")] mod all {
+//! use sip_core::auth::{Authenticator, Secret, Verdict};
+//! use sip_core::message::{Content, Method, Request, Status};
+//! use sip_core::registrar::{Bindings, Headers, Policy, address_of_record};
 //! use sip_core::ua::{Event, UserAgent};
-//! # fn handle(now: sip_core::Instant, agent: &mut UserAgent, event: Event<'_>, bindings: &mut Bindings) {
-//! // An agent whose configuration names REGISTER among its methods.
-//! if let Event::Request { txn, request, .. } = event {
-//!     let (status, headers) = match bindings.register(now, &request, &Policy::default()) {
-//!         Ok(headers) => (Status::OK, headers),
-//!         Err(refusal) => (refusal.status, refusal.headers),
-//!     };
-//!     let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
-//!     let _ = agent.respond(now, txn, status, &Content::headers(&headers));
+//! use sip_core::{Instant, TransactionUser};
+//!
+//! struct Registrar { domain: &'static str, door: Authenticator, bindings: Bindings }
+//!
+//! impl Registrar {
+//!     fn answer(&mut self, now: Instant, request: &Request<'_>) -> (Status, Headers) {
+//!         let aor = request.to().uri().ok().as_ref().and_then(address_of_record);
+//!         let of_domain = |aor: &String| aor.ends_with(&format!("@{}", self.domain));
+//!         let Some(aor) = aor.filter(of_domain) else { return (Status::NOT_FOUND, Headers::new()) };
+//!         let verdict = match self.door.claim(request) {
+//!             // A database would be asked for the secret of `claim.username()`.
+//!             Some(claim) => self.door.verify(now, request, &claim, "alice", Secret::Password("wonderland")),
+//!             None => Verdict::Unproven,
+//!         };
+//!         match verdict {
+//!             Verdict::Accepted if aor == format!("sip:alice@{}", self.domain) => {}
+//!             Verdict::Accepted | Verdict::Refused => return (Status::FORBIDDEN, Headers::new()),
+//!             Verdict::Malformed => return (Status::BAD_REQUEST, Headers::new()),
+//!             Verdict::Unproven | Verdict::Stale => {
+//!                 let name = self.door.side().header();
+//!                 let challenges = self.door.challenge(now, verdict).into_iter().map(|value| (name, value));
+//!                 return (self.door.side().status(), challenges.collect());
+//!             }
+//!         }
+//!         match self.bindings.register(now, request, &Policy::default()) {
+//!             Ok(headers) => (Status::OK, headers),
+//!             Err(refusal) => (refusal.status, refusal.headers),
+//!         }
+//!     }
+//! }
+//!
+//! // Of an agent whose configuration names REGISTER among its methods.
+//! impl TransactionUser<UserAgent> for Registrar {
+//!     fn event(&mut self, now: Instant, agent: &mut UserAgent, event: Event<'_>) {
+//!         let Event::Request { txn, request, .. } = event else { return };
+//!         if request.method() != Method::Register { return }
+//!         let (status, headers) = self.answer(now, &request);
+//!         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
+//!         let _ = agent.respond(now, txn, status, &Content::headers(&headers));
+//!     }
 //! }
 //! # }
 //! ```
@@ -37,15 +73,16 @@ use core::time::Duration;
 /// What a registrar takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// The least that a binding lasts; less gets 423, but never an hour and more (RFC 3261 §10.3, step 7).
+    /// The least that a binding lasts; less gets 423, but never an hour and more (RFC 3261 §10.3, step 7). By default a
+    /// minute.
     pub min_expires: Duration,
-    /// The most; more is cut.
+    /// The most; more is cut. By default a day.
     pub max_expires: Duration,
-    /// How long a binding lasts that does not say.
+    /// How long a binding lasts that does not say. By default an hour.
     pub default_expires: Duration,
-    /// How many bindings an address-of-record may have; beyond: 403.
+    /// How many bindings an address-of-record may have; beyond: 403. By default ten.
     pub bindings: usize,
-    /// How many addresses-of-record [`Bindings`] may have; beyond: 503.
+    /// How many addresses-of-record [`Bindings`] may have; beyond: 503. By default a million.
     pub addresses: usize,
 }
 

@@ -86,7 +86,8 @@ pub enum Event<'b> {
         response: Response<'b>,
     },
     /// The terminal event of an invitation. Before it came every [`Answered`](Self::Answered), [`TurnedAway`](Self::TurnedAway) and
-    /// [`Refused`](Self::Refused) that there is; without any, `cause` says why.
+    /// [`Refused`](Self::Refused) that there is; without any, `cause` says why. After a 2xx it comes 64·T1 later, when no other fork can answer any
+    /// more: go on at [`Answered`](Self::Answered).
     InvitationEnded {
         /// The INVITE.
         invitation: Invitation,
@@ -148,7 +149,8 @@ pub enum Event<'b> {
         /// The response.
         response: Response<'b>,
     },
-    /// The terminal event of such a request. Without a final response before it, `cause` says why.
+    /// The terminal event of such a request. Without a final response before it, `cause` says why. It comes when its transaction ends, some seconds after
+    /// the response, and 64·T1 after the 2xx of a re-INVITE: go on at [`Response`](Self::Response).
     RequestEnded {
         /// The request.
         id: RequestId,
@@ -189,7 +191,7 @@ pub enum Event<'b> {
         user: u64,
         /// Whether it is known from before.
         refresh: bool,
-        /// How long it lasts if it is accepted; zero: only as long as it takes to tell the state once.
+        /// How long it lasts if it is accepted; zero: the peer wants the state once more and no longer, and the next NOTIFY is the last.
         expires: Duration,
         /// The SUBSCRIBE.
         request: Request<'b>,

@@ -216,6 +216,9 @@ impl UserAgent {
     /// A dialog that a [`snapshot_dialog`](Self::snapshot_dialog) was made of, in this machine under a new handle; that of
     /// a subscription restored before, if the two share it.
     ///
+    /// Its Contact stays what it was, and that is where the peer sends: this machine must be reached there, or tell the peer otherwise with a re-INVITE.
+    /// In the machine that it was taken from the dialog goes on as well; that one is to be dropped, or it refreshes it too.
+    ///
     /// # Errors
     /// What is wrong with the bytes; [`RestoreError::Exists`] if its session lives here, [`RestoreError::Full`].
     pub fn restore_dialog(&mut self, now: Instant, bytes: &[u8]) -> Result<DialogId, RestoreError> {

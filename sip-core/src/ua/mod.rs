@@ -50,7 +50,7 @@
 //! | say something, send digits | `request_in` with [`Info`](Method::Info) or [`Message`](Method::Message); to get them, name them in [`Config::methods`] | `Response` |
 //! | hang up | [`bye`](UserAgent::bye), or [`hang_up`](UserAgent::hang_up) in any state | `Ended` |
 //! | transfer | [`refer_in`](UserAgent::refer_in); with [`refer_to`](UserAgent::refer_to) to the other party of a second call, which takes the place of both | [`Notified`](Event::Notified) with a body `message/sipfrag` (`SIP/2.0 200 OK`), then [`SubscriptionEnded`](Event::SubscriptionEnded); who transfers hangs up |
-//! | be transferred | [`Event::Refer`] (REFER in `Config::methods`): [`respond`](UserAgent::respond) with 202, `invite` what [`ReferTo::invitation`](crate::headers::ReferTo::invitation) says | [`notify`](UserAgent::notify) with the sipfrag, at last with [`Notice::Terminated`] |
+//! | be transferred | [`Event::Refer`] (REFER in `Config::methods`): [`respond`](UserAgent::respond) with 202, `invite` what [`ReferTo::invitation`](crate::headers::ReferTo::invitation) says | [`notify`](UserAgent::notify) with the sipfrag, at last with [`Notice::Terminated`], the reason [`Ended::NoResource`]. What the REFER says in Referred-By goes into the INVITE (RFC 3892) |
 //! | register | [`register`](UserAgent::register), credentials in [`Config::credentials`] (feature `auth`) | [`Registered`](Event::Registered) each time, [`RegistrationRefused`](Event::RegistrationRefused) |
 //! | see who is there | [`subscribe`](UserAgent::subscribe) | `Notified` until `SubscriptionEnded` |
 //!
@@ -147,39 +147,43 @@ use upkeep::Upkeep;
 pub struct Config {
     /// Seed, timers and limits.
     pub core: CoreConfig,
-    /// The value of From in requests outside dialogs, without a tag: `"Alice" <sip:alice@example.com>`.
+    /// The value of From in requests outside dialogs, without a tag: `"Alice" <sip:alice@example.com>`. By default
+    /// `<sip:USER@anonymous.invalid>`.
     pub identity: String,
     /// The user part of its Contact.
     pub user: String,
-    /// The value of User-Agent and Server; empty: none.
+    /// The value of User-Agent and Server; empty, as by default: none.
     pub product: String,
-    /// What challenges are answered with. **Without the feature `auth` none is**: a 401 or 407 is then the last word.
+    /// What challenges are answered with. **Without the feature `auth` none is**: a 401 or 407 is then the last word. By default
+    /// nothing.
     pub credentials: Vec<Credentials>,
     /// The methods that the user answers besides INVITE and UPDATE: they come as [`Event::Request`], REFER as [`Event::Refer`], inside dialogs and
-    /// outside. Others are refused with 405 or 501.
+    /// outside. Others are refused with 405 or 501. By default there are none: a MESSAGE, an INFO or a REFER gets 405.
     pub methods: Vec<Method<'static>>,
-    /// The event packages that the peer may subscribe to: [`Event::Subscribe`]. For others it gets 489.
+    /// The event packages that the peer may subscribe to: [`Event::Subscribe`]. For others it gets 489. By default none.
     pub packages: Vec<String>,
     /// The least and the most that subscriptions of the peer last. What would last less gets 423, but for what is wanted once or for an hour and
-    /// more (RFC 6665 §4.2.1.1).
+    /// more (RFC 6665 §4.2.1.1). By default nothing is too brief, and the most is a day.
     pub min_subscription: Duration,
     /// The most.
     pub max_subscription: Duration,
-    /// Option tags that the user takes care of: they go into Supported, and may be required.
+    /// Option tags that the user takes care of: they go into Supported, and may be required. By default none.
     pub extensions: Vec<String>,
     /// What becomes of the second and later forks that answer an INVITE: kept as calls of their own, or hung up as soon
-    /// as they are acknowledged (RFC 3261 §13.2.2.4).
+    /// as they are acknowledged, as by default (RFC 3261 §13.2.2.4).
     pub keep_forks: bool,
-    /// How many addresses a call is redirected to by 3xx, in all, before the response goes to the user (RFC 3261 §8.1.3.4).
+    /// How many addresses a call is redirected to by 3xx, in all, before the response goes to the user (RFC 3261 §8.1.3.4). By default
+    /// none: every 3xx is the user's.
     pub redirects: u8,
-    /// Whether reliable provisional responses are acknowledged without asking; else with [`prack`](UserAgent::prack).
+    /// Whether reliable provisional responses are acknowledged without asking, as by default; else with [`prack`](UserAgent::prack).
     pub auto_prack: bool,
     /// Whether a re-INVITE is taken while the 2xx of this side has no ACK yet, as long as no offer of this side is open (RFC 5407
-    /// §3.1.4); else it gets 491.
+    /// §3.1.4), as by default; else it gets 491.
     pub reinvite_before_ack: bool,
-    /// How long sessions last without a refresh (RFC 4028).
+    /// How long sessions last without a refresh (RFC 4028). By default [`SessionTimer::DEFAULT`].
     pub session_timer: SessionTimer,
-    /// Whether [`Event::Changed`] tells when the state of a dialog has changed, for who keeps snapshots of them (feature `snapshot`).
+    /// Whether [`Event::Changed`] tells when the state of a dialog has changed, for who keeps snapshots of them (feature `snapshot`). By
+    /// default not.
     pub tell_changes: bool,
 }
 

@@ -19,7 +19,8 @@ use alloc::format;
 use core::time::Duration;
 
 impl UserAgent {
-    /// Tells the peer the state that it has subscribed to, in a NOTIFY. After [`Notice::Terminated`] the subscription is over.
+    /// Tells the peer the state that it has subscribed to, in a NOTIFY. After [`Notice::Terminated`] the subscription is over, and after any where the
+    /// peer wants the state once, or no longer (§4.4.3).
     ///
     /// # Errors
     /// [`Misuse::Gone`]; [`Misuse::WrongState`] for a subscription of this side, or one that is not accepted yet; [`Misuse::BadContent`],
@@ -46,6 +47,14 @@ impl UserAgent {
         let subscription = self.subscriptions.get(key).ok_or(Misuse::Gone)?;
         let dialog = subscription.dialog.ok_or(Misuse::Gone)?;
         let left = subscription.until.map_or(Duration::ZERO, |until| until.since(self.layer.clock()));
+        // RFC 6665 §4.2.1.4, §4.4.3: who wants the state once, or no longer, gets it with the last word.
+        let (notice, over) = match notice {
+            Notice::Terminated { reason, .. } => (notice, Some(reason)),
+            _ if subscription.lasts.is_zero() => {
+                (Notice::Terminated { reason: Ended::Timeout, retry_after: None }, Some(Ended::Unsubscribed))
+            }
+            _ => (notice, None),
+        };
         let (event, state) = (subscription.event_value(), subscription::write(notice, left));
         let state = core::str::from_utf8(&state).unwrap_or_default();
         let extra = [("Event", &*event), ("Subscription-State", state)];
@@ -53,7 +62,7 @@ impl UserAgent {
         if let Some(subscription) = self.subscriptions.get_mut(key) {
             subscription.told = Some(sent.0);
         }
-        if let Notice::Terminated { reason, .. } = notice {
+        if let Some(reason) = over {
             self.end_subscription(key, reason, None);
         }
         Ok(())

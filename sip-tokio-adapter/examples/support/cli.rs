@@ -111,10 +111,10 @@ struct PingArgs {
 /// Who the agent is, and where others find it.
 #[derive(Args)]
 struct Identity {
-    /// The name and password that challenges are answered with; without --register also what who registers with `uas` must know
+    /// Who this is: the name and password that challenges are answered with. To `uas` without --register: whom it lets register
     #[arg(long, value_name = "USER:PASSWORD", value_parser = login)]
     auth: Option<(String, String)>,
-    /// The address to bind and to register, for example udp:127.0.0.1:5070
+    /// The address to bind and to register, for example udp:127.0.0.1:5070; `uas` listens there besides --listen
     #[arg(long, value_name = "ADDR")]
     local: Option<Target>,
     /// Register with the registrar at this URI, as its user or that of --auth
