@@ -14,7 +14,6 @@ pub(crate) use route_set::RouteSet;
 
 use crate::headers::{Address, CSeq, Contact, Header, Name};
 use crate::message::{Fields, Message, Method, Status, Writer, push_hex};
-use crate::uri::without_headers;
 use alloc::vec::Vec;
 
 /// The state of a dialog as this side sees it (RFC 3261 §12).
@@ -195,6 +194,7 @@ impl<'a> Sent<'a> {
 pub(crate) fn contact<'a>(message: &'a Message<'_>) -> Option<&'a [u8]> {
     let value = message.value(Name::Contact)?;
     let address = Contact::list(value).next()?.ok()?.address()?;
-    address.uri().ok()?.as_sip()?;
-    Some(without_headers(address.uri_bytes))
+    let headers = address.uri().ok()?.as_sip()?.headers.len();
+    let cut = if headers == 0 { 0 } else { headers + 1 };
+    address.uri_bytes.get(..address.uri_bytes.len().checked_sub(cut)?)
 }

@@ -97,7 +97,8 @@ pub(crate) fn is_in_content(content: &Content<'_>) -> bool {
 }
 
 fn is_session(kind: &[u8], disposition: &[u8]) -> bool {
-    if let Ok(disposition) = ContentDisposition::whole(disposition) {
+    let said = (!disposition.is_empty()).then(|| ContentDisposition::whole(disposition));
+    if let Some(Ok(disposition)) = said {
         return ["session", "early-session"].iter().any(|word| disposition.is(word));
     }
     ContentType::whole(kind)

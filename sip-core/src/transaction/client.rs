@@ -432,10 +432,11 @@ struct Branch {
 impl Branch {
     fn to_bytes(&self) -> [u8; COOKIE.len() + 32] {
         let mut out = [0; COOKIE.len() + 32];
-        let parts = [COOKIE, &hex(self.key.to_bits()), &hex(self.secret)];
-        for (place, byte) in out.iter_mut().zip(parts.into_iter().flatten()) {
-            *place = *byte;
-        }
+        let (cookie, digits) = out.split_at_mut(COOKIE.len());
+        let (key, secret) = digits.split_at_mut(16);
+        cookie.copy_from_slice(COOKIE);
+        key.copy_from_slice(&hex(self.key.to_bits()));
+        secret.copy_from_slice(&hex(self.secret));
         out
     }
 
@@ -446,12 +447,22 @@ impl Branch {
         if !matches!(mark, [] | [b'.', ..]) || !cookie.eq_ignore_ascii_case(COOKIE) {
             return None;
         }
-        let mut value = 0_u128;
-        for byte in rest {
-            value = value << 4 | u128::from(char::from(*byte).to_digit(16)?);
-        }
-        Some(Self { key: Key::from_bits((value >> 64) as u64), secret: value as u64 })
+        let (key, secret) = rest.split_at_checked(16)?;
+        Some(Self { key: Key::from_bits(unhex(key)?), secret: unhex(secret)? })
     }
+}
+
+/// The number that these digits are.
+fn unhex(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0, |value, byte| {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            b'A'..=b'F' => byte - b'A' + 10,
+            _ => return None,
+        };
+        Some(value << 4 | u64::from(digit))
+    })
 }
 
 /// The URI that the next hop of a request with this route set follows from (RFC 3261 §8.1.2): the first Route if

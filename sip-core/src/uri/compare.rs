@@ -56,9 +56,11 @@ fn unescaped_lower(text: &[u8]) -> impl Iterator<Item = u16> + '_ {
 
 /// Names without case; addresses by value (RFC 5954 §4.2).
 pub(crate) fn hosts(left: &[u8], right: &[u8]) -> bool {
+    if left.eq_ignore_ascii_case(right) {
+        return true;
+    }
     match (ip(left), ip(right)) {
         (Some(left), Some(right)) => left == right,
-        (None, None) => left.eq_ignore_ascii_case(right),
         _ => false,
     }
 }
