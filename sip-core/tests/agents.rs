@@ -3,11 +3,13 @@
 
 mod support;
 
-use sip_core::TransactionUser;
-use sip_core::agent::{Enrolment, Uas, UasOptions};
-use sip_core::ua::{Config, UserAgent};
+use sip_core::agent::{Enrolment, Home, HomeOptions, Uas, UasOptions};
+use sip_core::auth::Credentials;
+use sip_core::proxy::{self, Proxy};
+use sip_core::ua::{Config, Event, NewInvite, NewRegistration, UserAgent};
+use sip_core::{Destination, Local, Machine, Output, Source, Target, TransactionUser, Transport};
 use support::acting::Acting;
-use support::call::{CONTACT, config, outside, sent};
+use support::call::{CONTACT, SDP, config, outside, sent};
 use support::{Out, PEER, Rig, US, header, ms, response, sends};
 
 fn answering(options: UasOptions) -> Acting<Uas> {
@@ -37,12 +39,8 @@ impl Answering {
             if method == "INVITE" { 1 } else { 2 },
         );
         let (rig, uas) = (&mut self.rig, &mut self.uas);
-        let event = sip_core::Machine::datagram(
-            &mut rig.machine,
-            rig.now,
-            Rig::<UserAgent>::source(),
-            request.as_bytes(),
-        );
+        let event =
+            Machine::datagram(&mut rig.machine, rig.now, Rig::<UserAgent>::source(), request.as_bytes());
         if let Some(event) = event {
             uas.event(rig.now, &mut rig.machine, event);
         }
@@ -103,4 +101,140 @@ fn a_refer_is_told_of_in_sipfrag() {
     let out = uas.take();
     let told: Vec<_> = out.iter().filter(|out| out.line().starts_with("NOTIFY")).map(Out::bytes).collect();
     assert!(told.len() >= 2 && told.iter().all(|text| text.contains("message/sipfrag")), "{told:#?}");
+}
+
+/// Two phones and their home, on one wire.
+struct Street {
+    phones: [UserAgent; 2],
+    proxy: Proxy,
+    home: Home,
+    told: Vec<(usize, String)>,
+}
+
+const ADDRS: [&str; 3] = ["192.0.2.1:5060", "192.0.2.2:5060", "192.0.2.3:5060"];
+
+impl Street {
+    fn new() -> Self {
+        let phone = |name: &str, seed| {
+            let mut config = Config::new(sip_core::Config::new([seed; 32]), name);
+            config.identity = format!("<sip:{name}@example.com>");
+            config.credentials = vec![Credentials::new(name, name)];
+            UserAgent::new(config)
+        };
+        let logins = ["alice", "bob"].map(|name| (name.into(), name.into())).into();
+        let domains = vec!["example.com".into()];
+        let proxy = proxy::Config { domains, ..proxy::Config::new(sip_core::Config::new([3; 32])) };
+        let mut street = Self {
+            phones: [phone("alice", 1), phone("bob", 2)],
+            proxy: Proxy::new(proxy),
+            home: Home::new(&HomeOptions { logins, key: [7; 32] }),
+            told: Vec::new(),
+        };
+        for (at, addr) in ADDRS.into_iter().enumerate() {
+            let local = Local { transport: Transport::Udp, addr: addr.parse().unwrap(), advertised: None };
+            match street.phones.get_mut(at) {
+                Some(phone) => phone.listen(ms(0), local),
+                None => street.proxy.listen(ms(0), local),
+            }
+        }
+        street
+    }
+
+    /// Delivers what is sent until nothing is; a phone takes every call.
+    fn settle(&mut self) {
+        loop {
+            let mut wire: Vec<(usize, usize, Vec<u8>)> = Vec::new();
+            for from in 0..3 {
+                loop {
+                    let sent = match self.phones.get_mut(from) {
+                        Some(phone) => sent_by(phone, |event| self.told.push((from, event))),
+                        None => {
+                            let mut events = Vec::new();
+                            let sent = sent_by(&mut self.proxy, |event| events.push(event));
+                            self.told.extend(events.into_iter().map(|event| (from, event)));
+                            sent
+                        }
+                    };
+                    let Some((to, bytes)) = sent else { break };
+                    wire.push((from, ADDRS.iter().position(|addr| *addr == to).unwrap(), bytes));
+                }
+            }
+            if wire.is_empty() {
+                return;
+            }
+            for (from, to, bytes) in wire {
+                let source = Source::Datagram {
+                    local: ADDRS[to].parse().unwrap(),
+                    remote: ADDRS[from].parse().unwrap(),
+                };
+                if let Some(phone) = self.phones.get_mut(to) {
+                    let event = phone.datagram(ms(0), source, &bytes).map(Event::into_owned);
+                    self.told.extend(event.iter().map(|event| (to, format!("{event:?}"))));
+                    if let Some(Event::Incoming { dialog, .. }) = event {
+                        phone.accept(ms(0), dialog, &SDP).unwrap();
+                    }
+                } else if let Some(event) = self.proxy.datagram(ms(0), source, &bytes) {
+                    self.home.event(ms(0), &mut self.proxy, event);
+                }
+            }
+        }
+    }
+
+    fn heard(&self, who: usize, start: &str) -> usize {
+        self.told.iter().filter(|(at, event)| *at == who && event.starts_with(start)).count()
+    }
+}
+
+/// What a machine sends next, and where to.
+fn sent_by<M: Machine>(machine: &mut M, mut tell: impl FnMut(String)) -> Option<(String, Vec<u8>)>
+where
+    for<'b> M::Event<'b>: core::fmt::Debug,
+{
+    loop {
+        match machine.poll()? {
+            Output::Transmit(transmit) => {
+                let Destination::Datagram { remote, .. } = transmit.to else { continue };
+                return Some((remote.to_string(), transmit.bytes.to_vec()));
+            }
+            Output::Event(event) => tell(format!("{event:?}")),
+            _ => {}
+        }
+    }
+}
+
+/// The registrar and proxy in one: a phone registers under its own name, is called by another who proves its own, and nobody else is let in.
+#[test]
+fn a_home_for_phones() {
+    let mut street = Street::new();
+    let target = Some(Target { transport: Transport::Udp, addr: ADDRS[2].parse().unwrap() });
+    let call = NewInvite { target, content: SDP, ..NewInvite::new("sip:bob@example.com") };
+    // Nobody is at home.
+    street.phones[0].invite(ms(0), &call).unwrap();
+    street.settle();
+    assert!(street.told.iter().any(|(at, event)| *at == 0 && event.contains("480 Temporarily Unavailable")));
+    // Under its own name, and no other.
+    for (aor, well) in [("<sip:alice@example.com>", false), ("<sip:bob@example.com>", true)] {
+        let new = NewRegistration { target, ..NewRegistration::new("sip:example.com", aor) };
+        street.told.clear();
+        street.phones[1].register(ms(0), &new).unwrap();
+        street.settle();
+        assert_eq!(
+            (street.heard(1, "Registered"), street.heard(1, "RegistrationRefused")),
+            (usize::from(well), usize::from(!well))
+        );
+    }
+    street.told.clear();
+    street.phones[0].invite(ms(0), &call).unwrap();
+    street.settle();
+    assert_eq!(
+        (street.heard(0, "Answered"), street.heard(1, "Incoming"), street.heard(1, "Established")),
+        (1, 1, 1)
+    );
+    // Who proves nothing is not let in.
+    let stranger = [Credentials::new("mallory", "m")];
+    street.phones[0]
+        .invite(ms(0), &NewInvite { from: "<sip:mallory@example.com>", credentials: &stranger, ..call })
+        .unwrap();
+    street.settle();
+    assert_eq!((street.heard(0, "Refused"), street.heard(1, "Incoming")), (1, 1));
 }

@@ -1,11 +1,12 @@
 //! The agents behind the examples, without a runtime (feature `agent`): one that answers calls, one that places them, one
-//! that asks whether a peer lives, one that forwards.
+//! that asks whether a peer lives, one that forwards, one where others are at home.
 //!
 //! Each is a [`TransactionUser`](crate::TransactionUser) of a [`UserAgent`] or a [`Proxy`](crate::proxy::Proxy). Both
 //! adapters run them as they are.
 
 mod enrolment;
 mod forwarder;
+mod home;
 mod ping;
 mod registrar;
 mod uac;
@@ -13,6 +14,7 @@ mod uas;
 
 pub use enrolment::Enrolment;
 pub use forwarder::{Forwarder, ForwarderOptions, Report};
+pub use home::{Home, HomeOptions};
 pub use ping::{Ping, PingError};
 pub use uac::{Uac, UacOptions, Within};
 pub use uas::{Uas, UasOptions};

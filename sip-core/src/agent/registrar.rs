@@ -3,8 +3,9 @@
 use crate::Instant;
 use crate::auth::{Authenticator, Guard, Secret, Verdict};
 use crate::message::{Request, Status};
-use crate::registrar::{Bindings, Headers, Policy};
+use crate::registrar::{Binding, Bindings, Headers, Policy};
 use alloc::string::String;
+use alloc::vec::Vec;
 
 /// Whether a request is about the address of this user.
 fn is_user(request: &Request<'_>, username: &str) -> bool {
@@ -12,48 +13,76 @@ fn is_user(request: &Request<'_>, username: &str) -> bool {
     uri.is_ok_and(|uri| uri.as_sip().is_some_and(|sip| sip.user == Some(username.as_bytes())))
 }
 
-/// A registrar for one user.
+/// A registrar in memory.
 pub(super) struct Registrar {
     bindings: Bindings,
-    door: Option<(Authenticator, String, String)>,
+    door: Option<Door>,
 }
 
 impl Registrar {
-    /// A registrar that lets anybody in, or only who knows this name and password.
-    pub(super) fn new(login: Option<(&str, &str)>, realm: &str, key: [u8; 32]) -> Self {
-        let door = login.map(|(username, password)| {
+    /// A registrar that lets in who knows one of these names with its password, each for itself; anybody if there is none.
+    pub(super) fn new(logins: &[(String, String)], realm: &str, key: [u8; 32]) -> Self {
+        let door = (!logins.is_empty()).then(|| {
             // The one algorithm that every phone speaks.
             let guard = Guard { algorithms: [crate::auth::Algorithm::Md5].into(), ..Guard::new(realm, key) };
-            (Authenticator::new(guard), username.into(), password.into())
+            (Authenticator::new(guard), logins.to_vec())
         });
         Self { bindings: Bindings::default(), door }
     }
 
+    /// Where an address-of-record is, the best first.
+    pub(super) fn of(&self, now: Instant, aor: &str) -> Vec<&Binding> {
+        self.bindings.of(now, aor)
+    }
+
+    /// How many addresses-of-record there are.
+    pub(super) fn len(&self) -> usize {
+        self.bindings.len()
+    }
+
     /// Status and headers of the response.
     pub(super) fn answer(&mut self, now: Instant, request: &Request<'_>) -> (Status, Headers) {
-        if let Some((door, username, password)) = &mut self.door {
-            let verdict = door.claim(request).map_or(Verdict::Unproven, |claim| {
-                door.verify(now, request, &claim, username, Secret::Password(password))
-            });
-            match verdict {
-                // RFC 3261 §10.3, step 4: each for itself.
-                Verdict::Accepted if !is_user(request, username) => {
-                    return (Status::FORBIDDEN, Headers::new());
-                }
-                Verdict::Accepted => {}
-                Verdict::Malformed => return (Status::BAD_REQUEST, Headers::new()),
-                Verdict::Refused => return (Status::FORBIDDEN, Headers::new()),
-                Verdict::Stale | Verdict::Unproven => {
-                    let name = door.side().header();
-                    let challenges = door.challenge(now, verdict).into_iter();
-                    return (door.side().status(), challenges.map(|value| (name, value)).collect());
-                }
-            }
+        match admit(self.door.as_mut(), now, request) {
+            // RFC 3261 §10.3, step 4: each for itself.
+            Ok(Some(username)) if !is_user(request, username) => return (Status::FORBIDDEN, Headers::new()),
+            Ok(_) => {}
+            Err(refusal) => return refusal,
         }
         self.bindings.advance(now);
         match self.bindings.register(now, request, &Policy::default()) {
             Ok(headers) => (Status::OK, headers),
             Err(refusal) => (refusal.status, refusal.headers),
+        }
+    }
+}
+
+/// Names and passwords, and who asks for them.
+pub(super) type Door = (Authenticator, Vec<(String, String)>);
+
+/// Whose request it is, if that is asked for; else what it is answered with.
+pub(super) fn admit<'d>(
+    door: Option<&'d mut Door>,
+    now: Instant,
+    request: &Request<'_>,
+) -> Result<Option<&'d str>, (Status, Headers)> {
+    let Some((door, logins)) = door else { return Ok(None) };
+    let claim = door.claim(request);
+    let login = claim.and_then(|claim| logins.iter().find(|(username, _)| claim.is(username)));
+    let verdict = match (claim, login) {
+        (Some(claim), Some((username, password))) => {
+            door.verify(now, request, &claim, username, Secret::Password(password))
+        }
+        (Some(_), None) => Verdict::Refused,
+        (None, _) => Verdict::Unproven,
+    };
+    match verdict {
+        Verdict::Accepted => Ok(login.map(|(username, _)| &**username)),
+        Verdict::Malformed => Err((Status::BAD_REQUEST, Headers::new())),
+        Verdict::Refused => Err((Status::FORBIDDEN, Headers::new())),
+        Verdict::Stale | Verdict::Unproven => {
+            let name = door.side().header();
+            let challenges = door.challenge(now, verdict).into_iter().map(|value| (name, value));
+            Err((door.side().status(), challenges.collect()))
         }
     }
 }

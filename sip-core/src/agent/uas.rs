@@ -52,9 +52,8 @@ pub struct Uas {
 impl Uas {
     /// An agent with these options.
     pub fn new(options: UasOptions) -> Self {
-        let login = options.login.as_ref().map(|(username, password)| (&**username, &**password));
         Self {
-            registrar: Registrar::new(login, "sip-core", options.key),
+            registrar: Registrar::new(options.login.as_slice(), "sip-core", options.key),
             agenda: Agenda::of(options.register.as_ref().map(|_| (Instant::ZERO, Task::Enrol))),
             unregistered: 0,
             unacknowledged: BTreeSet::new(),

@@ -5,8 +5,10 @@ use super::routing::Arrival;
 use super::{Origin, Outcome, Part};
 use crate::handle::{BranchId, ClientTxn, ContextId, Key, ServerTxn};
 use crate::message::Status;
+use crate::time::Instant;
 use crate::transaction::{BufferId, Timers};
 use crate::transport::Target;
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::num::NonZero;
@@ -25,6 +27,12 @@ pub(super) struct Context {
     pub(super) phase: Phase,
     /// The caller has cancelled.
     pub(super) cancelled: bool,
+    /// It has lived as long as it may.
+    pub(super) expired: bool,
+    /// Until when others are waited for, though all have failed.
+    pub(super) held: Option<Instant>,
+    /// The Request-URIs that have been tried, if those of a 3xx are.
+    pub(super) tried: Vec<Box<str>>,
     /// The branches whose transactions live.
     pub(super) branches: Vec<Key>,
     /// The Max-Breadth that the request came with (RFC 5393 §5.3.3).
@@ -125,7 +133,7 @@ impl Context {
     pub(super) fn is_closed(&self) -> bool {
         let is_global =
             |ended: &Ended| ended.outcome.origin == Origin::Received && ended.outcome.status.code() >= 600;
-        self.cancelled || self.is_answered() || self.ended.iter().any(is_global)
+        self.cancelled || self.expired || self.is_answered() || self.ended.iter().any(is_global)
     }
 }
 

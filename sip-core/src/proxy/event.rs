@@ -4,6 +4,7 @@ use super::{Branch, Outcome};
 use crate::endpoint::{Rejected, Source};
 use crate::handle::{BranchId, ContextId};
 use crate::message::{Content, Request, Response, Status};
+use core::time::Duration;
 
 /// What a proxy tells its user. `user` is the number that was attached to the response context, `branch_user` that of the branch.
 #[derive(Clone, Debug)]
@@ -147,4 +148,6 @@ pub enum Command<'a> {
     Cancel(ContextId, &'a str),
     /// [`cancel_branch`](super::Proxy::cancel_branch)
     CancelBranch(BranchId, &'a str),
+    /// [`hold`](super::Proxy::hold)
+    Hold(ContextId, Duration),
 }

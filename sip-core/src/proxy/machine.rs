@@ -11,6 +11,7 @@ use crate::message::{Content, Error, Message, Method, Parsed, Status};
 use crate::time::Instant;
 use crate::transaction::{Heard, Told};
 use alloc::collections::VecDeque;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 /// What a message means, without the message.
@@ -83,8 +84,10 @@ impl Proxy {
             self.layer.fire();
         } else if let Some((_, place)) = self.waits.next() {
             self.waits.disarm(place);
-            if let Some(key) = self.contexts.key_at(place) {
-                self.on_patience_over(key);
+            match self.contexts.key_at(place / 2) {
+                Some(key) if place % 2 == 0 => self.on_patience_over(key),
+                Some(key) => self.on_lifetime_over(key),
+                None => {}
             }
         }
         self.leave();
@@ -149,6 +152,9 @@ impl Proxy {
                     mark,
                     phase: Phase::Undecided,
                     cancelled: false,
+                    expired: false,
+                    held: None,
+                    tried: Vec::from([String::from_utf8_lossy(request.request_uri()).into()]),
                     branches: Vec::new(),
                     breadth: routing::breadth(request),
                     ready: VecDeque::new(),
@@ -229,6 +235,7 @@ impl Machine for Proxy {
             Command::Respond(context, status, content) => self.respond(now, context, status, &content),
             Command::Cancel(context, reason) => self.cancel(now, context, reason),
             Command::CancelBranch(branch, reason) => self.cancel_branch(now, branch, reason),
+            Command::Hold(context, time) => self.hold(now, context, time),
         }
     }
 

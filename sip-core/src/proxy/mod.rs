@@ -42,6 +42,7 @@ use crate::message::{Content, Message, Status, is_text};
 use crate::time::{Instant, micros};
 use crate::transaction::{BufferId, ClientRequest, Item, Lanes, Layer, Timers};
 use crate::transport::Target;
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
@@ -65,6 +66,13 @@ pub struct Config {
     pub reasons: bool,
     /// Which response goes back when all branches have failed.
     pub prefer: Preference,
+    /// Whether the addresses of a 3xx are tried by this proxy (RFC 3261 §16.7, step 4), each once; else the response is one like others.
+    pub recurse: bool,
+    /// How long an INVITE may have branches in all, however often others are added, and how long another request: then what is under way is given
+    /// up. `None`: as long as its branches do.
+    pub invite_lifetime: Option<Duration>,
+    /// The same of other requests.
+    pub lifetime: Option<Duration>,
     /// When all branches have failed, [`Event::AllFailed`] asks the user what to do.
     pub ask: bool,
     /// How long the user may take to decide: then a new request is answered with 500, and one whose branches have failed with the best
@@ -82,6 +90,9 @@ impl Config {
             record_route: false,
             reasons: true,
             prefer: Preference::Rfc3261,
+            recurse: false,
+            invite_lifetime: None,
+            lifetime: None,
             ask: false,
             patience: Duration::from_secs(30),
         }
@@ -161,7 +172,7 @@ pub struct Proxy {
     events: VecDeque<Event<'static>>,
     contexts: Slab<Context>,
     branches: Slab<BranchRecord>,
-    /// Contexts whose user has to decide something, by their places.
+    /// Contexts whose user has to decide something, and those that do not live for ever.
     waits: Lanes,
     /// The request or response at hand, as it goes on.
     text: Vec<u8>,
@@ -195,7 +206,12 @@ impl Proxy {
     /// has given up; [`Misuse::BadUri`], [`Misuse::SipsMismatch`], [`Misuse::BadContent`]; [`Misuse::Full`] if there are more places than a request may have, or none.
     pub fn relay(&mut self, now: Instant, context: ContextId, branches: &[Branch<'_>]) -> Result<(), Misuse> {
         self.enter(now);
-        let key = context.0;
+        let done = self.add(context.0, branches);
+        self.leave();
+        done
+    }
+
+    fn add(&mut self, key: Key, branches: &[Branch<'_>]) -> Result<(), Misuse> {
         let found = self.contexts.get(key).ok_or(Misuse::Gone)?;
         if found.is_closed() || !found.serving {
             return Err(Misuse::WrongState);
@@ -223,6 +239,9 @@ impl Proxy {
             if branches.iter().any(|branch| branch.part != Part::Copy) {
                 self.decided(key);
             }
+            if self.config.recurse {
+                self.note_tried(key, branches);
+            }
             let first = branches.iter().map(|branch| branch.q).max();
             for (q, range, way) in made {
                 let request = text.get(range).unwrap_or_default();
@@ -236,8 +255,16 @@ impl Proxy {
             self.start_ready(key);
             self.settle(key);
         }
-        self.leave();
         sound
+    }
+
+    /// The Request-URIs that have been tried, which a 3xx does not lead to once more.
+    fn note_tried(&mut self, key: Key, branches: &[Branch<'_>]) {
+        let most = self.config.core.limits.forks;
+        let Some(context) = self.contexts.get_mut(key) else { return };
+        let uris = branches.iter().filter_map(|branch| branch.uri).map(Box::from);
+        let room = most.saturating_sub(context.tried.len());
+        context.tried.extend(uris.take(room));
     }
 
     /// Sends those whose turn it is, as far as Max-Breadth has room: each gets its share of that (RFC 5393 §5.3.3).
@@ -294,7 +321,7 @@ impl Proxy {
 
     /// The user has said what becomes of the request.
     fn decided(&mut self, key: Key) {
-        self.waits.disarm(key.index);
+        self.waits.disarm(guard_of(key));
         let Some(context) = self.contexts.get_mut(key) else { return };
         context.phase = Phase::Relaying;
         let server = context.server;
@@ -425,6 +452,26 @@ impl Proxy {
         done
     }
 
+    /// Keeps a request open for so long from now, though all its branches have failed or there is none: others are still to be found, by waking a phone
+    /// with a push, say. [`relay`](Self::relay) them while it lasts. After that, or after a final response, it is as if there were no more; an INVITE
+    /// without any branch gets 408.
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]; [`Misuse::WrongState`] after a final response, a 6xx or a CANCEL.
+    pub fn hold(&mut self, now: Instant, context: ContextId, time: Duration) -> Result<(), Misuse> {
+        self.enter(now);
+        let until = self.layer.clock() + time;
+        let found = self.contexts.get_mut(context.0).ok_or(Misuse::Gone)?;
+        if found.is_closed() {
+            return Err(Misuse::WrongState);
+        }
+        found.held = Some(until);
+        if found.phase == Phase::Undecided {
+            self.wait(context.0);
+        }
+        Ok(())
+    }
+
     /// Attaches a number of the caller's to a response context; events about it carry the number.
     ///
     /// # Errors
@@ -460,7 +507,13 @@ impl Proxy {
 
     /// The user has so long to decide.
     fn wait(&mut self, key: Key) {
-        self.waits.arm(key.index, self.layer.clock(), micros(self.config.patience));
+        let held = self.contexts.get(key).and_then(|context| context.held);
+        let clock = self.layer.clock();
+        let held = held.map_or(Duration::ZERO, |until| until.since(clock));
+        // Who is asked has its time, and what is held is held so long.
+        let is_held = !held.is_zero() && !self.config.ask;
+        let after = if is_held { held } else { held.max(self.config.patience) };
+        self.waits.arm(guard_of(key), clock, micros(after));
     }
 
     /// Nobody is wanted any more: all branches that have no final response are cancelled, for a reason that is written if there are some.
@@ -488,7 +541,8 @@ impl Proxy {
         if context.serving || !context.branches.is_empty() {
             return;
         }
-        self.waits.disarm(key.index);
+        self.waits.disarm(guard_of(key));
+        self.waits.disarm(lifetime_of(key));
         let Some(context) = self.contexts.remove(key) else { return };
         self.layer.buffers.unpin(context.request);
         for Later { request, .. } in context.ready.iter().chain(&context.later) {
@@ -503,12 +557,25 @@ impl Proxy {
     /// Keeps a new request.
     fn open(&mut self, context: Context) -> Key {
         let server = context.server;
+        let lasts = if context.is_invite { self.config.invite_lifetime } else { self.config.lifetime };
         let key = self.contexts.insert(context);
         self.layer.set_user(Txn::Server(server), token_of(key));
         self.wait(key);
+        if let Some(lasts) = lasts {
+            self.waits.arm(lifetime_of(key), self.layer.clock(), micros(lasts));
+        }
         key
     }
 }
 
 /// No response is kept.
 const NOTHING: BufferId = BufferId::NONE;
+
+/// The timer of a context whose user has to decide something, and that of its whole life.
+const fn guard_of(key: Key) -> u32 {
+    key.index * 2
+}
+
+const fn lifetime_of(key: Key) -> u32 {
+    key.index * 2 + 1
+}

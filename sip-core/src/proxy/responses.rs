@@ -3,13 +3,14 @@
 use super::best::{Origin, Outcome};
 use super::context::{BranchRecord, Context, Ended, Phase, key_of};
 use super::machine::Meaning;
-use super::{Event, NOTHING, Part, Proxy};
+use super::{Branch, Event, NOTHING, Part, Proxy};
 use crate::config::Limits;
 use crate::endpoint::{Cause, Txn};
 use crate::handle::{Key, ServerTxn};
-use crate::headers::{Name, Via};
+use crate::headers::{Contact, Name, Via};
 use crate::message::{Content, Message, Status};
-use crate::transaction::BufferId;
+use crate::transaction::{BufferId, State, ict};
+use crate::uri::without_headers;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -61,6 +62,9 @@ impl Proxy {
             }
             return sent;
         }
+        if (300..400).contains(&status.code()) && self.recurse(key, response) {
+            return false;
+        }
         if !is_answered {
             let response = self.layer.buffers.keep(response);
             self.note(key, Outcome { status, origin: Origin::Received }, response);
@@ -70,6 +74,27 @@ impl Proxy {
             self.cancel_branches(key, |proxy| proxy.reason_for(status));
         }
         false
+    }
+
+    /// RFC 3261 §16.7, step 4: the addresses of a 3xx that have not been tried take its place; whether there is one.
+    fn recurse(&mut self, key: Key, response: &[u8]) -> bool {
+        let Some(context) = self.contexts.get(key).filter(|_| self.config.recurse) else { return false };
+        let Ok(response) = Message::parse(response, &Limits::NONE) else { return false };
+        let mut found: Vec<(u16, String)> = Vec::new();
+        for contact in response.all::<Contact<'_>>().map_while(Result::ok) {
+            let Some(address) = contact.address() else { continue };
+            let uri = String::from_utf8_lossy(without_headers(address.uri_bytes)).into_owned();
+            let is_new = context.tried.iter().all(|known| **known != *uri)
+                && found.iter().all(|(_, other)| *other != uri);
+            // One that can't be used does not keep the others from their turn.
+            let mut scratch = Vec::new();
+            if is_new && self.build(context, &Branch::to(&uri), &mut scratch).is_ok() {
+                found.push((contact.q().unwrap_or(1_000), uri));
+            }
+        }
+        found.truncate(self.config.core.limits.forks.saturating_sub(context.tried.len()));
+        let branches: Vec<_> = found.iter().map(|(q, uri)| Branch { q: *q, ..Branch::to(uri) }).collect();
+        !branches.is_empty() && self.add(key, &branches).is_ok()
     }
 
     fn note(&mut self, key: Key, outcome: Outcome, response: BufferId) {
@@ -150,8 +175,14 @@ impl Proxy {
             // They may have failed as they began.
             return self.settle(key);
         }
-        let Some(context) = self.contexts.get(key) else { return };
+        let Some(context) = self.contexts.get_mut(key) else { return };
+        let clock = self.layer.clock();
+        let is_held = context.held.is_some_and(|until| until > clock) && !context.is_closed();
         let Some(found) = context.best(self.config.prefer) else { return };
+        if is_held && !self.config.ask {
+            context.phase = Phase::Undecided;
+            return self.wait(key);
+        }
         if !self.config.ask || context.is_closed() {
             return self.send_best(key);
         }
@@ -195,7 +226,7 @@ impl Proxy {
             self.has_answered(key, status);
         } else {
             // Nobody is to be answered: the server transaction ends by itself.
-            self.waits.disarm(key.index);
+            self.waits.disarm(super::guard_of(key));
         }
     }
 
@@ -227,7 +258,7 @@ impl Proxy {
 
     /// A final response went back: nobody else is wanted (RFC 3261 §16.7, step 10).
     pub(super) fn has_answered(&mut self, key: Key, status: Status) {
-        self.waits.disarm(key.index);
+        self.waits.disarm(super::guard_of(key));
         let Some(context) = self.contexts.get_mut(key) else { return };
         context.phase = Phase::Answered(status);
         let (server, user) = (context.server, context.user);
@@ -279,10 +310,41 @@ impl Proxy {
         if !context.ended.is_empty() {
             return self.send_best(key);
         }
-        let (server, status) = (context.server, Status::SERVER_INTERNAL_ERROR);
+        let server = context.server;
+        // RFC 3261 §21.4.9: the callee was not found in time.
+        let status = match context.held {
+            Some(_) if context.is_invite => Status::REQUEST_TIMEOUT,
+            _ => Status::SERVER_INTERNAL_ERROR,
+        };
         if self.layer.respond(server, status, &Content::NONE, |_| {}).is_ok() {
             self.has_answered(key, status);
         }
+    }
+
+    /// A request has lived as long as it may: what nobody has answered counts as timed out, what rings is cancelled, and nothing is added.
+    pub(super) fn on_lifetime_over(&mut self, key: Key) {
+        let Some(context) = self.contexts.get_mut(key).filter(|context| !context.is_answered()) else {
+            return;
+        };
+        context.expired = true;
+        if context.phase == Phase::Undecided {
+            return self.on_patience_over(key);
+        }
+        self.forget_later(key);
+        let Some(context) = self.contexts.get(key) else { return };
+        let silent = |id: &Key| {
+            let txn = self.branches.get(*id).filter(|branch| !branch.is_done)?.txn?;
+            let rings =
+                matches!(self.layer.state(Txn::Client(txn)), Some(State::Ict(ict::State::Proceeding { .. })));
+            (!rings).then_some((*id, txn))
+        };
+        let silent: Vec<_> = context.branches.iter().filter_map(silent).collect();
+        for (id, txn) in silent {
+            self.fail(id, Origin::Timeout);
+            self.layer.abort(Txn::Client(txn));
+        }
+        self.cancel_branches(key, |_| String::new());
+        self.settle(key);
     }
 
     /// The context of a server transaction.

@@ -10,7 +10,7 @@ use crate::machine::{Input, Machine, Streams};
 use crate::message::{Content, Method, Status};
 use crate::random::Seed;
 use crate::time::{Instant, micros};
-use crate::transaction::Timers;
+use crate::transaction::{Restart, Timers};
 use crate::transport::{Local, Target};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -148,7 +148,7 @@ fn write_content(out: &mut String, content: &Content<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn values(timers: &Timers) -> [Option<Duration>; 21] {
+fn values(timers: &Timers) -> [Option<Duration>; 22] {
     let Timers {
         t1,
         t2,
@@ -171,6 +171,7 @@ fn values(timers: &Timers) -> [Option<Duration>; 21] {
         unanswered,
         rport,
         a_most,
+        restart,
     } = *timers;
     [
         Some(t1),
@@ -194,6 +195,7 @@ fn values(timers: &Timers) -> [Option<Duration>; 21] {
         unanswered,
         rport,
         a_most,
+        Some(Duration::from_micros(restart as u64)),
     ]
 }
 
@@ -479,5 +481,11 @@ fn read_timers(words: &[Word<'_>]) -> Option<Timers> {
         unanswered: value(18),
         rport: value(19),
         a_most: value(20),
+        restart: match value(21)?.as_micros() {
+            0 => Restart::Each,
+            1 => Restart::Rising,
+            2 => Restart::Never,
+            _ => return None,
+        },
     })
 }

@@ -2,7 +2,7 @@
 
 use super::layer::{Applied, Heard, Layer, branch_key};
 use super::record::{Key128, Record};
-use super::{BufferId, State, Timers, ict, nict};
+use super::{BufferId, Restart, State, Timers, ict, nict};
 use crate::config::Limits;
 use crate::endpoint::{Destination, Misuse, Txn};
 use crate::handle::{ClientTxn, Key};
@@ -165,13 +165,14 @@ impl Layer {
             return Some(Heard::Stray);
         };
         let status = response.status_code();
+        let rings_anew = self.rings_anew(key, status);
         let record = self.txns.get(key)?;
         let on = record.reliability();
         let step = match record.state {
             State::Ict(state) => {
                 let event = match status {
-                    ..=100 => ict::Event::Trying,
-                    101..=199 => ict::Event::Provisional,
+                    101..=199 if rings_anew => ict::Event::Provisional,
+                    ..=199 => ict::Event::Trying,
                     200..=299 => ict::Event::Success,
                     _ => ict::Event::Failure,
                 };
@@ -186,6 +187,24 @@ impl Layer {
         let (user, silent) = (record.user, record.silent);
         let Applied { report, .. } = self.apply(key, &step, Some(response), false);
         report.filter(|_| !silent).map(|_| Heard::Response { txn: ClientTxn(key), user })
+    }
+
+    /// Whether an INVITE rings as long again from this provisional response on.
+    fn rings_anew(&mut self, key: Key, status: u16) -> bool {
+        let usual = self.delays.timers.restart;
+        let Some(record) = self.txns.get_mut(key) else { return false };
+        let State::Ict(state) = record.state else { return false };
+        let Some(code @ 1..=99) = u8::try_from(status).ok().and_then(|status| status.checked_sub(100)) else {
+            return false;
+        };
+        let before = record.rang;
+        record.rang = before.max(code);
+        match record.timers.as_deref().map_or(usual, |timers| timers.restart) {
+            _ if matches!(state, ict::State::Calling { .. }) => true,
+            Restart::Each => true,
+            Restart::Rising => before == 0 || code >= 80 && code > before,
+            Restart::Never => before == 0,
+        }
     }
 
     /// RFC 3261 §17.1.3: the branch of the top Via and the method of CSeq; before it §18.1.2: sent-by is ours.

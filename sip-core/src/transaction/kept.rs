@@ -6,7 +6,7 @@ use super::lanes::{Armed, Lanes};
 use super::layer::{Layer, Question, Waits};
 use super::record::{Key128, Record, Way};
 use super::skeleton::Skeleton;
-use super::{State, Timers, ict, ist, nict, nist};
+use super::{Restart, State, Timers, ict, ist, nict, nist};
 use crate::endpoint::{Cause, Ticket};
 use crate::handle::Slab;
 use crate::snapshot::{In, Keep, Out, RestoreError, kept, kept_enum};
@@ -20,17 +20,18 @@ kept_enum!(ist::State { 1 Proceeding { answered }, 2 Completed, 3 Confirmed, 4 A
 kept_enum!(nist::State { 1 Trying, 2 Proceeding, 3 Completed, 4 Terminated });
 kept_enum!(State { 1 Ict(state), 2 Nict(state), 3 Ist(state), 4 Nist(state) });
 kept_enum!(Cause { 1 Completed, 2 Timeout, 3 TransportError, 4 NoAck, 5 Unanswered, 6 Aborted });
+kept_enum!(Restart { 1 Each, 2 Rising, 3 Never });
 kept_enum!(Way { 1 None, 2 Datagram(local), 3 Flow { id, prev, next } });
 kept_enum!(Waits { 1 Txn(txn), 2 Message(buffer) });
 kept!(Question { 1 transport, 2 waits });
 kept!(Skeleton { 1 uri, 2 to, 3 end, 4 timestamp, 5 tagged });
 kept!(Record {
     1 state, 2 silent, 3 counted, 4 cause, 5 transport, 6 peer, 7 way, 8 buffer, 9 ack, 10 interval, 11 skeleton,
-    12 user, 13 secret, 14 timers, 15 born, 16 key, 17 merge_key, 18 exact,
+    12 user, 13 secret, 14 timers, 15 born, 16 key, 17 merge_key, 18 exact, 19 rang,
 });
 kept!(Timers {
     1 t1, 2 t2, 3 t4, 4 a, 5 b, 6 d, 7 e, 8 f, 9 g, 10 h, 11 i, 12 j, 13 k, 14 l, 15 m, 16 trying, 17 ringing,
-    18 unanswered_invite, 19 unanswered, 20 rport, 21 a_most,
+    18 unanswered_invite, 19 unanswered, 20 rport, 21 a_most, 22 restart,
 });
 kept!(Flow { 1 target, 2 local, 3 open, 4 waiting, 5 first_txn, 6 watched, 7 heard, 8 pings });
 kept!(Armed { 1 lanes, 2 heap, 3 first });

@@ -28,7 +28,7 @@ mod timers;
 
 pub use action::{Action, Delay, Report, Send, Step};
 pub use state::State;
-pub use timers::{Timer, Timers};
+pub use timers::{Restart, Timer, Timers};
 
 pub(crate) use buffers::BufferId;
 #[cfg(feature = "snapshot")]

@@ -17,6 +17,8 @@ pub(super) struct Record {
     /// Server: it counts among those that wait for their user; what ends something does not.
     pub(super) counted: bool,
     pub(super) cause: Cause,
+    /// ICT: the highest provisional code that came, less 100.
+    pub(super) rang: u8,
     pub(super) transport: Transport,
     /// Where its messages go: at once, or over another connection when the flow is gone.
     pub(super) peer: PackedAddr,
@@ -97,6 +99,7 @@ impl Record {
             silent: false,
             counted: false,
             cause: Cause::Completed,
+            rang: 0,
             transport: target.transport,
             peer: target.addr.into(),
             way: Way::None,

@@ -73,6 +73,18 @@ impl Timer {
     ];
 }
 
+/// Which provisional responses but 100 let an INVITE ring as long again as at first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Restart {
+    /// Each (RFC 3261 §16.7, step 2).
+    #[default]
+    Each,
+    /// The first, and from 180 on those with a higher code than all before: who says 180 without end does not keep others from their turn.
+    Rising,
+    /// The first alone.
+    Never,
+}
+
 /// The values of the timers, for an endpoint or for one transaction.
 ///
 /// `None` in a field named after a timer means the value that the standards derive from T1, T2 and T4.
@@ -112,9 +124,11 @@ pub struct Timers {
     pub m: Option<Duration>,
     /// When a 100 answers an INVITE by itself, 200 ms; `None`: never.
     pub trying: Option<Duration>,
-    /// How long an INVITE may ring at the client before it is cancelled: 3 minutes and a second, anew with each 1xx but 100.
+    /// How long an INVITE may ring at the client before it is cancelled: 3 minutes and a second, anew with the 1xx that `restart` says.
     /// `None` where the transaction user has a limit of its own.
     pub ringing: Option<Duration>,
+    /// Which provisional responses let it ring as long again.
+    pub restart: Restart,
     /// How long the transaction user may leave an INVITE without any response, or without another provisional one,
     /// before a 500 answers it: 5 minutes. `None` where another limit ends it.
     pub unanswered_invite: Option<Duration>,
@@ -145,6 +159,7 @@ impl Timers {
         m: None,
         trying: Some(Duration::from_millis(200)),
         ringing: Some(Duration::from_secs(181)),
+        restart: Restart::Each,
         unanswered_invite: Some(Duration::from_secs(300)),
         unanswered: None,
         rport: None,
@@ -291,6 +306,7 @@ mod tests {
             m: own(15),
             trying: None,
             ringing: own(17),
+            restart: Restart::Never,
             unanswered_invite: None,
             unanswered: own(19),
             rport: own(20),

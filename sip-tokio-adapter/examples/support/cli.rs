@@ -4,7 +4,8 @@ use clap::{Args, Parser, ValueEnum};
 use core::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use sip_core::agent::{
-    Enrolment, Forwarder, ForwarderOptions, Ping, PingError, Report, Uac, UacOptions, Uas, UasOptions, Within,
+    Enrolment, Forwarder, ForwarderOptions, Home, HomeOptions, Ping, PingError, Report, Uac, UacOptions, Uas,
+    UasOptions, Within,
 };
 use sip_core::auth::Credentials;
 use sip_core::message::Status;
@@ -93,6 +94,20 @@ struct ProxyArgs {
     /// Write a line of JSON for each request, branch result and final response: to a file, or to unix:PATH
     #[arg(long, value_name = "FILE")]
     events: Option<String>,
+}
+
+/// Registers phones in memory, and forwards their calls to each other; until SIGINT or SIGTERM.
+#[derive(Parser)]
+struct RegistrarArgs {
+    /// Where to listen, for example udp:127.0.0.1:5060; may be given more than once
+    #[arg(long, required = true, value_name = "ADDR")]
+    listen: Vec<Target>,
+    /// A domain whose users are at home here, besides the addresses; may be given more than once
+    #[arg(long, value_name = "NAME")]
+    domain: Vec<String>,
+    /// Who may register and call, each under its own name; may be given more than once, and without it anybody may
+    #[arg(long, value_name = "USER:PASSWORD", value_parser = login)]
+    auth: Vec<(String, String)>,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -305,6 +320,25 @@ pub(crate) fn proxy(seed: sip_core::Seed, run: Run<Forwarder<Tell>, Proxy>) -> E
         let config =
             proxy::Config { record_route: args.record_route, ..proxy::Config::new(Config::new(seed)) };
         let (machine, agent) = run(Proxy::new(config), Forwarder::new(options, tell), &args.listen, true)
+            .map_err(|error| Failure(error.to_string(), 1))?;
+        println!("{}", agent.report(&machine));
+        Ok(ExitCode::SUCCESS)
+    })())
+}
+
+/// The command `registrar`.
+#[allow(dead_code, reason = "each example uses one of these")]
+pub(crate) fn registrar(seed: sip_core::Seed, run: Run<Home, Proxy>) -> ExitCode {
+    let args: RegistrarArgs = parse();
+    exit((|| {
+        built(args.listen.iter().map(|target| target.transport))?;
+        let home = Home::new(&HomeOptions { logins: args.auth, key: nonce_key(&seed) });
+        let config = proxy::Config {
+            record_route: true,
+            domains: args.domain,
+            ..proxy::Config::new(Config::new(seed))
+        };
+        let (machine, agent) = run(Proxy::new(config), home, &args.listen, true)
             .map_err(|error| Failure(error.to_string(), 1))?;
         println!("{}", agent.report(&machine));
         Ok(ExitCode::SUCCESS)

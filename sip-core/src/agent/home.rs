@@ -1,0 +1,127 @@
+//! An agent that is the home of its users: their registrar, and the proxy that finds them.
+
+use super::registrar::{Door, Registrar, admit};
+use crate::auth::{Authenticator, Guard, Side};
+use crate::endpoint::Misuse;
+use crate::message::{Content, Method, Request, Status};
+use crate::proxy::{Branch, Event, Proxy};
+use crate::registrar::{Headers, address_of_record};
+use crate::{ContextId, Instant, Machine, TransactionUser};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// Who is at home, and who may call.
+#[derive(Clone, Debug, Default)]
+pub struct HomeOptions {
+    /// Names and passwords of those who may register, each for itself, and whose requests are forwarded. Empty: anybody registers, and everything is
+    /// forwarded.
+    pub logins: Vec<(String, String)>,
+    /// What the nonces of the challenges are sealed with.
+    pub key: [u8; 32],
+}
+
+/// Registers its users in memory, and forwards requests to where they are, along their Path (RFC 3261 §10, §16; RFC 3327 §5.3).
+pub struct Home {
+    registrar: Registrar,
+    door: Option<Door>,
+    requests: u64,
+    answered: u64,
+}
+
+const REALM: &str = "sip-core";
+
+impl Home {
+    /// An agent with these options.
+    pub fn new(options: &HomeOptions) -> Self {
+        let guard = Guard {
+            side: Side::Proxy,
+            algorithms: [crate::auth::Algorithm::Md5].into(),
+            ..Guard::new(REALM, options.key)
+        };
+        let door = (!options.logins.is_empty()).then(|| (Authenticator::new(guard), options.logins.clone()));
+        let registrar = Registrar::new(&options.logins, REALM, options.key);
+        Self { registrar, door, requests: 0, answered: 0 }
+    }
+
+    /// What it did, as one line of `key=value`.
+    pub fn report(&self, machine: &Proxy) -> String {
+        let stats = machine.stats();
+        format!(
+            "requests={} answered={} addresses={} retransmissions_in={} retransmissions_out={} transactions_open={}",
+            self.requests,
+            self.answered,
+            self.registrar.len(),
+            stats.retransmissions_in,
+            stats.retransmissions_out,
+            stats.client_transactions + stats.server_transactions,
+        )
+    }
+
+    fn on_request(
+        &mut self,
+        now: Instant,
+        machine: &mut Proxy,
+        context: ContextId,
+        request: &Request<'_>,
+        routed: bool,
+    ) {
+        let answer = if !routed && request.method() == Method::Register {
+            Err(self.registrar.answer(now, request))
+        } else {
+            // Within a dialog nobody is asked again.
+            let door = self.door.as_mut().filter(|_| request.to_tag().is_none());
+            let admitted = admit(door, now, request).map(|_| ());
+            admitted.and_then(|()| self.forward(now, machine, context, request, routed))
+        };
+        let Err((status, headers)) = answer else { return };
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
+        // It may have been cancelled.
+        let _ = machine.respond(now, context, status, &Content::headers(&headers));
+    }
+
+    fn forward(
+        &self,
+        now: Instant,
+        machine: &mut Proxy,
+        context: ContextId,
+        request: &Request<'_>,
+        routed: bool,
+    ) -> Result<(), (Status, Headers)> {
+        let refuse = |status| (status, Headers::new());
+        if routed {
+            return machine.relay(now, context, &[Branch::AS_IT_IS]).map_err(|_| refuse(Status::NOT_FOUND));
+        }
+        let aor = address_of_record(&request.uri()).ok_or_else(|| refuse(Status::NOT_FOUND))?;
+        let found = self.registrar.of(now, &aor);
+        if found.is_empty() {
+            return Err(refuse(Status::TEMPORARILY_UNAVAILABLE));
+        }
+        let routes: Vec<Vec<&str>> =
+            found.iter().map(|binding| binding.path.iter().map(|path| &**path).collect()).collect();
+        let branches: Vec<_> = found
+            .iter()
+            .zip(&routes)
+            .map(|(binding, routes)| Branch { q: binding.q, routes, ..Branch::to(&binding.uri) })
+            .collect();
+        match machine.relay(now, context, &branches) {
+            Ok(()) => Ok(()),
+            // RFC 5630 §5.3
+            Err(Misuse::SipsMismatch) => Err(refuse(Status::TEMPORARILY_UNAVAILABLE)),
+            Err(_) => Err(refuse(Status::SERVER_INTERNAL_ERROR)),
+        }
+    }
+}
+
+impl TransactionUser<Proxy> for Home {
+    fn event(&mut self, now: Instant, machine: &mut Proxy, event: Event<'_>) {
+        match event {
+            Event::Request { context, request, routed, .. } => {
+                self.requests += 1;
+                self.on_request(now, machine, context, &request, routed);
+            }
+            Event::Answered { .. } => self.answered += 1,
+            _ => {}
+        }
+    }
+}

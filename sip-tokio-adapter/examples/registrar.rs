@@ -1,0 +1,7 @@
+//! Registers phones and forwards their calls: `cargo run --release -p sip-tokio-adapter --example registrar -- --listen udp:127.0.0.1:5060`
+
+mod support;
+
+fn main() -> std::process::ExitCode {
+    support::cli::registrar(sip_tokio_adapter::seed(), support::run)
+}
