@@ -32,11 +32,7 @@ impl<'a> Id<'a> {
         Self { call_id: message.call_id(), local_tag, remote_tag }
     }
 
-    pub(crate) fn hash(&self, hash: &KeyedHash) -> u64 {
-        hash.of(&[b"d", self.call_id, self.local_tag, self.remote_tag]) as u64
-    }
-
-    /// The hash of what all dialogs of one set have in common.
+    /// The hash of what all dialogs of one set have in common: a few forks at most, which their remote tags tell apart.
     pub(crate) fn set_hash(&self, hash: &KeyedHash) -> u64 {
         hash.of(&[b"s", self.call_id, self.local_tag]) as u64
     }

@@ -2,6 +2,7 @@
 
 mod failure;
 mod id;
+mod names;
 pub(crate) mod offer;
 pub(crate) mod reliable;
 mod route_set;
@@ -10,10 +11,12 @@ pub(crate) mod subscription;
 
 pub(crate) use failure::{Ends, ends};
 pub(crate) use id::{Id, Side};
+pub(crate) use names::Names;
 pub(crate) use route_set::RouteSet;
 
 use crate::headers::{Address, CSeq, Contact, Header, Name};
 use crate::message::{Fields, Message, Method, Status, Writer, push_hex};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// The state of a dialog as this side sees it (RFC 3261 §12).
@@ -22,15 +25,9 @@ use alloc::vec::Vec;
 /// 2xx that confirms it (§13.2.2.4); the remote target by what RFC 6141 lets refresh it; and each side counts its own CSeq.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialog {
-    pub(crate) call_id: Vec<u8>,
-    pub(crate) local_tag: Vec<u8>,
-    /// Empty for a peer of RFC 2543.
-    pub(crate) remote_tag: Vec<u8>,
-    /// The value of From in requests of this side, its tag included.
-    pub(crate) local: Vec<u8>,
-    /// The value of To in them.
-    pub(crate) remote: Vec<u8>,
-    pub(crate) target: Vec<u8>,
+    /// Its id (the remote tag is empty for a peer of RFC 2543), and From and To of requests of this side.
+    pub(crate) names: Names,
+    pub(crate) target: Box<[u8]>,
     /// The number of the peer's request that moved it last.
     pub(crate) target_cseq: u32,
     pub(crate) routes: RouteSet,
@@ -54,12 +51,10 @@ impl Dialog {
         let mut local = Vec::from(request.value(Name::To).unwrap_or_default());
         local.extend_from_slice(b";tag=");
         local.extend_from_slice(&local_tag);
+        let remote_tag = request.from_tag().unwrap_or_default();
+        let id = Id { call_id: request.call_id(), local_tag: &local_tag, remote_tag };
         Self {
-            call_id: request.call_id().into(),
-            local_tag,
-            remote_tag: request.from_tag().unwrap_or_default().into(),
-            local,
-            remote: request.value(Name::From).unwrap_or_default().into(),
+            names: Names::new(&id, &local, request.value(Name::From).unwrap_or_default()),
             target: contact(request).unwrap_or(request.from().uri_bytes).into(),
             routes: RouteSet::of_request(request),
             local_cseq: initial_cseq,
@@ -71,12 +66,13 @@ impl Dialog {
 
     /// The dialog that a NOTIFY makes at the subscriber (RFC 6665 §4.4.1), whose SUBSCRIBE had this number.
     pub(crate) fn of_notify(notify: &Message<'_>, cseq: u32) -> Self {
+        let (local, remote) = (notify.value(Name::To), notify.value(Name::From));
         Self {
-            call_id: notify.call_id().into(),
-            local_tag: notify.to_tag().unwrap_or_default().into(),
-            remote_tag: notify.from_tag().unwrap_or_default().into(),
-            local: notify.value(Name::To).unwrap_or_default().into(),
-            remote: notify.value(Name::From).unwrap_or_default().into(),
+            names: Names::new(
+                &Id::of(notify, Side::Callee),
+                local.unwrap_or_default(),
+                remote.unwrap_or_default(),
+            ),
             target: contact(notify).unwrap_or(notify.from().uri_bytes).into(),
             routes: RouteSet::of_request(notify),
             local_cseq: cseq,
@@ -89,16 +85,11 @@ impl Dialog {
     /// The dialog that a response makes at the one who sent the request (§12.1.2). What names this side is the request's: the response
     /// may have it otherwise.
     pub(crate) fn of_response(request: &Sent<'_>, response: &Message<'_>) -> Self {
+        let local_tag = Address::whole(request.from).ok().and_then(|from| from.tag()).unwrap_or_default();
+        let remote_tag = response.to_tag().unwrap_or_default();
+        let id = Id { call_id: request.call_id, local_tag, remote_tag };
         Self {
-            call_id: request.call_id.into(),
-            local_tag: Address::whole(request.from)
-                .ok()
-                .and_then(|from| from.tag())
-                .unwrap_or_default()
-                .into(),
-            remote_tag: response.to_tag().unwrap_or_default().into(),
-            local: request.from.into(),
-            remote: response.value(Name::To).unwrap_or_default().into(),
+            names: Names::new(&id, request.from, response.value(Name::To).unwrap_or_default()),
             target: contact(response).unwrap_or(response.to().uri_bytes).into(),
             routes: RouteSet::of_response(response),
             local_cseq: request.cseq,
@@ -149,17 +140,18 @@ impl Dialog {
     /// Writes what every request in this dialog has between Via and its content.
     pub(crate) fn write(&self, writer: &mut Writer<'_>, method: Method<'_>, cseq: u32) {
         self.routes.write(writer, &self.target);
+        let [call_id, _, _, local, remote] = self.names.parts();
         writer
-            .field(Name::From, &[&self.local])
-            .field(Name::To, &[&self.remote])
-            .field(Name::CallId, &[&self.call_id])
+            .field(Name::From, &[local])
+            .field(Name::To, &[remote])
+            .field(Name::CallId, &[call_id])
             .cseq(cseq, method)
             .number(Name::MaxForwards, 70);
     }
 
     /// What the dialog is found by.
     pub(crate) fn id(&self) -> Id<'_> {
-        Id { call_id: &self.call_id, local_tag: &self.local_tag, remote_tag: &self.remote_tag }
+        self.names.id()
     }
 }
 

@@ -13,7 +13,7 @@ use super::{Config, Kind, Serving, UserAgent, Work};
 use crate::dialog::offer::{self, Carrier, Exchange, Offer};
 use crate::dialog::session_timer::Terms;
 use crate::dialog::subscription::refresh_after;
-use crate::dialog::{Dialog, Ends};
+use crate::dialog::{Dialog, Ends, Names};
 use crate::endpoint::Misuse;
 use crate::handle::{DialogId, Key, PublicationId, RegistrationId, SubscriptionId};
 use crate::message::Status;
@@ -44,11 +44,11 @@ kept_enum!(Role { 1 Subscriber(asked), 2 Notifier { accepted } });
 kept_enum!(Work { 1 Request(request), 2 Serving(serving) });
 
 kept!(Dialog {
-    1 call_id, 2 local_tag, 3 remote_tag, 4 local, 5 remote, 6 target, 7 routes, 8 local_cseq, 9 remote_cseq, 10 owner,
+    12 names, 6 target, 7 routes, 8 local_cseq, 9 remote_cseq, 10 owner,
     11 target_cseq,
 });
 kept!(Terms { 1 interval, 2 ours });
-kept!(Record { 1 dialog, 9 hashes, 2 contact, 3 user, 4 session, 5 answers, 6 waiting, 7 subscriptions, 8 holds });
+kept!(Record { 1 dialog, 10 hash, 2 contact, 3 user, 4 session, 5 answers, 6 waiting, 7 subscriptions, 8 holds });
 kept!(Session {
     1 phase, 2 announced, 3 exchange, 4 takes_update, 5 knows_100rel, 6 invitation, 7 rseq, 8 heard, 9 invite, 10 unacked,
     11 reliable, 12 bye_queued, 13 own_invite, 14 own_update, 15 peer_update, 16 owed_pracks, 17 owed_ack,
@@ -90,6 +90,21 @@ impl Keep for Status {
 
     fn back(from: &mut In<'_>) -> Result<Self, RestoreError> {
         Self::new(Keep::back(from)?).ok_or(RestoreError::Damaged)
+    }
+}
+
+impl Keep for Names {
+    fn keep(&self, out: &mut Out<'_>) {
+        let parts = self.parts();
+        out.list(parts.len());
+        parts.into_iter().for_each(|part| out.bytes(part));
+    }
+
+    fn back(from: &mut In<'_>) -> Result<Self, RestoreError> {
+        match from.list()? {
+            5 => Ok(Self::of([from.bytes()?, from.bytes()?, from.bytes()?, from.bytes()?, from.bytes()?])),
+            _ => Err(RestoreError::Damaged),
+        }
     }
 }
 

@@ -217,8 +217,7 @@ pub struct UserAgent {
     config: Config,
     events: VecDeque<Event<'static>>,
     dialogs: Slab<Record>,
-    /// Dialogs by Call-ID and both tags, and by Call-ID and local tag.
-    by_id: Index,
+    /// Dialogs by Call-ID and local tag.
     by_set: Index,
     calls: Slab<Call>,
     /// What each transaction is for; its key is the transaction's token in the layer.
@@ -334,7 +333,6 @@ impl UserAgent {
             config,
             events: VecDeque::new(),
             dialogs: Slab::new(),
-            by_id: Index::default(),
             by_set: Index::default(),
             calls: Slab::new(),
             work: Slab::new(),

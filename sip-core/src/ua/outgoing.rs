@@ -331,7 +331,7 @@ impl UserAgent {
     fn fork_of(&self, invitation: Invitation, response: &Message<'_>) -> Option<Key> {
         let tag = response.to_tag().unwrap_or_default();
         let is_it =
-            |key: &&Key| self.dialogs.get(**key).is_some_and(|found| *found.dialog.remote_tag == *tag);
+            |key: &&Key| self.dialogs.get(**key).is_some_and(|found| found.dialog.id().remote_tag == tag);
         self.calls.get(invitation.0)?.dialogs.iter().find(is_it).copied()
     }
 

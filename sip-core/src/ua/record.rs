@@ -19,8 +19,8 @@ use core::time::Duration;
 /// A dialog in the table of its user agent. It lives as long as a usage does, or a request of this side is under way in it.
 pub(super) struct Record {
     pub(super) dialog: Dialog,
-    /// What it is found by, once it is entered.
-    pub(super) hashes: Option<(u64, u64)>,
+    /// The hash of its set, once it is entered.
+    pub(super) hash: Option<u64>,
     /// The value of Contact: how the peer reaches this side.
     pub(super) contact: Box<[u8]>,
     pub(super) user: u64,
@@ -259,7 +259,7 @@ impl UserAgent {
     pub(super) fn open_dialog(&mut self, dialog: Dialog, contact: Box<[u8]>, session: Session) -> Key {
         let key = self.dialogs.insert(Record {
             dialog,
-            hashes: None,
+            hash: None,
             contact,
             user: 0,
             session,
@@ -276,25 +276,23 @@ impl UserAgent {
     pub(super) fn enter_dialog(&mut self, key: Key) {
         let Some(record) = self.dialogs.get(key) else { return };
         let id = record.dialog.id();
-        let hashes = (id.hash(&self.layer.hash), id.set_hash(&self.layer.hash));
-        if let Some(known) = self.find_hashed(&id, hashes.0) {
+        let hash = id.set_hash(&self.layer.hash);
+        if let Some(known) = self.find_hashed(&id, hash) {
             if self.alive(DialogId(known)).is_ok() {
                 return;
             }
             self.unfind(known);
         }
-        self.by_id.insert(hashes.0, key.index);
-        self.by_set.insert(hashes.1, key.index);
+        self.by_set.insert(hash, key.index);
         if let Some(record) = self.dialogs.get_mut(key) {
-            record.hashes = Some(hashes);
+            record.hash = Some(hash);
         }
     }
 
     /// It is not found any more.
     fn unfind(&mut self, key: Key) {
-        if let Some((id, set)) = self.dialogs.get_mut(key).and_then(|record| record.hashes.take()) {
-            self.by_id.remove(id, key.index);
-            self.by_set.remove(set, key.index);
+        if let Some(hash) = self.dialogs.get_mut(key).and_then(|record| record.hash.take()) {
+            self.by_set.remove(hash, key.index);
         }
     }
 
@@ -308,12 +306,12 @@ impl UserAgent {
     }
 
     pub(super) fn find_id(&self, id: &Id<'_>) -> Option<Key> {
-        self.find_hashed(id, id.hash(&self.layer.hash))
+        self.find_hashed(id, id.set_hash(&self.layer.hash))
     }
 
     fn find_hashed(&self, id: &Id<'_>, hash: u64) -> Option<Key> {
         let is = |place| self.dialogs.at(place).is_some_and(|record| record.dialog.id() == *id);
-        self.dialogs.key_at(self.by_id.get(hash, is)?)
+        self.dialogs.key_at(self.by_set.get(hash, is)?)
     }
 
     /// A dialog in which there is something for its user: a session, or subscriptions.

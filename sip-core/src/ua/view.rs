@@ -63,12 +63,13 @@ impl UserAgent {
     pub fn view(&self, dialog: DialogId) -> Result<DialogView<'_>, Misuse> {
         let record = self.alive(dialog)?;
         let found = &record.dialog;
+        let [call_id, local_tag, remote_tag, local, remote] = found.names.parts();
         Ok(DialogView {
-            call_id: &found.call_id,
-            local_tag: &found.local_tag,
-            remote_tag: &found.remote_tag,
-            local: &found.local,
-            remote: &found.remote,
+            call_id,
+            local_tag,
+            remote_tag,
+            local,
+            remote,
             target: &found.target,
             routes: found.routes.values(),
             contact: &record.contact,
