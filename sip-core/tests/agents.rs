@@ -122,12 +122,13 @@ impl Street {
             UserAgent::new(config)
         };
         let logins = ["alice", "bob"].map(|name| (name.into(), name.into())).into();
-        let domains = vec!["example.com".into()];
-        let proxy = proxy::Config { domains, ..proxy::Config::new(sip_core::Config::new([3; 32])) };
+        let domains = vec!["example.com".to_owned()];
+        let proxy =
+            proxy::Config { domains: domains.clone(), ..proxy::Config::new(sip_core::Config::new([3; 32])) };
         let mut street = Self {
             phones: [phone("alice", 1), phone("bob", 2)],
             proxy: Proxy::new(proxy),
-            home: Home::new(&HomeOptions { logins, key: [7; 32] }),
+            home: Home::new(&HomeOptions { logins, key: [7; 32], domains }),
             told: Vec::new(),
         };
         for (at, addr) in ADDRS.into_iter().enumerate() {
@@ -207,7 +208,8 @@ where
 fn a_home_for_phones() {
     let mut street = Street::new();
     let target = Some(Target { transport: Transport::Udp, addr: ADDRS[2].parse().unwrap() });
-    let call = NewInvite { target, content: SDP, ..NewInvite::new("sip:bob@example.com") };
+    // By whatever name of theirs.
+    let call = NewInvite { target, content: SDP, ..NewInvite::new("sip:bob@192.0.2.3") };
     // Nobody is at home.
     street.phones[0].invite(ms(0), &call).unwrap();
     street.settle();

@@ -19,12 +19,15 @@ pub struct HomeOptions {
     pub logins: Vec<(String, String)>,
     /// What the nonces of the challenges are sealed with.
     pub key: [u8; 32],
+    /// Its domains, as in the [`Config`](crate::proxy::Config) of its proxy: who is at home in one of them is so under the address called, too.
+    pub domains: Vec<String>,
 }
 
 /// Registers its users in memory, and forwards requests to where they are, along their Path (RFC 3261 §10, §16; RFC 3327 §5.3).
 pub struct Home {
     registrar: Registrar,
     door: Option<Door>,
+    domains: Vec<String>,
     requests: u64,
     answered: u64,
 }
@@ -41,7 +44,7 @@ impl Home {
         };
         let door = (!options.logins.is_empty()).then(|| (Authenticator::new(guard), options.logins.clone()));
         let registrar = Registrar::new(&options.logins, REALM, options.key);
-        Self { registrar, door, requests: 0, answered: 0 }
+        Self { registrar, door, domains: options.domains.clone(), requests: 0, answered: 0 }
     }
 
     /// What it did, as one line of `key=value`.
@@ -93,7 +96,11 @@ impl Home {
             return machine.relay(now, context, &[Branch::AS_IT_IS]).map_err(|_| refuse(Status::NOT_FOUND));
         }
         let aor = address_of_record(&request.uri()).ok_or_else(|| refuse(Status::NOT_FOUND))?;
-        let found = self.registrar.of(now, &aor);
+        let user = aor.split_once('@').map_or(&*aor, |(user, _)| user);
+        let names = self.domains.iter().map(|domain| format!("{user}@{}", domain.to_ascii_lowercase()));
+        let all = [aor.clone()].into_iter().chain(names);
+        let found =
+            all.map(|name| self.registrar.of(now, &name)).find(|found| !found.is_empty()).unwrap_or_default();
         if found.is_empty() {
             return Err(refuse(Status::TEMPORARILY_UNAVAILABLE));
         }

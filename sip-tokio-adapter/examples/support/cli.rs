@@ -332,7 +332,8 @@ pub(crate) fn registrar(seed: sip_core::Seed, run: Run<Home, Proxy>) -> ExitCode
     let args: RegistrarArgs = parse();
     exit((|| {
         built(args.listen.iter().map(|target| target.transport))?;
-        let home = Home::new(&HomeOptions { logins: args.auth, key: nonce_key(&seed) });
+        let domains = args.domain.clone();
+        let home = Home::new(&HomeOptions { logins: args.auth, key: nonce_key(&seed), domains });
         let config = proxy::Config {
             record_route: true,
             domains: args.domain,
