@@ -48,9 +48,7 @@ impl Dialog {
     /// The dialog that a request makes at the one who receives it (§12.1.1).
     pub(crate) fn of_request(request: &Message<'_>, local_tag: u64, initial_cseq: u32) -> Self {
         let local_tag = token(local_tag);
-        let mut local = Vec::from(request.value(Name::To).unwrap_or_default());
-        local.extend_from_slice(b";tag=");
-        local.extend_from_slice(&local_tag);
+        let local = [request.value(Name::To).unwrap_or_default(), b";tag=", &local_tag].concat();
         let remote_tag = request.from_tag().unwrap_or_default();
         let id = Id { call_id: request.call_id(), local_tag: &local_tag, remote_tag };
         Self {
@@ -108,7 +106,7 @@ impl Dialog {
     /// Takes the Contact of a message that may move the remote target: a request that was accepted, a 2xx, a reliable provisional response
     /// (RFC 6141 §4.3, §4.7). The route set stays.
     pub(crate) fn refresh(&mut self, message: &Message<'_>) {
-        if let Some(target) = contact(message) {
+        if let Some(target) = contact(message).filter(|target| **target != *self.target) {
             self.target = target.into();
         }
     }

@@ -87,7 +87,8 @@ impl UserAgent {
             dialogs: Vec::new(),
             min_se: 0,
             turned_away: Vec::new(),
-            targets: [invite.uri.into()].into(),
+            // It is the first of those that a 3xx may add to.
+            targets: (self.config.redirects > 0).then(|| invite.uri.into()).into_iter().collect(),
             tried: 1,
             expires: None,
             forks: None,
@@ -388,12 +389,11 @@ impl UserAgent {
     /// Ends the early dialogs of a call: 64·T1 after the first 2xx those that are left are over (RFC 3261 §13.2.2.4), and with a
     /// failure all of them.
     pub(super) fn drop_early(&mut self, invitation: Invitation) {
-        let dialogs = self.calls.get(invitation.0).map(|call| call.dialogs.clone()).unwrap_or_default();
-        for key in dialogs {
-            if self.is_early(key) {
-                let cancelled = self.is_cancelled(invitation);
-                self.end_session(key, if cancelled { Reason::Cancelled } else { Reason::NotChosen });
-            }
+        let Some(call) = self.calls.get(invitation.0) else { return };
+        let early: Vec<Key> = call.dialogs.iter().copied().filter(|key| self.is_early(*key)).collect();
+        let reason = if call.cancelled { Reason::Cancelled } else { Reason::NotChosen };
+        for key in early {
+            self.end_session(key, reason);
         }
     }
 

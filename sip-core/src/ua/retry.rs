@@ -275,7 +275,7 @@ impl UserAgent {
 
     /// RFC 3261 §8.1.3.4: the addresses of a 3xx, best first, that were not tried.
     fn note_redirects(&mut self, invitation: crate::Invitation, response: &Message<'_>) {
-        if !(300..400).contains(&response.status_code()) {
+        if !(300..400).contains(&response.status_code()) || self.config.redirects == 0 {
             return;
         }
         let most = usize::from(self.config.redirects);
