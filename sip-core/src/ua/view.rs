@@ -4,10 +4,12 @@ use super::UserAgent;
 use super::record::Phase;
 use crate::endpoint::Misuse;
 use crate::handle::DialogId;
+use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 /// A dialog as it is now (RFC 3261 §12).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DialogView<'a> {
     /// Its Call-ID.
@@ -38,6 +40,25 @@ pub struct DialogView<'a> {
     pub awaits_ack: bool,
     /// Whether the peer takes reliable provisional responses (RFC 3262).
     pub knows_100rel: bool,
+}
+
+/// As it reads on the wire.
+impl fmt::Debug for DialogView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = String::from_utf8_lossy;
+        let routes: Vec<_> = self.routes.iter().map(|route| text(route)).collect();
+        f.debug_struct("DialogView")
+            .field("call_id", &text(self.call_id))
+            .field("local", &text(self.local))
+            .field("remote", &text(self.remote))
+            .field("target", &text(self.target))
+            .field("routes", &routes)
+            .field("contact", &text(self.contact))
+            .field("local_cseq", &self.local_cseq)
+            .field("remote_cseq", &self.remote_cseq)
+            .field("session", &self.session)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where the session of a dialog stands.
