@@ -72,8 +72,9 @@ impl Home {
         let answer = if !routed && request.method() == Method::Register {
             Err(self.registrar.answer(now, request))
         } else {
-            // Within a dialog nobody is asked again.
-            let door = self.door.as_mut().filter(|_| request.to_tag().is_none());
+            // Within a dialog, which has its routes, nobody is asked again.
+            let is_inside = routed && request.to_tag().is_some();
+            let door = self.door.as_mut().filter(|_| !is_inside);
             let admitted = admit(door, now, request).map(|_| ());
             admitted.and_then(|()| self.forward(now, machine, context, request, routed))
         };
