@@ -15,9 +15,7 @@ pub(crate) use names::Names;
 pub(crate) use route_set::RouteSet;
 
 use crate::headers::{Address, CSeq, Contact, Header, Name};
-use crate::message::{Fields, Message, Method, Status, Writer, push_hex};
-use alloc::boxed::Box;
-use alloc::vec::Vec;
+use crate::message::{Fields, Message, Method, Status, Writer, hex};
 
 /// The state of a dialog as this side sees it (RFC 3261 §12).
 ///
@@ -25,9 +23,8 @@ use alloc::vec::Vec;
 /// 2xx that confirms it (§13.2.2.4); the remote target by what RFC 6141 lets refresh it; and each side counts its own CSeq.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialog {
-    /// Its id (the remote tag is empty for a peer of RFC 2543), and From and To of requests of this side.
+    /// Its id (the remote tag is empty for a peer of RFC 2543), From and To of requests of this side, and the remote target.
     pub(crate) names: Names,
-    pub(crate) target: Box<[u8]>,
     /// The number of the peer's request that moved it last.
     pub(crate) target_cseq: u32,
     pub(crate) routes: RouteSet,
@@ -38,22 +35,23 @@ pub(crate) struct Dialog {
 }
 
 /// A tag or Call-ID of ours as text.
-pub(crate) fn token(value: u64) -> Vec<u8> {
-    let mut text = Vec::with_capacity(16);
-    push_hex(&mut text, value);
-    text
+pub(crate) fn token(value: u64) -> [u8; 16] {
+    hex(value)
 }
 
 impl Dialog {
     /// The dialog that a request makes at the one who receives it (§12.1.1).
     pub(crate) fn of_request(request: &Message<'_>, local_tag: u64, initial_cseq: u32) -> Self {
         let local_tag = token(local_tag);
-        let local = [request.value(Name::To).unwrap_or_default(), b";tag=", &local_tag].concat();
-        let remote_tag = request.from_tag().unwrap_or_default();
-        let id = Id { call_id: request.call_id(), local_tag: &local_tag, remote_tag };
         Self {
-            names: Names::new(&id, &local, request.value(Name::From).unwrap_or_default()),
-            target: contact(request).unwrap_or(request.from().uri_bytes).into(),
+            names: Names::of([
+                &[request.call_id()],
+                &[&local_tag],
+                &[request.from_tag().unwrap_or_default()],
+                &[request.value(Name::To).unwrap_or_default(), b";tag=", &local_tag],
+                &[request.value(Name::From).unwrap_or_default()],
+                &[contact(request).unwrap_or(request.from().uri_bytes)],
+            ]),
             routes: RouteSet::of_request(request),
             local_cseq: initial_cseq,
             remote_cseq: Some(request.cseq().number),
@@ -64,14 +62,16 @@ impl Dialog {
 
     /// The dialog that a NOTIFY makes at the subscriber (RFC 6665 §4.4.1), whose SUBSCRIBE had this number.
     pub(crate) fn of_notify(notify: &Message<'_>, cseq: u32) -> Self {
-        let (local, remote) = (notify.value(Name::To), notify.value(Name::From));
+        let id = Id::of(notify, Side::Callee);
         Self {
-            names: Names::new(
-                &Id::of(notify, Side::Callee),
-                local.unwrap_or_default(),
-                remote.unwrap_or_default(),
-            ),
-            target: contact(notify).unwrap_or(notify.from().uri_bytes).into(),
+            names: Names::of([
+                &[id.call_id],
+                &[id.local_tag],
+                &[id.remote_tag],
+                &[notify.value(Name::To).unwrap_or_default()],
+                &[notify.value(Name::From).unwrap_or_default()],
+                &[contact(notify).unwrap_or(notify.from().uri_bytes)],
+            ]),
             routes: RouteSet::of_request(notify),
             local_cseq: cseq,
             remote_cseq: None,
@@ -84,11 +84,15 @@ impl Dialog {
     /// may have it otherwise.
     pub(crate) fn of_response(request: &Sent<'_>, response: &Message<'_>) -> Self {
         let local_tag = Address::whole(request.from).ok().and_then(|from| from.tag()).unwrap_or_default();
-        let remote_tag = response.to_tag().unwrap_or_default();
-        let id = Id { call_id: request.call_id, local_tag, remote_tag };
         Self {
-            names: Names::new(&id, request.from, response.value(Name::To).unwrap_or_default()),
-            target: contact(response).unwrap_or(response.to().uri_bytes).into(),
+            names: Names::of([
+                &[request.call_id],
+                &[local_tag],
+                &[response.to_tag().unwrap_or_default()],
+                &[request.from],
+                &[response.value(Name::To).unwrap_or_default()],
+                &[contact(response).unwrap_or(response.to().uri_bytes)],
+            ]),
             routes: RouteSet::of_response(response),
             local_cseq: request.cseq,
             remote_cseq: None,
@@ -106,8 +110,8 @@ impl Dialog {
     /// Takes the Contact of a message that may move the remote target: a request that was accepted, a 2xx, a reliable provisional response
     /// (RFC 6141 §4.3, §4.7). The route set stays.
     pub(crate) fn refresh(&mut self, message: &Message<'_>) {
-        if let Some(target) = contact(message).filter(|target| **target != *self.target) {
-            self.target = target.into();
+        if let Some(target) = contact(message) {
+            self.names.set_target(target);
         }
     }
 
@@ -132,13 +136,13 @@ impl Dialog {
 
     /// The Request-URI of requests in this dialog, and the URI that their next hop follows from (§12.2.1.1).
     pub(crate) fn uris(&self) -> (&[u8], &[u8]) {
-        self.routes.uris(&self.target)
+        self.routes.uris(self.names.target())
     }
 
     /// Writes what every request in this dialog has between Via and its content.
     pub(crate) fn write(&self, writer: &mut Writer<'_>, method: Method<'_>, cseq: u32) {
-        self.routes.write(writer, &self.target);
-        let [call_id, _, _, local, remote] = self.names.parts();
+        let [call_id, _, _, local, remote, target] = self.names.parts();
+        self.routes.write(writer, target);
         writer
             .field(Name::From, &[local])
             .field(Name::To, &[remote])

@@ -4,7 +4,8 @@ use super::Id;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-/// What never changes in a dialog: as there may be a million of them, one text with its parts behind each other.
+/// Call-ID, local tag, remote tag, the values of From and To in requests of this side, and the remote target, the only one that may change:
+/// as there may be a million of them, one text with its parts behind each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Names {
     text: Box<[u8]>,
@@ -12,19 +13,15 @@ pub(crate) struct Names {
     ends: [u32; PARTS - 1],
 }
 
-const PARTS: usize = 5;
+const PARTS: usize = 6;
 
 impl Names {
-    /// The dialog with this id, and the values of From and To in requests of this side.
-    pub(crate) fn new(id: &Id<'_>, local: &[u8], remote: &[u8]) -> Self {
-        Self::of([id.call_id, id.local_tag, id.remote_tag, local, remote])
-    }
-
-    pub(crate) fn of(parts: [&[u8]; PARTS]) -> Self {
-        let mut text = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+    /// Each part as the pieces that it is made of.
+    pub(crate) fn of(parts: [&[&[u8]]; PARTS]) -> Self {
+        let mut text = Vec::with_capacity(parts.iter().flat_map(|part| part.iter()).map(|it| it.len()).sum());
         let mut ends = [0; PARTS - 1];
         for (at, part) in parts.into_iter().enumerate() {
-            text.extend_from_slice(part);
+            part.iter().for_each(|piece| text.extend_from_slice(piece));
             if let Some(end) = ends.get_mut(at) {
                 *end = text.len() as u32;
             }
@@ -32,14 +29,27 @@ impl Names {
         Self { text: text.into(), ends }
     }
 
+    /// They begin where the one before ends.
     pub(crate) fn parts(&self) -> [&[u8]; PARTS] {
-        let [a, b, c, d] = self.ends.map(|end| end as usize);
+        let [a, b, c, d, e] = self.ends.map(|end| end as usize);
         let part = |from: usize, to: usize| self.text.get(from..to).unwrap_or_default();
-        [part(0, a), part(a, b), part(b, c), part(c, d), part(d, self.text.len())]
+        [part(0, a), part(a, b), part(b, c), part(c, d), part(d, e), part(e, self.text.len())]
     }
 
     pub(crate) fn id(&self) -> Id<'_> {
         let [call_id, local_tag, remote_tag, ..] = self.parts();
         Id { call_id, local_tag, remote_tag }
+    }
+
+    pub(crate) fn target(&self) -> &[u8] {
+        let [.., end] = self.ends;
+        self.text.get(end as usize..).unwrap_or_default()
+    }
+
+    pub(crate) fn set_target(&mut self, target: &[u8]) {
+        if *target != *self.target() {
+            let [a, b, c, d, e, _] = self.parts();
+            *self = Self::of([&[a], &[b], &[c], &[d], &[e], &[target]]);
+        }
     }
 }

@@ -20,6 +20,7 @@ use crate::time::Instant;
 use crate::transaction::Buffers;
 use crate::transaction::{ClientRequest, Heard, Layer, State, Told};
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 #[cfg(feature = "snapshot")]
 use alloc::vec::Vec;
 
@@ -66,7 +67,7 @@ impl Endpoint {
                 uri: request.uri.as_bytes(),
                 towards: request.towards(),
                 target: request.target,
-                timers: request.timers,
+                timers: request.timers.map(Arc::new),
                 user: request.user,
             },
             |writer| request.write(writer, call_id),

@@ -10,6 +10,7 @@ use crate::transaction::{BufferId, Timers};
 use crate::transport::Target;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::num::NonZero;
 
@@ -65,10 +66,10 @@ pub(super) struct Later {
 }
 
 /// How a branch is sent.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Way {
     pub(super) target: Option<Target>,
-    pub(super) timers: Option<Timers>,
+    pub(super) timers: Option<Arc<Timers>>,
     pub(super) breadth: Option<NonZero<u32>>,
     pub(super) part: Part,
     pub(super) user: u64,

@@ -46,6 +46,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::num::NonZero;
 use core::time::Duration;
@@ -231,6 +232,7 @@ impl Proxy {
             let start = text.len();
             let strict = self.build(found, branch, &mut text)?;
             let Branch { target, timers, breadth, part, user, .. } = *branch;
+            let timers = timers.map(Arc::new);
             let way = Way { target, timers, breadth, part, user, strict };
             made.push((branch.q, start..text.len(), way));
             Ok(())
@@ -368,7 +370,7 @@ impl Proxy {
             uri: request.request_uri(),
             towards,
             target: way.target,
-            timers: way.timers,
+            timers: way.timers.clone(),
             user: token_of(id),
         };
         self.layer.forward(&client, mark, text).ok()

@@ -11,9 +11,11 @@ use crate::transport::{Target, Transport};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
+use smallvec::SmallVec;
 
 macro_rules! numbers {
     ($($type:ty)*) => {$(
@@ -95,6 +97,20 @@ impl Keep for Box<[u8]> {
     }
 }
 
+impl Keep for Arc<[u8]> {
+    fn keep(&self, out: &mut Out<'_>) {
+        out.bytes(self);
+    }
+
+    fn back(from: &mut In<'_>) -> Result<Self, RestoreError> {
+        from.bytes().map(Self::from)
+    }
+
+    fn missing() -> Result<Self, RestoreError> {
+        Ok(Self::default())
+    }
+}
+
 impl Keep for String {
     fn keep(&self, out: &mut Out<'_>) {
         out.bytes(self.as_bytes());
@@ -125,6 +141,26 @@ impl<T: Keep + NotByte> Keep for Vec<T> {
             all.push(T::back(from)?);
         }
         Ok(all)
+    }
+
+    fn missing() -> Result<Self, RestoreError> {
+        Ok(Self::new())
+    }
+}
+
+impl<T: Keep + NotByte> Keep for SmallVec<[T; 1]>
+where
+    Vec<T>: Keep,
+{
+    fn keep(&self, out: &mut Out<'_>) {
+        out.list(self.len());
+        for value in self {
+            value.keep(out);
+        }
+    }
+
+    fn back(from: &mut In<'_>) -> Result<Self, RestoreError> {
+        Vec::back(from).map(Self::from_vec)
     }
 
     fn missing() -> Result<Self, RestoreError> {
@@ -198,6 +234,16 @@ impl<T: Keep> Keep for Option<T> {
 }
 
 impl<T: Keep> Keep for Box<T> {
+    fn keep(&self, out: &mut Out<'_>) {
+        T::keep(self, out);
+    }
+
+    fn back(from: &mut In<'_>) -> Result<Self, RestoreError> {
+        T::back(from).map(Self::new)
+    }
+}
+
+impl<T: Keep> Keep for Arc<T> {
     fn keep(&self, out: &mut Out<'_>) {
         T::keep(self, out);
     }

@@ -10,6 +10,7 @@ use crate::headers::{Header, Name, Route, Via};
 use crate::message::{Content, Message, Method, Writer, hex};
 use crate::transport::{NextHop, Target, Transport, next_hop_of};
 use crate::uri::Uri;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
@@ -21,7 +22,7 @@ pub(crate) struct ClientRequest<'a> {
     pub(crate) towards: &'a [u8],
     /// The next hop, if the transaction user knows better.
     pub(crate) target: Option<Target>,
-    pub(crate) timers: Option<Timers>,
+    pub(crate) timers: Option<Arc<Timers>>,
     pub(crate) user: u64,
 }
 
@@ -78,7 +79,7 @@ impl Layer {
             let step = nict::start(transport.reliability());
             (State::Nict(step.next), step.map(State::Nict))
         };
-        let key = self.open(Record::new(state, target, request.user, request.timers, self.clock()));
+        let key = self.open(Record::new(state, target, request.user, request.timers.clone(), self.clock()));
         self.write_request(key, addr, mark, write);
         match hop {
             NextHop::Address(_) => self.direct(key),
@@ -255,7 +256,7 @@ impl Layer {
     pub(super) fn send_cancel(&mut self, invite: Key) {
         let Some(record) = self.txns.get(invite) else { return };
         let (target, to, secret, request) = (record.target(), record.to(), record.secret, record.buffer);
-        let timers = record.timers();
+        let timers = record.timers.clone();
         let reason = self.reasons.remove(&invite.index);
         let buffer = self.derive(request, Method::Cancel, None, reason.unwrap_or(BufferId::NONE));
         if let Some(reason) = reason {

@@ -7,7 +7,7 @@ use crate::endpoint::{Cause, Destination};
 use crate::handle::FlowId;
 use crate::time::Instant;
 use crate::transport::{PackedAddr, Reliability, Target, Transport};
-use alloc::boxed::Box;
+use alloc::sync::Arc;
 
 /// A transaction in the table of its layer.
 pub(super) struct Record {
@@ -34,7 +34,7 @@ pub(super) struct Record {
     /// Client: the random part of the branch. Server: the To tag.
     pub(super) secret: u64,
     /// Its own timers, if it was given some.
-    pub(super) timers: Option<Box<Timers>>,
+    pub(super) timers: Option<Arc<Timers>>,
     pub(super) born: Instant,
     /// Server: what its request is matched with. The NICT of a CANCEL: the branch that it shares.
     pub(super) key: Key128,
@@ -91,7 +91,7 @@ impl Record {
         state: State,
         target: Target,
         user: u64,
-        timers: Option<Timers>,
+        timers: Option<Arc<Timers>>,
         born: Instant,
     ) -> Self {
         Self {
@@ -109,7 +109,7 @@ impl Record {
             skeleton: Skeleton::default(),
             user,
             secret: 0,
-            timers: timers.map(Box::new),
+            timers,
             born,
             key: Key128::default(),
             merge_key: 0,
@@ -140,11 +140,6 @@ impl Record {
             }
             Way::Flow { id, .. } => Some(Destination::Flow(id)),
         }
-    }
-
-    /// The timers that this transaction was given of its own.
-    pub(super) fn timers(&self) -> Option<Timers> {
-        self.timers.as_deref().copied()
     }
 }
 

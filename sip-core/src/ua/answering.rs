@@ -299,7 +299,7 @@ impl UserAgent {
         // RFC 6141 §4.3, §4.6: the newest request moves the target, whichever is answered last.
         let newest = serving.cseq >= record.dialog.target_cseq;
         if (success || rseq.is_some()) && newest && !serving.target.is_empty() {
-            record.dialog.target.clone_from(&serving.target);
+            record.dialog.names.set_target(&serving.target);
             record.dialog.target_cseq = serving.cseq;
             moved = true;
         }

@@ -4,15 +4,14 @@ use super::alarms::Due;
 use super::machine::Meaning;
 use super::record::{Invite, Phase, Session};
 use super::validate::{self, Refusal};
-use super::{Event, Kind, Reason, Serving, UserAgent, Work, contact, token_of};
+use super::{Event, Kind, Reason, Serving, UserAgent, Work, token_of};
 use crate::dialog::offer::{self, Carrier, Offer};
 use crate::dialog::{Dialog, Id, Side, session_timer};
 use crate::endpoint::{Source, Txn};
 use crate::handle::{DialogId, Key, ServerTxn};
-use crate::headers::{Expires, Name, RecordRoute, Replaces, Require};
+use crate::headers::{Expires, Name, Replaces, Require};
 use crate::message::{Content, Message, Method, Status};
-use crate::uri::is_sips;
-use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::time::Duration;
 
 impl UserAgent {
@@ -118,7 +117,7 @@ impl UserAgent {
         target: &[u8],
         terms: Option<(session_timer::Terms, bool)>,
     ) -> Option<Meaning> {
-        let contact = Box::default();
+        let contact = Arc::default();
         let cseq = dialog.and_then(|key| self.dialogs.get(key)).and_then(|record| record.dialog.remote_cseq);
         let cseq = cseq.unwrap_or_default();
         let target = target.into();
@@ -251,24 +250,6 @@ impl UserAgent {
         if let Kind::Subscribe(key) | Kind::Refer(Some(key)) = kind {
             self.on_subscribe_answered(key, None);
         }
-    }
-
-    /// How the peer at the source of a request reaches this side: a value of Contact.
-    pub(super) fn contact_at(&self, source: Source, request: &Message<'_>) -> Option<Box<[u8]>> {
-        let local = match source {
-            Source::Datagram { local, .. } => Some(local),
-            Source::Flow(flow) => self.layer.flow(flow).and_then(|flow| flow.local),
-        };
-        let peer = self.layer.peer(source)?;
-        let sent_by = self.layer.locals.contact(peer.transport, local, peer.addr);
-        // RFC 3261 §12.1.1
-        let recorded = request.all::<RecordRoute<'_>>().next().and_then(Result::ok);
-        let secure = is_sips(request.request_uri())
-            || recorded.map_or_else(
-                || crate::dialog::contact(request).is_some_and(is_sips),
-                |route| is_sips(route.0.uri_bytes),
-            );
-        Some(contact(&self.config.user, peer.transport, sent_by, secure))
     }
 }
 

@@ -20,7 +20,7 @@ use crate::message::Status;
 use crate::snapshot::{In, Keep, Kind as Snapshot, NotByte, Out, RestoreError, kept, kept_enum};
 use crate::time::Instant;
 use crate::transaction::Buffers;
-use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -44,7 +44,7 @@ kept_enum!(Role { 1 Subscriber(asked), 2 Notifier { accepted } });
 kept_enum!(Work { 1 Request(request), 2 Serving(serving) });
 
 kept!(Dialog {
-    12 names, 6 target, 7 routes, 8 local_cseq, 9 remote_cseq, 10 owner,
+    12 names, 7 routes, 8 local_cseq, 9 remote_cseq, 10 owner,
     11 target_cseq,
 });
 kept!(Terms { 1 interval, 2 ours });
@@ -101,10 +101,12 @@ impl Keep for Names {
     }
 
     fn back(from: &mut In<'_>) -> Result<Self, RestoreError> {
-        match from.list()? {
-            5 => Ok(Self::of([from.bytes()?, from.bytes()?, from.bytes()?, from.bytes()?, from.bytes()?])),
-            _ => Err(RestoreError::Damaged),
+        if from.list()? != 6 {
+            return Err(RestoreError::Damaged);
         }
+        let [a, b, c, d] = [from.bytes()?, from.bytes()?, from.bytes()?, from.bytes()?];
+        let [e, f] = [from.bytes()?, from.bytes()?];
+        Ok(Self::of([&[a], &[b], &[c], &[d], &[e], &[f]]))
     }
 }
 
@@ -254,11 +256,12 @@ impl UserAgent {
             min_se: kept.min_se,
             ..Session::new(phase, phase == Phase::Up)
         };
+        let contact = self.contacts.share(&[&kept.contact]);
         let known = self.find_id(&dialog.id());
         let key = match known {
-            Some(key) => self.share_kept(key, dialog, kept.contact, session)?,
+            Some(key) => self.share_kept(key, dialog, contact, session)?,
             None if self.is_full() => return Err(RestoreError::Full),
-            None => self.open_dialog(dialog, kept.contact, session),
+            None => self.open_dialog(dialog, contact, session),
         };
         if known.is_some() && phase == Phase::Over {
             return Ok(key);
@@ -280,7 +283,7 @@ impl UserAgent {
         &mut self,
         key: Key,
         dialog: Dialog,
-        contact: Box<[u8]>,
+        contact: Arc<[u8]>,
         session: Session,
     ) -> Result<Key, RestoreError> {
         let record = self.dialogs.get_mut(key).ok_or(RestoreError::Exists)?;
@@ -297,7 +300,8 @@ impl UserAgent {
         }
         // And it knows where either side is.
         if is_newer {
-            (known.target, known.target_cseq) = (dialog.target, dialog.target_cseq);
+            known.names.set_target(dialog.names.target());
+            known.target_cseq = dialog.target_cseq;
             record.contact = contact;
         }
         Ok(key)
@@ -518,7 +522,7 @@ impl UserAgent {
 #[derive(Default)]
 struct KeptDialog {
     dialog: Option<Dialog>,
-    contact: Box<[u8]>,
+    contact: Arc<[u8]>,
     user: u64,
     answers: crate::auth::Answers,
     takes_update: bool,

@@ -85,6 +85,7 @@
 mod abilities;
 mod alarms;
 mod answering;
+mod contact;
 mod event;
 mod hanging_up;
 mod incoming;
@@ -128,13 +129,14 @@ use crate::headers::{Name, TargetDialog};
 use crate::message::{Content, Method, Request, Status, Writer};
 use crate::time::Instant;
 use crate::transaction::{Index, Item, Layer, State};
-use crate::transport::Transport;
 use abilities::{ACCEPT, Abilities, NOREFERSUB, SUPPORTED};
 use alarms::Alarms;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use contact::Contacts;
 use core::time::Duration;
 use outgoing::Call;
 use record::{Phase, Record};
@@ -234,7 +236,11 @@ pub struct UserAgent {
     changed: Vec<Key>,
     alarms: Alarms,
     abilities: Abilities,
+    contacts: Contacts,
 }
+
+/// Of these there is mostly one.
+type Few<T> = smallvec::SmallVec<[T; 1]>;
 
 /// The place of a [`Work`].
 type WorkId = Key;
@@ -242,7 +248,7 @@ type WorkId = Key;
 /// What transactions are for.
 enum Work {
     /// A request of this side.
-    Request(Box<Outgoing>),
+    Request(Outgoing),
     /// A request of the peer that the user answers.
     Serving(Serving),
 }
@@ -254,7 +260,7 @@ struct Serving {
     /// Where the peer wants to be reached once it is accepted; empty: where it was.
     target: Box<[u8]>,
     /// Outside dialogs: the value of Contact in a 2xx that must have one.
-    contact: Box<[u8]>,
+    contact: Arc<[u8]>,
     /// The session timer that a 2xx agrees to, and whether that requires the extension.
     terms: Option<(Terms, bool)>,
     /// For how long a 2xx to a SUBSCRIBE or REFER grants what it asks for.
@@ -344,6 +350,7 @@ impl UserAgent {
             changed: Vec::new(),
             alarms: Alarms::default(),
             abilities,
+            contacts: Contacts::default(),
         }
     }
 
@@ -401,7 +408,7 @@ impl UserAgent {
     /// # Errors
     /// [`Misuse::Gone`]
     pub fn refer_to(&self, dialog: DialogId) -> Result<String, Misuse> {
-        let target = String::from_utf8_lossy(&self.alive(dialog)?.dialog.target);
+        let target = String::from_utf8_lossy(self.alive(dialog)?.dialog.names.target());
         let replaces = crate::uri::escaped(&self.replaces(dialog)?);
         let mark = if target.contains('?') { '&' } else { '?' };
         Ok(alloc::format!("<{target}{mark}Replaces={replaces}>"))
@@ -509,17 +516,4 @@ const fn token_of(work: WorkId) -> u64 {
 
 fn work_of(token: u64) -> Option<WorkId> {
     token.checked_sub(1).map(Key::from_bits)
-}
-
-/// `<sip:user@sent-by;transport=…>`: where requests of a dialog reach this side; SIPS where the peer asks for that (RFC 3261 §8.1.1.8, §12.1.1).
-fn contact(user: &str, transport: Transport, sent_by: &str, secure: bool) -> Box<[u8]> {
-    let secure = secure && transport == Transport::Tls;
-    let scheme: &[u8] = if secure { b"<sips:" } else { b"<sip:" };
-    let at: &[u8] = if user.is_empty() { b"" } else { b"@" };
-    let (param, value): (&[u8], &[u8]) = match transport {
-        Transport::Udp => (b"", b""),
-        Transport::Tls if secure => (b"", b""),
-        other => (b";transport=", other.param().as_bytes()),
-    };
-    [scheme, user.as_bytes(), at, sent_by.as_bytes(), param, value, b">"].concat().into()
 }

@@ -4,7 +4,7 @@ use super::alarms::{Alarm, Due};
 use super::machine::Meaning;
 use super::record::{OwnContent, Phase, Session};
 use super::requests::{Outgoing, Outside, Purpose, check_own};
-use super::{Event, NewInvite, Reason, UserAgent, Work, WorkId};
+use super::{Event, Few, NewInvite, Reason, UserAgent, Work, WorkId};
 use crate::auth::Answers;
 use crate::dialog::offer::{self, Carrier, Exchange, Offer};
 use crate::dialog::{Dialog, Id, Sent, Side, token};
@@ -17,6 +17,7 @@ use crate::transaction::towards;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// An INVITE and the dialogs that its forks make.
@@ -24,7 +25,7 @@ pub(super) struct Call {
     pub(super) work: WorkId,
     pub(super) user: u64,
     /// The value of Contact in it.
-    pub(super) contact: Box<[u8]>,
+    pub(super) contact: Arc<[u8]>,
     /// The INVITE held an offer.
     pub(super) offered: bool,
     /// A 2xx came.
@@ -35,7 +36,7 @@ pub(super) struct Call {
     pub(super) cancelled: bool,
     /// The least session interval that a 422 has named (RFC 4028 §7.4).
     pub(super) min_se: u32,
-    pub(super) dialogs: Vec<Key>,
+    pub(super) dialogs: Few<Key>,
     /// The tags of forks that answered when there was no room for more.
     pub(super) turned_away: Vec<Vec<u8>>,
     /// The addresses that it was and will be sent to, and how many of them it was sent to.
@@ -73,7 +74,7 @@ impl UserAgent {
         }
         let towards = towards(invite.uri.as_bytes(), invite.route.first().map(|route| route.as_bytes()));
         let (tag, minted) = (token(self.layer.random.u64()), token(self.layer.random.u64()));
-        let call_id = if invite.call_id.is_empty() { &*minted } else { invite.call_id.as_bytes() };
+        let call_id = if invite.call_id.is_empty() { &minted } else { invite.call_id.as_bytes() };
         let contact = self.contact_towards(invite.uri.as_bytes(), towards, invite.target)?;
         let call = Call {
             // Put right in a moment: each of the two names the other.
@@ -84,7 +85,7 @@ impl UserAgent {
             answered: false,
             refused: false,
             cancelled: false,
-            dialogs: Vec::new(),
+            dialogs: Few::new(),
             min_se: 0,
             turned_away: Vec::new(),
             // It is the first of those that a 3xx may add to.
@@ -96,7 +97,7 @@ impl UserAgent {
         let invitation = Invitation(self.calls.insert(call));
         let outgoing = Outgoing {
             target: invite.target,
-            timers: invite.timers,
+            timers: invite.timers.map(Arc::new),
             answers: Answers::with(invite.credentials),
             ..Outgoing::new(Purpose::Call(invitation), invite.user, None)
         };

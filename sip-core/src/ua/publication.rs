@@ -10,6 +10,7 @@ use crate::headers::{Event as EventHeader, Header, SipETag};
 use crate::message::{Content, Message, Method, is_text};
 use crate::time::Instant;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// What a publication has besides.
@@ -40,6 +41,7 @@ impl UserAgent {
         let (event, parting) = (new.event.into(), OwnContent::default());
         let publication = Publication { event, etag: String::new(), unsaid, parting };
         let NewPublication { uri, expires, target, timers, credentials, user, .. } = *new;
+        let timers = timers.map(Arc::new);
         let upkeep = NewUpkeep { uri, expires, target, timers, credentials, user };
         let done = self.keep_up(What::Publication(publication), &upkeep);
         self.leave();

@@ -1,7 +1,7 @@
 //! What is kept of a dialog: its state, the session in it, and how many other usages share it (RFC 5057).
 
 use super::alarms::{Alarm, Due};
-use super::{Event, Kind, Reason, UserAgent};
+use super::{Event, Few, Kind, Reason, UserAgent};
 use crate::auth::Answers;
 use crate::dialog::offer::Exchange;
 use crate::dialog::session_timer::Terms;
@@ -13,6 +13,7 @@ use crate::time::Instant;
 use crate::transaction::BufferId;
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -22,13 +23,13 @@ pub(super) struct Record {
     /// The hash of its set, once it is entered.
     pub(super) hash: Option<u64>,
     /// The value of Contact: how the peer reaches this side.
-    pub(super) contact: Box<[u8]>,
+    pub(super) contact: Arc<[u8]>,
     pub(super) user: u64,
     pub(super) session: Session,
     /// How this side has answered challenges in it.
     pub(super) answers: Answers,
     /// Requests of the peer that wait for the user.
-    pub(super) waiting: Vec<ServerTxn>,
+    pub(super) waiting: Few<ServerTxn>,
     /// The subscriptions that share it.
     pub(super) subscriptions: Vec<Key>,
     /// Requests of this side that are under way, the INVITE that made it, and subscriptions.
@@ -61,7 +62,6 @@ pub(super) struct Session {
     pub(super) bye_sent: bool,
     /// The user hung up when no BYE could be sent yet: what it is to hold.
     pub(super) bye_queued: Option<Box<OwnContent>>,
-    /// The re-INVITE and the UPDATE of this side that are not answered, or are to be sent again.
     /// Callee: it was refused while a reliable response waited for its PRACK, which may still come (RFC 3262 §3); the INVITE's transaction holds
     /// the dialog.
     pub(super) late_prack: bool,
@@ -69,6 +69,7 @@ pub(super) struct Session {
     pub(super) replaced: bool,
     /// Callee: a response has told the peer of the dialog.
     pub(super) tagged: bool,
+    /// The re-INVITE and the UPDATE of this side that are not answered, or are to be sent again.
     pub(super) own_invite: Option<RequestId>,
     pub(super) own_update: Option<RequestId>,
     /// The UPDATE of the peer that is not answered.
@@ -86,7 +87,7 @@ pub(super) struct Session {
     /// The credentials of that INVITE, which its ACK repeats (RFC 3261 §22.1): header lines.
     pub(super) credentials: Box<[u8]>,
     /// The ACKs for 2xx, by the number of their INVITE, while copies of the 2xx may come.
-    pub(super) acks: Vec<(u32, BufferId)>,
+    pub(super) acks: Few<(u32, BufferId)>,
     pub(super) timer: Option<Terms>,
     pub(super) timer_alarm: Option<Alarm>,
     /// When it is over unless it is refreshed.
@@ -214,7 +215,7 @@ impl Session {
             owed_late: false,
             accepted_cseq: None,
             credentials: Box::default(),
-            acks: Vec::new(),
+            acks: Few::new(),
             timer: None,
             timer_alarm: None,
             timer_ends: None,
@@ -256,7 +257,7 @@ impl Session {
 }
 
 impl UserAgent {
-    pub(super) fn open_dialog(&mut self, dialog: Dialog, contact: Box<[u8]>, session: Session) -> Key {
+    pub(super) fn open_dialog(&mut self, dialog: Dialog, contact: Arc<[u8]>, session: Session) -> Key {
         let key = self.dialogs.insert(Record {
             dialog,
             hash: None,
@@ -264,7 +265,7 @@ impl UserAgent {
             user: 0,
             session,
             answers: Answers::default(),
-            waiting: Vec::new(),
+            waiting: Few::new(),
             subscriptions: Vec::new(),
             holds: 0,
         });
@@ -404,7 +405,7 @@ impl UserAgent {
             self.alarms.stop(alarm);
         }
         let waiting = core::mem::take(&mut record.waiting);
-        let (stay, go): (Vec<_>, Vec<_>) =
+        let (stay, go): (Few<_>, Few<_>) =
             waiting.into_iter().partition(|txn| self.is_for_subscription(*txn));
         if let Some(record) = self.dialogs.get_mut(key) {
             record.waiting = stay;

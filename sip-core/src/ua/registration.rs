@@ -14,6 +14,7 @@ use crate::transport::Target;
 use crate::uri::is_sips;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
@@ -60,6 +61,7 @@ impl UserAgent {
             headers: OwnContent::of(&Content::headers(new.headers)).headers,
         };
         let NewRegistration { registrar: uri, expires, target, timers, credentials, user, .. } = *new;
+        let timers = timers.map(Arc::new);
         let upkeep = NewUpkeep { uri, expires, target, timers, credentials, user };
         let done = self.keep_up(What::Registration(registration), &upkeep);
         self.leave();
@@ -107,7 +109,7 @@ impl UserAgent {
 
     /// How this side is reached from its registrar: an address in angle brackets.
     pub(super) fn contact_of(
-        &self,
+        &mut self,
         registration: &Registration,
         registrar: &str,
         target: Option<Target>,

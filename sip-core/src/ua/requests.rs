@@ -4,7 +4,7 @@ use super::machine::Meaning;
 use super::record::{Phase, Session};
 use super::refresh;
 use super::retry::Again;
-use super::{Event, NewRequest, Reason, UserAgent, Work, WorkId, contact, token_of, work_of};
+use super::{Event, NewRequest, Reason, UserAgent, Work, WorkId, token_of, work_of};
 use crate::auth::Answers;
 use crate::dialog::offer::{self, Carrier, Offer};
 use crate::dialog::subscription::Ended;
@@ -15,9 +15,9 @@ use crate::headers::{Address, Header, Name, RetryAfter, Route, with_scheme};
 use crate::message::{Content, Message, Method, Status, is_text, lex};
 use crate::time::Instant;
 use crate::transaction::{BufferId, ClientRequest, Timers, towards};
-use crate::transport::{NextHop, Target, next_hop_of};
+use crate::transport::Target;
 use crate::uri::{Uri, is_sips};
-use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::time::Duration;
 
 /// A request of this side, with all the transactions that it takes.
@@ -36,7 +36,7 @@ pub(super) struct Outgoing {
     /// How often it was sent again.
     pub(super) tries: u8,
     pub(super) target: Option<Target>,
-    pub(super) timers: Option<Timers>,
+    pub(super) timers: Option<Arc<Timers>>,
     /// It made an offer: if it is refused, that is gone with it.
     pub(super) offered: bool,
     /// It is not wanted any more.
@@ -175,7 +175,7 @@ impl UserAgent {
         let (tag, call_id) = (token(self.layer.random.u64()), token(self.layer.random.u64()));
         let outgoing = Outgoing {
             target: request.target,
-            timers: request.timers,
+            timers: request.timers.map(Arc::new),
             answers: Answers::with(request.credentials),
             ..Outgoing::new(Purpose::Other(Ends::Transaction), request.user, None)
         };
@@ -201,10 +201,10 @@ impl UserAgent {
         if !outside.is_sound(&self.config.identity) {
             return Err(Misuse::BadContent);
         }
-        let (target, timers) = (outgoing.target, outgoing.timers);
+        let (target, timers) = (outgoing.target, outgoing.timers.clone());
         outgoing.cseq = cseq;
         let mut answers = core::mem::take(&mut outgoing.answers);
-        let work = self.enlist(Work::Request(Box::new(outgoing)));
+        let work = self.enlist(Work::Request(outgoing));
         let random = self.layer.random.u64();
         let towards = towards(uri, outside.route.first().map(|route| route.as_bytes()));
         let request = ClientRequest { method, uri, towards, target, timers, user: token_of(work) };
@@ -244,26 +244,6 @@ impl UserAgent {
             outgoing.answers = answers;
         }
         self.begun(work, txn).map(|()| work)
-    }
-
-    /// How who is reached by a request to this URI reaches this side: a value of Contact.
-    pub(super) fn contact_towards(
-        &self,
-        uri: &[u8],
-        towards: &[u8],
-        target: Option<Target>,
-    ) -> Result<Box<[u8]>, Misuse> {
-        Uri::parse(towards).map_err(|_| Misuse::BadUri)?;
-        let (transport, addr) = match (target, next_hop_of(uri, towards)) {
-            (Some(target), _) | (None, Some(NextHop::Address(target))) => {
-                (target.transport, Some(target.addr))
-            }
-            (None, Some(NextHop::Name { transport, .. })) => (transport, None),
-            (None, None) => return Err(Misuse::BadUri),
-        };
-        let (_, sent_by) = self.layer.locals.towards(transport, addr).ok_or(Misuse::NoLocal(transport))?;
-        let secure = is_sips(uri) || is_sips(towards);
-        Ok(contact(&self.config.user, transport, sent_by, secure))
     }
 
     /// Sends a request inside a dialog (RFC 3261 §12.2.1): a re-INVITE or UPDATE, which changes the session; INFO, MESSAGE, OPTIONS or any other
@@ -376,17 +356,16 @@ impl UserAgent {
         };
         let mut outgoing = Outgoing::new(purpose, user, Some(key));
         outgoing.offered = speaks.is_some() && !answers;
-        let of_subscription = match purpose {
+        let timers = match purpose {
             Purpose::Subscribe(subscription) => {
-                self.asked(subscription).and_then(|asked| asked.timers.as_deref())
+                self.asked(subscription).and_then(|asked| asked.timers.clone())
             }
             _ => None,
         };
-        let timers = of_subscription.copied();
-        outgoing.timers = timers;
+        outgoing.timers.clone_from(&timers);
         // It holds its dialog until it is over, and it may be over as soon as it is begun.
         self.hold(key);
-        let work = self.enlist(Work::Request(Box::new(outgoing)));
+        let work = self.enlist(Work::Request(outgoing));
         let random = self.layer.random.u64();
         let record = self.dialogs.get_mut(key).ok_or(Misuse::Gone)?;
         let cseq = record.dialog.next_cseq();
@@ -457,7 +436,7 @@ impl UserAgent {
     }
 
     /// Removes a work, and what it holds.
-    fn forget_work(&mut self, work: WorkId) -> Option<Box<Outgoing>> {
+    fn forget_work(&mut self, work: WorkId) -> Option<Outgoing> {
         self.outgoing(work)?;
         let Some(Work::Request(outgoing)) = self.work.remove(work) else { return None };
         self.layer.buffers.unpin(outgoing.request);

@@ -319,7 +319,7 @@ impl UserAgent {
     /// Sends a request once more in a transaction of its own, with the next CSeq.
     fn repeat(&mut self, work: WorkId, change: &Change<'_>) -> Again {
         let Some(outgoing) = self.outgoing(work) else { return Again::No };
-        let (dialog, target, timers) = (outgoing.dialog, outgoing.target, outgoing.timers);
+        let (dialog, target, timers) = (outgoing.dialog, outgoing.target, outgoing.timers.clone());
         let purpose = outgoing.purpose;
         let bytes = Vec::from(self.layer.buffers.message(outgoing.request));
         let Ok(old) = Message::parse(&bytes, &Limits::NONE) else { return Again::No };

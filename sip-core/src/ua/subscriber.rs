@@ -20,6 +20,7 @@ use crate::transport::Target;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -44,7 +45,7 @@ impl UserAgent {
                 method: Method::Subscribe,
                 uri: subscription.uri,
                 target: subscription.target,
-                timers: subscription.timers,
+                timers: subscription.timers.map(Arc::new),
                 credentials: subscription.credentials,
                 extra: &[("Event", subscription.event), ("Expires", &expires)],
                 content: &subscription.content,
@@ -141,7 +142,7 @@ impl UserAgent {
                 method: Method::Refer,
                 uri: refer.uri,
                 target: refer.target,
-                timers: refer.timers,
+                timers: refer.timers.map(Arc::new),
                 credentials: refer.credentials,
                 extra: &refer_headers(refer),
                 content: &refer.content,
@@ -202,7 +203,7 @@ impl UserAgent {
         let key = self.open_subscription(subscription);
         let outgoing = Outgoing {
             target: ask.target,
-            timers: ask.timers,
+            timers: ask.timers.clone(),
             answers: Answers::with(ask.credentials),
             ..Outgoing::new(Purpose::Subscribe(key), 0, None)
         };
@@ -252,7 +253,8 @@ impl UserAgent {
 
     /// RFC 6665 §4.1.2.4: Timer N runs from each SUBSCRIBE.
     pub(super) fn has_asked(&mut self, key: Key, work: super::WorkId, cseq: u32) {
-        let timers = self.outgoing(work).and_then(|sent| sent.timers).unwrap_or(self.config.core.timers);
+        let own = self.outgoing(work).and_then(|sent| sent.timers.as_deref());
+        let timers = own.unwrap_or(&self.config.core.timers);
         let (after, clock) = (timers.t1x64(), self.layer.clock());
         // The forks of the first wait no longer for this one.
         if self.subscriptions.get(key).is_some_and(|found| found.dialog.is_some()) {
@@ -655,7 +657,7 @@ struct Ask<'a> {
     method: Method<'a>,
     uri: &'a str,
     target: Option<Target>,
-    timers: Option<Timers>,
+    timers: Option<Arc<Timers>>,
     credentials: &'a [Credentials],
     extra: &'a [(&'a str, &'a str)],
     content: &'a Content<'a>,
@@ -692,7 +694,7 @@ fn asked(new: &NewSubscription<'_>, dialog: Option<Key>) -> Subscription {
     let event = EventHeader::whole(new.event.as_bytes()).ok();
     let accepts = new.content.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Accept"));
     let accept = accepts.map(|(_, value)| *value).collect::<Vec<_>>().join(", ").into_bytes().into();
-    let (whole, timers) = (new.event.as_bytes().into(), new.timers.map(Box::new));
+    let (whole, timers) = (new.event.as_bytes().into(), new.timers.map(Arc::new));
     let role = Asked { cseq: 1, event: whole, accept, timers, ..Asked::default() };
     Subscription {
         role: Role::Subscriber(role),

@@ -13,6 +13,7 @@ use crate::random::KeyedHash;
 use crate::time::Instant;
 use crate::transaction::Timers;
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -73,7 +74,7 @@ pub(super) struct Asked {
     pub(super) event: Box<[u8]>,
     pub(super) accept: Box<[u8]>,
     /// The timers of its transactions, if it has its own.
-    pub(super) timers: Option<Box<Timers>>,
+    pub(super) timers: Option<Arc<Timers>>,
     /// How many forks are alive besides.
     pub(super) forks: usize,
     /// The tags of those whose subscriptions are over.

@@ -24,6 +24,7 @@ use crate::transaction::Timers;
 use crate::transport::Target;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -35,7 +36,7 @@ pub(super) struct Upkeep {
     /// The Request-URI.
     pub(super) uri: String,
     pub(super) target: Option<Target>,
-    pub(super) timers: Option<Timers>,
+    pub(super) timers: Option<Arc<Timers>>,
     pub(super) call_id: Vec<u8>,
     pub(super) tag: Vec<u8>,
     pub(super) cseq: u32,
@@ -67,7 +68,7 @@ pub(super) struct NewUpkeep<'a> {
     pub(super) uri: &'a str,
     pub(super) expires: Duration,
     pub(super) target: Option<Target>,
-    pub(super) timers: Option<Timers>,
+    pub(super) timers: Option<Arc<Timers>>,
     pub(super) credentials: &'a [Credentials],
     pub(super) user: u64,
 }
@@ -84,9 +85,9 @@ impl UserAgent {
             user: new.user,
             uri: new.uri.into(),
             target: new.target,
-            timers: new.timers,
-            call_id: token(self.layer.random.u64()),
-            tag: token(self.layer.random.u64()),
+            timers: new.timers.clone(),
+            call_id: token(self.layer.random.u64()).into(),
+            tag: token(self.layer.random.u64()).into(),
             cseq: 0,
             lasts: new.expires,
             until: None,
@@ -165,7 +166,7 @@ impl UserAgent {
         found.cseq = found.cseq.wrapping_add(1) & 0x7fff_ffff;
         let outgoing = Outgoing {
             target: found.target,
-            timers: found.timers,
+            timers: found.timers.clone(),
             answers: found.answers.clone(),
             ..Outgoing::new(Purpose::Upkeep(key), 0, None)
         };

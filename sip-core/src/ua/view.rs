@@ -84,14 +84,14 @@ impl UserAgent {
     pub fn view(&self, dialog: DialogId) -> Result<DialogView<'_>, Misuse> {
         let record = self.alive(dialog)?;
         let found = &record.dialog;
-        let [call_id, local_tag, remote_tag, local, remote] = found.names.parts();
+        let [call_id, local_tag, remote_tag, local, remote, target] = found.names.parts();
         Ok(DialogView {
             call_id,
             local_tag,
             remote_tag,
             local,
             remote,
-            target: &found.target,
+            target,
             routes: found.routes.values(),
             contact: &record.contact,
             local_cseq: found.local_cseq,
