@@ -74,6 +74,25 @@ fn who_is_turned_away_does_not_count_a_nonce_again() {
     assert_eq!(once.len(), 3, "{counts:?}");
 }
 
+/// RFC 3261 §22.2: their BYE answers a challenge as any request, once, and nothing is left of it in the end.
+#[test]
+fn who_is_turned_away_is_hung_up_though_that_is_challenged() {
+    let (mut rig, invite) = challenged(Config { core: limits(1, 100), ..known() });
+    for tag in ["b1", "b2"] {
+        hear(&mut rig, &response(&invite, "200 OK", tag, &format!("{CONTACT}{BODY}")));
+    }
+    let bye = sent(&rig.drain(), "BYE");
+    let challenge = CHALLENGE.replace("n1", "n2");
+    hear(&mut rig, &response(&bye, "401 Unauthorized", "", &challenge));
+    let again = sent(&rig.drain(), "BYE");
+    assert!(header(&again, "Authorization").unwrap().contains("n2"), "{again}");
+    assert_eq!((header(&again, "To"), header(&again, "CSeq").unwrap()), (header(&bye, "To"), "4 BYE"));
+    hear(&mut rig, &response(&again, "401 Unauthorized", "", &challenge.replace("n2", "n3")));
+    let heard = rig.run_until(ms(100_000));
+    assert!(sends(&heard, "BYE").is_empty() && !heard.iter().any(|out| out.line().starts_with("Ended")));
+    assert_eq!(rig.machine.stats().client_transactions, 0);
+}
+
 /// The same: the fork's PRACK and the INVITE that is sent again after a 422.
 #[test]
 fn an_invite_that_is_sent_again_does_not_count_a_nonce_again() {

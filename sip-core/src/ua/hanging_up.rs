@@ -1,8 +1,8 @@
 //! The ACK for a 2xx, and the BYE (RFC 3261 §13.2.2.4, §15).
 
 use super::record::{OwnContent, Phase};
-use super::requests::Purpose;
-use super::{NOBODY, Reason, UserAgent, WorkId};
+use super::requests::{Outgoing, Purpose};
+use super::{Reason, UserAgent, Work, WorkId, token_of};
 use crate::auth::Answers;
 use crate::config::Limits;
 use crate::dialog::offer::{self, Carrier, Offer};
@@ -111,7 +111,7 @@ impl UserAgent {
         if self.answers_of(work).is_none_or(Answers::is_empty) {
             return;
         }
-        let Some(super::Work::Request(outgoing)) = self.work.get(work) else { return };
+        let Some(Work::Request(outgoing)) = self.work.get(work) else { return };
         let Ok(invite) = Message::parse(self.layer.buffers.message(outgoing.request), &Limits::NONE) else {
             return;
         };
@@ -152,16 +152,21 @@ impl UserAgent {
         if known {
             return false;
         }
-        let request =
-            ClientRequest { method: Method::Bye, uri, towards, target: None, timers: None, user: NOBODY };
         let mut answers = self.take_answers(work, None);
+        // A request of its own, as a proxy may challenge it: nothing is kept of the dialog.
+        let outgoing =
+            Outgoing { cseq: bye, answers: answers.anew(), ..Outgoing::new(Purpose::Bye, 0, None) };
+        let parting = self.enlist(Work::Request(outgoing));
+        let user = token_of(parting);
+        let request = ClientRequest { method: Method::Bye, uri, towards, target: None, timers: None, user };
         let random = self.layer.random.u64();
-        // One that can't be sent, or is refused, is not missed here.
-        let _ = self.layer.request(&request, |writer| {
+        let sent = self.layer.request(&request, |writer| {
             dialog.write(writer, Method::Bye, bye);
             answers.write(writer, Method::Bye, uri, b"", &self.config.credentials, random);
             writer.finish(&Content::NONE);
         });
+        // One that can't be sent is not missed here.
+        let _ = self.begun(parting, sent);
         self.put_answers(work, None, answers);
         true
     }

@@ -506,9 +506,6 @@ impl UserAgent {
     }
 }
 
-/// The token of transactions that are for nothing more.
-const NOBODY: u64 = 0;
-
 /// The token of a work.
 const fn token_of(work: WorkId) -> u64 {
     work.to_bits() + 1
