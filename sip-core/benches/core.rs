@@ -5,6 +5,7 @@ mod cases;
 
 use cases::calls::Calls;
 use cases::cycles::{Cycle, Cycles};
+use cases::relays::{self, Relays};
 use cases::{Sample, echo, respond, route_ready, samples, split};
 use core::hint::black_box;
 use sip_core::Machine;
@@ -62,7 +63,31 @@ fn main() {
             each(retained as u64)
         );
     }
+    relays();
     calls();
+}
+
+/// What goes through a proxy, among so many calls that ring.
+fn relays() {
+    println!();
+    let (mut stateless, options) = (Relays::stateless(), relays::options());
+    row("stateless proxy: OPTIONS and 200", 5_000, |_| stateless.turn(&options));
+    println!(
+        "\n{:<44}{:>12}{:>14}{:>14}",
+        "calls that ring at a proxy", "ns a call", "allocations", "bytes each"
+    );
+    for ringing in [0_u64, 10_000, 100_000] {
+        let mut bench = Relays::stateful();
+        let info = allocation_counter::measure(|| (0..ringing).for_each(|_| bench.ring()));
+        let each = (info.bytes_current as u64).checked_div(ringing).unwrap_or_default();
+        for _ in 0..4_096 {
+            bench.call();
+        }
+        let allocations =
+            allocation_counter::measure(|| (0..100).for_each(|_| bench.call())).count_total / 100;
+        let time = median(4_096, |_| bench.call());
+        println!("{ringing:<44}{time:>12.0}{allocations:>14}{each:>14}");
+    }
 }
 
 /// Whole calls between two user agents, among so many that are up.

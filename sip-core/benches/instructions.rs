@@ -7,6 +7,7 @@ mod cases;
 
 use cases::calls::Calls;
 use cases::cycles::{Cycle, Cycles};
+use cases::relays::{self, Relays};
 use cases::{Sample, echo, respond, route_ready, samples, split};
 use core::hint::black_box;
 use sip_core::message::Request;
@@ -101,6 +102,13 @@ fn cases() -> Vec<(String, Box<dyn Fn()>)> {
     let bench = core::cell::RefCell::new(None);
     let call = move || bench.borrow_mut().get_or_insert_with(Calls::new).alone();
     cases.push(("call, both sides".into(), Box::new(call)));
+    let bench = core::cell::RefCell::new(None);
+    let call = move || bench.borrow_mut().get_or_insert_with(Relays::stateful).call();
+    cases.push(("call through a proxy".into(), Box::new(call)));
+    let bench = core::cell::RefCell::new(None);
+    let options = relays::options();
+    let turn = move || bench.borrow_mut().get_or_insert_with(Relays::stateless).turn(&options);
+    cases.push(("stateless proxy, OPTIONS and 200".into(), Box::new(turn)));
     let bench = core::cell::RefCell::new(None);
     cases.push((
         "OPTIONS again".into(),

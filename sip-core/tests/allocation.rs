@@ -8,11 +8,16 @@ use support::{PEER, Rig, US};
 
 /// A request of some 4 KiB with 64 header lines.
 fn large(method: &str, branch: u64) -> String {
+    with_lines(58, method, branch)
+}
+
+/// The same with so many lines that mean nothing.
+fn with_lines(lines: usize, method: &str, branch: u64) -> String {
     let mut text = format!(
         "{method} sip:us@{US} SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bK{branch}\r\nFrom: <sip:p@x>;tag=p\r\n\
          To: <sip:us@x>\r\nCall-ID: {branch}\r\nCSeq: 1 {method}\r\n"
     );
-    for line in 0..58 {
+    for line in 0..lines {
         text += &format!("X-Header-{line}: {}\r\n", "x".repeat(48));
     }
     text + "Content-Length: 0\r\n\r\n"
@@ -179,4 +184,30 @@ fn reading_answering_and_editing_allocate_nothing() {
     let info = allocation_counter::measure(turn);
     // The 65th header line is the one that the index has no room for.
     assert_eq!(info.count_total, 1, "{info:?}");
+}
+
+/// Requests and responses through a proxy without state.
+#[test]
+fn a_stateless_proxy_allocates_nothing() {
+    use sip_core::proxy::stateless::{self, Stateless};
+    use sip_core::proxy::{Branch, Config};
+    let mut rig = Rig::new(Stateless::new(Config::new(sip_core::Config::new([2; 32]))));
+    // With the lines of a proxy 64.
+    let request = with_lines(54, "INVITE", 1);
+    let mut answer = String::new();
+    let mut turn = |answer: &mut String| {
+        let event = rig.machine.datagram(rig.now, source(), request.as_bytes());
+        let Some(stateless::Event::Request { request, source, .. }) = event else { panic!("{event:?}") };
+        let place = Branch { routes: &["<sip:192.0.2.9;lr>"], ..Branch::to("sip:b@192.0.2.8") };
+        rig.machine.forward(rig.now, source, &request, &place).unwrap();
+        match rig.machine.poll() {
+            Some(Output::Transmit(sent)) if answer.is_empty() => *answer = ok(sent.bytes),
+            sent => assert!(sent.is_some()),
+        }
+        let event = rig.machine.datagram(rig.now, self::source(), answer.as_bytes());
+        assert!(matches!(event, Some(stateless::Event::Response { forwarded: true, .. })));
+        assert!(rig.machine.poll().is_some() && rig.machine.poll().is_none());
+    };
+    turn(&mut answer);
+    assert_eq!(allocations(|| turn(&mut answer)), 0);
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod calls;
 pub(crate) mod cycles;
+pub(crate) mod relays;
 
 use core::hint::black_box;
 use sip_core::Limits;

@@ -3,6 +3,7 @@
 use super::context::{Context, Phase};
 use super::routing::Arrival;
 use super::{Branch, Command, Event, Proxy, routing};
+use crate::config::Limits;
 use crate::endpoint::{Misuse, Rejected, Source, Stats, Txn};
 use crate::handle::{BranchId, ContextId, ServerTxn};
 use crate::headers::Name;
@@ -127,21 +128,22 @@ impl Proxy {
 
     fn on_request(&mut self, txn: ServerTxn, source: Source, request: &Message<'_>) -> Meaning {
         let own = self.own();
-        let checked = match (request.method(), self.arrival(source)) {
+        let mark = own.mark(request);
+        let checked = match (request.method(), Arrival::of(&self.layer, source)) {
             // There is nothing to cancel here, and a proxy with state has forwarded nothing without it.
             (Method::Cancel, _) => Err(Status::NO_SUCH_TRANSACTION),
             (_, None) => Err(Status::SERVER_INTERNAL_ERROR),
-            (_, Some(arrival)) => own.validate(request).map(|()| arrival),
+            (_, Some(arrival)) => own.validate(request, Some(mark)).map(|()| arrival),
         };
-        let mark = own.mark(request);
         let mut text = core::mem::take(&mut self.text);
         text.clear();
         let prepared = checked.and_then(|arrival| {
-            let done = self.own().prepare(request, arrival.remote, &mut text);
-            done.map(|()| arrival).map_err(|error| error.status())
+            let incoming = self.own().incoming(request);
+            let done = self.own().prepare(request, &incoming, arrival.remote, &mut text);
+            done.map(|()| (arrival, incoming.is_routed)).map_err(|error| error.status())
         });
         let meaning = match prepared {
-            Ok(arrival) => {
+            Ok((arrival, routed)) => {
                 let context = Context {
                     user: 0,
                     server: txn,
@@ -161,17 +163,10 @@ impl Proxy {
                     later: Vec::new(),
                     ended: Vec::new(),
                 };
-                let routed = Message::parse(&text, &crate::config::Limits::NONE)
-                    .is_ok_and(|prepared| self.own().is_routed(&prepared));
                 Meaning::Request { context: Context::id(self.open(context)), routed }
             }
             Err(status) => {
-                let unsupported: Vec<u8> = match status {
-                    Status::BAD_EXTENSION => {
-                        self.own().unsupported(request).collect::<Vec<_>>().join(&b", "[..])
-                    }
-                    _ => Vec::new(),
-                };
+                let unsupported = self.own().unsupported_line(request, status);
                 let _ = self.layer.respond(txn, status, &Content::NONE, |writer| {
                     if !unsupported.is_empty() {
                         writer.field(Name::Unsupported, &[&unsupported]);
@@ -184,40 +179,28 @@ impl Proxy {
         meaning
     }
 
-    fn arrival(&self, source: Source) -> Option<Arrival> {
-        let peer = self.layer.peer(source)?;
-        let local = match source {
-            Source::Datagram { local, .. } => Some(local),
-            Source::Flow(id) => self.layer.flow(id).and_then(|flow| flow.local),
-        };
-        Some(Arrival { transport: peer.transport, local, remote: peer.addr })
-    }
-
     /// RFC 3261 §16.6, RFC 6026 §7.3: the ACK for a 2xx goes its way without a transaction. Nothing comes back to it, so what may not go
     /// on is dropped.
     fn forward_ack(&mut self, source: Source, ack: &Message<'_>) -> Option<()> {
-        let arrival = self.arrival(source)?;
-        self.own().validate(ack).ok()?;
-        let mut text = core::mem::take(&mut self.text);
-        text.clear();
-        let prepared = self.own().prepare(ack, arrival.remote, &mut text);
-        let done = prepared.ok().and_then(|()| self.send_ack(ack, arrival, &text));
-        self.text = text;
+        let arrival = Arrival::of(&self.layer, source)?;
+        self.own().validate(ack, Some(self.own().mark(ack))).ok()?;
+        let mut prepared = core::mem::take(&mut self.text);
+        prepared.clear();
+        let incoming = self.own().incoming(ack);
+        let done = self.own().prepare(ack, &incoming, arrival.remote, &mut prepared).ok();
+        let goes_on = done.filter(|()| incoming.is_routed);
+        let done = goes_on.and_then(|()| self.send_ack(source, arrival, &prepared));
+        self.text = prepared;
         done
     }
 
-    fn send_ack(&mut self, received: &Message<'_>, arrival: Arrival, prepared: &[u8]) -> Option<()> {
-        let ack = Message::parse(prepared, &crate::config::Limits::NONE).ok()?;
-        if !self.own().is_routed(&ack) {
-            return None;
-        }
-        let mut out = Vec::new();
-        self.own().build(&ack, arrival, &Branch::AS_IT_IS, &mut out).ok()?;
-        // RFC 3261 §16.11: a copy of it has the same branch.
-        let via = received.value(Name::Via).unwrap_or_default();
-        let identity = self.layer.hash.of(&[via, received.call_id(), received.request_uri()]) as u64;
-        let towards = Branch::AS_IT_IS.towards(&ack);
-        self.layer.forward_stateless(ack.request_uri(), towards, identity, &out).ok()
+    fn send_ack(&mut self, source: Source, arrival: Arrival, prepared: &[u8]) -> Option<()> {
+        let ack = Message::parse(prepared, &Limits::NONE).ok()?;
+        let mut made = Vec::new();
+        let strict = self.own().build(&ack, arrival, &Branch::AS_IT_IS, &mut made).ok()?;
+        let made = Message::parse(&made, &Limits::NONE).ok()?;
+        let hop = routing::hop(&made, None, strict).ok()?;
+        self.layer.forward_stateless(source, &made, hop).ok()
     }
 }
 

@@ -28,6 +28,7 @@ mod event;
 mod machine;
 mod responses;
 mod routing;
+pub mod stateless;
 
 pub use best::{Origin, Outcome, Preference};
 pub use event::{Command, Event};
@@ -37,7 +38,6 @@ use self::routing::Own;
 use crate::config::Config as CoreConfig;
 use crate::endpoint::{Misuse, Txn};
 use crate::handle::{BranchId, ClientTxn, ContextId, FlowId, Key, Slab};
-use crate::headers::Name;
 use crate::message::{Content, Message, Status, is_text};
 use crate::time::{Instant, micros};
 use crate::transaction::{BufferId, ClientRequest, Item, Lanes, Layer, Timers};
@@ -363,12 +363,10 @@ impl Proxy {
 
     fn send_text(&mut self, way: &Way, mark: u64, text: &[u8], id: Key) -> Option<ClientTxn> {
         let request = Message::parse(text, &crate::config::Limits::NONE).ok()?;
-        let route = request.value(Name::Route).filter(|_| !way.strict);
-        let towards = crate::transaction::towards(request.request_uri(), route);
         let client = ClientRequest {
             method: request.method(),
             uri: request.request_uri(),
-            towards,
+            towards: routing::towards(&request, way.strict),
             target: way.target,
             timers: way.timers.clone(),
             user: token_of(id),

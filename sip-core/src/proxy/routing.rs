@@ -1,12 +1,12 @@
 //! What a proxy does to requests: validation (RFC 3261 §16.3), the routing information they come with (§16.4) and leave with (§16.6).
 
 use super::{Branch, Config};
-use crate::endpoint::Misuse;
+use crate::endpoint::{Misuse, Source};
 use crate::headers::{Header, MaxBreadth, MaxForwards, Name, ProxyRequire, RecordRoute, Route, Via};
 use crate::message::{Edit, Error, Message, Method, Status, UriOf};
 use crate::random::KeyedHash;
-use crate::transaction::mark_of;
-use crate::transport::{Locals, Transport};
+use crate::transaction::{Layer, mark_of};
+use crate::transport::{Locals, NextHop, Target, Transport};
 use crate::uri::{Uri, is_sips, without_headers};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -32,9 +32,34 @@ pub(super) struct Arrival {
     pub(super) remote: SocketAddr,
 }
 
+/// The routing information that a request comes with.
+pub(super) struct Incoming<'m> {
+    /// The last Route, where a strict router has put what was in the Request-URI.
+    moved: Option<Route<'m>>,
+    /// How many of the Routes on top are this proxy's, of how many.
+    own: usize,
+    count: usize,
+    /// The Request-URI names this proxy in its maddr.
+    own_maddr: bool,
+    /// Where it goes is said in it (RFC 3261 §16.5).
+    pub(super) is_routed: bool,
+}
+
+impl Arrival {
+    /// Nothing for a connection that is closed.
+    pub(super) fn of(layer: &Layer, source: Source) -> Option<Self> {
+        let peer = layer.peer(source)?;
+        let local = match source {
+            Source::Datagram { local, .. } => Some(local),
+            Source::Flow(id) => layer.flow(id).and_then(|flow| flow.local),
+        };
+        Some(Self { transport: peer.transport, local, remote: peer.addr })
+    }
+}
+
 impl Own<'_> {
-    /// Whether a request may be forwarded; else what it is answered with (RFC 3261 §16.3).
-    pub(super) fn validate(self, request: &Message<'_>) -> Result<(), Status> {
+    /// Whether a request may be forwarded; else what it is answered with (RFC 3261 §16.3). With its [mark](Self::mark) loops are found.
+    pub(super) fn validate(self, request: &Message<'_>, mark: Option<u64>) -> Result<(), Status> {
         if matches!(request.uri(), Uri::Other { .. }) {
             return Err(Status::UNSUPPORTED_URI_SCHEME);
         }
@@ -49,12 +74,11 @@ impl Own<'_> {
         if breadth(request) == 0 && request.method() != Method::Ack {
             return Err(Status::MAX_BREADTH_EXCEEDED);
         }
-        let mark = self.mark(request);
         let has_looped = |via: &Via<'_>| {
-            via.branch().is_some_and(|branch| mark_of(branch) == Some(mark))
+            via.branch().and_then(mark_of).is_some_and(|found| Some(found) == mark)
                 && self.locals.is_ours(via.transport, via.host, via.port.map(NonZero::get))
         };
-        if request.all::<Via<'_>>().flatten().any(|via| has_looped(&via)) {
+        if mark.is_some() && request.all::<Via<'_>>().flatten().any(|via| has_looped(&via)) {
             return Err(Status::LOOP_DETECTED);
         }
         // An ACK can't be refused: it goes its way.
@@ -65,10 +89,18 @@ impl Own<'_> {
     }
 
     /// What a request wants of proxies and this one does not know.
-    pub(super) fn unsupported<'m>(self, request: &'m Message<'_>) -> impl Iterator<Item = &'m [u8]> {
+    fn unsupported<'m>(self, request: &'m Message<'_>) -> impl Iterator<Item = &'m [u8]> {
         let known = &self.config.extensions;
         let known = move |tag: &[u8]| known.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(tag));
         request.all::<ProxyRequire<'m>>().flatten().map(|tag| tag.0).filter(move |tag| !known(tag))
+    }
+
+    /// The value of Unsupported in the response that refuses a request.
+    pub(super) fn unsupported_line(self, request: &Message<'_>, status: Status) -> Vec<u8> {
+        match status {
+            Status::BAD_EXTENSION => self.unsupported(request).collect::<Vec<_>>().join(&b", "[..]),
+            _ => Vec::new(),
+        }
     }
 
     /// What all that decides about the way of a request comes down to: when it comes again and this has not changed, it runs in a circle
@@ -98,20 +130,8 @@ impl Own<'_> {
         is_port && self.config.domains.iter().any(is_domain) || self.locals.has(host, port)
     }
 
-    /// The routing information of a request as it comes (RFC 3261 §16.4), its Via stamped and its hops counted. It was validated.
-    pub(super) fn prepare(
-        self,
-        request: &Message<'_>,
-        remote: SocketAddr,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Error> {
-        let mut edit = request.edit(out);
-        edit.stamp_via(remote)?;
-        edit.decrement_max_forwards()?;
-        if request.values(Name::MaxBreadth).count() > 1 {
-            edit.remove(Name::MaxBreadth.as_str());
-        }
-        set_breadth(&mut edit, breadth(request))?;
+    /// Reads the routing information of a request as it comes (RFC 3261 §16.4). It was validated.
+    pub(super) fn incoming<'m>(self, request: &'m Message<'_>) -> Incoming<'m> {
         let uri = request.uri();
         let routes = || request.all::<Route<'_>>().flatten();
         let from_strict_router =
@@ -129,32 +149,50 @@ impl Own<'_> {
             own += 1;
             expected = if is_double(&uri) { expected - 1 } else { 0 };
         }
-        if let Some(moved) = &moved {
+        let maddr = uri.as_sip().and_then(|sip| sip.params.get("maddr")).filter(|_| !from_strict_router);
+        let port = uri.as_sip().and_then(|sip| sip.port).map(NonZero::get);
+        let own_maddr = maddr.is_some_and(|maddr| self.has(maddr, port));
+        let target = moved.as_ref().map(|moved| without_headers(moved.0.uri_bytes));
+        let says = match target.map(Uri::parse) {
+            None => maddr.is_some() && !own_maddr || !self.is_ours(&uri),
+            Some(Ok(uri)) => has_maddr(&uri) || !self.is_ours(&uri),
+            Some(Err(_)) => true,
+        };
+        Incoming { moved, own, count, own_maddr, is_routed: count > own || says }
+    }
+
+    /// Takes the routing information out (RFC 3261 §16.4), stamps the Via and counts the hop.
+    pub(super) fn prepare(
+        self,
+        request: &Message<'_>,
+        incoming: &Incoming<'_>,
+        remote: SocketAddr,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let Incoming { moved, own, count, own_maddr, .. } = incoming;
+        let mut edit = request.edit(out);
+        edit.stamp_via(remote)?;
+        edit.decrement_max_forwards()?;
+        if request.values(Name::MaxBreadth).count() > 1 {
+            edit.remove(Name::MaxBreadth.as_str());
+        }
+        set_breadth(&mut edit, breadth(request))?;
+        if let Some(moved) = moved {
             edit.remove(Name::Route.as_str());
             edit.set_uri(without_headers(moved.0.uri_bytes))?;
-            for route in routes().take(count).skip(own) {
+            for route in request.all::<Route<'_>>().flatten().take(*count).skip(*own) {
                 edit.add(Name::Route.as_str(), &emitted(&route))?;
             }
         } else {
-            for _ in 0..own {
+            for _ in 0..*own {
                 edit.pop_route()?;
             }
         }
-        if let Some(maddr) = uri.as_sip().and_then(|sip| sip.params.get("maddr")) {
-            let port = uri.as_sip().and_then(|sip| sip.port).map(NonZero::get);
-            if !from_strict_router && self.has(maddr, port) {
-                edit.remove_uri_param(UriOf::Request, "maddr")?;
-                edit.remove_uri_param(UriOf::Request, "transport")?;
-            }
+        if *own_maddr {
+            edit.remove_uri_param(UriOf::Request, "maddr")?;
+            edit.remove_uri_param(UriOf::Request, "transport")?;
         }
         edit.declare_length(request.body().len())
-    }
-
-    /// Whether a prepared request says itself where it goes (RFC 3261 §16.5).
-    pub(super) fn is_routed(self, request: &Message<'_>) -> bool {
-        let uri = request.uri();
-        let elsewhere = uri.as_sip().is_some_and(|sip| sip.params.get("maddr").is_some());
-        request.value(Name::Route).is_some() || elsewhere || !self.is_ours(&uri)
     }
 
     /// Makes what goes out by a branch of a prepared request (RFC 3261 §16.6, steps 2 to 6), all but the Via. Whether the next hop is a strict
@@ -250,6 +288,21 @@ impl<'a> Branch<'a> {
     }
 }
 
+/// The URI that the next hop of a request follows from, that is made: of a strict router it is the Request-URI, whatever its first Route.
+pub(super) fn towards<'m>(request: &'m Message<'_>, strict: bool) -> &'m [u8] {
+    let route = request.value(Name::Route).filter(|_| !strict);
+    crate::transaction::towards(request.request_uri(), route)
+}
+
+/// Where such a request goes.
+pub(super) fn hop<'m>(
+    request: &'m Message<'_>,
+    target: Option<Target>,
+    strict: bool,
+) -> Result<NextHop<'m>, Misuse> {
+    crate::transaction::hop(target, request.request_uri(), towards(request, strict))
+}
+
 /// The Max-Breadth of a request, at most what is recommended, and that if it has none that can be read (RFC 5393 §5.3.3).
 pub(super) fn breadth(request: &Message<'_>) -> u32 {
     request.get::<MaxBreadth>().ok().flatten().map_or(BREADTH, |breadth| breadth.0.min(BREADTH))
@@ -293,6 +346,10 @@ fn is_loose_route(route: &[u8]) -> bool {
 
 fn is_loose(uri: &Uri<'_>) -> bool {
     uri.as_sip().is_some_and(|sip| sip.params.get("lr").is_some())
+}
+
+fn has_maddr(uri: &Uri<'_>) -> bool {
+    uri.as_sip().is_some_and(|sip| sip.params.get("maddr").is_some())
 }
 
 fn emitted(route: &Route<'_>) -> Vec<u8> {

@@ -27,7 +27,7 @@ pub(crate) struct ClientRequest<'a> {
 }
 
 /// The start of every branch that RFC 3261 elements make (§8.1.1.7).
-const COOKIE: &[u8] = b"z9hG4bK";
+pub(super) const COOKIE: &[u8] = b"z9hG4bK";
 
 impl Layer {
     /// Whether something new may begin; what is under way goes on in any case.
@@ -110,7 +110,7 @@ impl Layer {
         let mut text = core::mem::take(&mut self.scratch);
         text.clear();
         let branch = Branch { key, secret }.to_bytes();
-        write(&mut text, &OwnVia { transport, sent_by, branch: &branch, mark });
+        write(&mut text, &OwnVia { transport, sent_by, branch: &branch, mark, way: b"" });
         let buffer = self.buffers.keep(&text);
         self.scratch = text;
         if let Some(record) = self.txns.get_mut(key) {
@@ -289,107 +289,31 @@ impl Layer {
         self.scratch = text;
         buffer
     }
-
-    /// Sends a request outside any transaction, an ACK for a 2xx, and keeps it: it can be sent again with
-    /// [`repeat_stateless`](Self::repeat_stateless) until the buffer is unpinned.
-    pub(crate) fn send_stateless(
-        &mut self,
-        method: Method<'_>,
-        uri: &[u8],
-        towards: &[u8],
-        write: impl FnOnce(&mut Writer<'_>),
-    ) -> Result<BufferId, Misuse> {
-        if self.buffers.retained() >= self.limits.retained.saturating_add(self.limits.retained / 4) {
-            return Err(Misuse::Full);
-        }
-        let hop = hop(None, uri, towards)?;
-        let (transport, addr) = hop.address();
-        let (_, sent_by) = self.locals.towards(transport, addr).ok_or(Misuse::NoLocal(transport))?;
-        let mut text = core::mem::take(&mut self.scratch);
-        text.clear();
-        let mut writer = Writer::request(&mut text, method, uri);
-        let branch = Self::stateless_branch(b"0000000000000000");
-        writer.field(Name::Via, &OwnVia { transport, sent_by, branch: &branch, mark: b"" }.parts());
-        let digits = writer.len() - b";rport\r\n".len();
-        write(&mut writer);
-        // RFC 3261 §13.2.2.4: the ACK for a copy of the 2xx is the same ACK. Its branch follows from all else in it.
-        let branch = Self::stateless_branch(&hex(self.hash.of(&[&text]) as u64));
-        if let Some(place) = text.get_mut(digits - branch.len()..digits) {
-            place.copy_from_slice(&branch);
-        }
-        let buffer = self.buffers.keep(&text);
-        self.scratch = text;
-        self.send_hop(buffer, hop, false);
-        Ok(buffer)
-    }
-
-    /// Forwards a request without a transaction, below a Via of this side (RFC 3261 §16.11). The same `identity` is the same branch.
-    pub(crate) fn forward_stateless(
-        &mut self,
-        uri: &[u8],
-        towards: &[u8],
-        identity: u64,
-        message: &[u8],
-    ) -> Result<(), Misuse> {
-        let hop = hop(None, uri, towards)?;
-        let (transport, addr) = hop.address();
-        let (_, sent_by) = self.locals.towards(transport, addr).ok_or(Misuse::NoLocal(transport))?;
-        if !self.out.has_room() {
-            return Err(Misuse::Full);
-        }
-        let mut text = core::mem::take(&mut self.scratch);
-        text.clear();
-        let branch = Self::stateless_branch(&hex(identity));
-        OwnVia { transport, sent_by, branch: &branch, mark: b"" }.put_on(&mut text, message);
-        let buffer = self.buffers.keep(&text);
-        self.scratch = text;
-        self.send_hop(buffer, hop, false);
-        self.buffers.unpin(buffer);
-        Ok(())
-    }
-
-    fn stateless_branch(digits: &[u8; 16]) -> [u8; COOKIE.len() + 16] {
-        let mut branch = [0; COOKIE.len() + 16];
-        for (place, byte) in branch.iter_mut().zip(COOKIE.iter().chain(digits)) {
-            *place = *byte;
-        }
-        branch
-    }
-
-    /// Sends such a request again, to the next hop that follows from `uri` and `towards`.
-    pub(crate) fn repeat_stateless(&mut self, buffer: BufferId, (uri, towards): (&[u8], &[u8])) {
-        if let Some(hop) = next_hop_of(uri, towards) {
-            self.send_hop(buffer, hop, true);
-        }
-    }
-
-    fn send_hop(&mut self, buffer: BufferId, hop: NextHop<'_>, again: bool) {
-        match hop {
-            NextHop::Address(target) => self.send_to(target, buffer, again),
-            NextHop::Name { transport, host, port } => self.send_to_name(host, port, transport, buffer),
-        }
-    }
 }
 
 /// The Via of this side on a request.
-struct OwnVia<'a> {
-    transport: Transport,
-    sent_by: &'a str,
-    branch: &'a [u8],
+pub(super) struct OwnVia<'a> {
+    pub(super) transport: Transport,
+    pub(super) sent_by: &'a str,
+    pub(super) branch: &'a [u8],
     /// What stands behind it, if anything.
-    mark: &'a [u8],
+    pub(super) mark: &'a [u8],
+    /// By what the request came here, if the response is to say that again.
+    pub(super) way: &'a [u8],
 }
 
 impl<'a> OwnVia<'a> {
-    fn parts(&self) -> [&'a [u8]; 9] {
+    pub(super) fn parts(&self) -> [&'a [u8]; 11] {
         let protocol = self.transport.token().as_bytes();
         let sent_by = self.sent_by.as_bytes();
         let dot: &[u8] = if self.mark.is_empty() { b"" } else { b"." };
-        [b"SIP/2.0/", protocol, b" ", sent_by, b";branch=", self.branch, dot, self.mark, b";rport"]
+        let way: &[u8] = if self.way.is_empty() { b"" } else { b";i=" };
+        let branch = self.branch;
+        [b"SIP/2.0/", protocol, b" ", sent_by, b";branch=", branch, dot, self.mark, way, self.way, b";rport"]
     }
 
     /// Copies a request, with this Via above all that stands in it.
-    fn put_on(&self, out: &mut Vec<u8>, request: &[u8]) {
+    pub(super) fn put_on(&self, out: &mut Vec<u8>, request: &[u8]) {
         let line = memchr::memchr(b'\n', request).map_or(request.len(), |end| end + 1);
         let (start, rest) = request.split_at(line);
         out.extend_from_slice(start);
@@ -473,7 +397,7 @@ impl Branch {
 }
 
 /// The number that these digits are.
-fn unhex(digits: &[u8]) -> Option<u64> {
+pub(super) fn unhex(digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0, |value, byte| {
         let digit = match byte {
             b'0'..=b'9' => byte - b'0',

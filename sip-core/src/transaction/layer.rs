@@ -370,10 +370,7 @@ impl Layer {
     /// What a message means; `None` if it is absorbed: a retransmission, or an ACK that ends one. `exact` is the hash of its datagram,
     /// zero if it came over a connection.
     pub(crate) fn receive(&mut self, source: Source, message: &Message<'_>, exact: u64) -> Option<Heard> {
-        self.stats.received += 1;
-        if let Source::Flow(id) = source {
-            self.owed.disarm(id.0.index * 2);
-        }
+        self.count_received(source);
         let heard = if message.is_request() {
             let peer = self.peer(source)?;
             self.receive_request(source, peer, message, exact)
@@ -382,6 +379,14 @@ impl Layer {
         };
         self.report_failures();
         heard
+    }
+
+    /// A message has come that is none of a peer's faults.
+    pub(crate) fn count_received(&mut self, source: Source) {
+        self.stats.received += 1;
+        if let Source::Flow(id) = source {
+            self.owed.disarm(id.0.index * 2);
+        }
     }
 
     // Handles.

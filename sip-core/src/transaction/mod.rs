@@ -23,6 +23,7 @@ mod sending;
 mod server;
 mod skeleton;
 mod state;
+mod stateless;
 mod table;
 mod timers;
 

@@ -386,6 +386,7 @@ impl Layer {
         source: Source,
         request: &Message<'_>,
         status: Status,
+        content: &Content<'_>,
         headers: impl FnOnce(&mut Writer<'_>),
     ) {
         let Some(peer) = self.peer(source) else { return };
@@ -400,7 +401,7 @@ impl Layer {
         tail.clear();
         let mut writer = Writer::resume(&mut tail);
         headers(&mut writer);
-        writer.finish(&Content::NONE);
+        writer.finish(content);
         let buffer = self.buffers.take(request.as_bytes().len() + TAIL);
         self.buffers.write(buffer, |out| {
             let skeleton = Skeleton::write(out, request, peer.addr, b"");
@@ -418,7 +419,7 @@ impl Layer {
             return;
         }
         let after = self.limits.retry_after.as_secs();
-        self.respond_stateless(source, request, Status::SERVICE_UNAVAILABLE, |writer| {
+        self.respond_stateless(source, request, Status::SERVICE_UNAVAILABLE, &Content::NONE, |writer| {
             writer.number(Name::RetryAfter, after);
         });
     }
@@ -432,7 +433,7 @@ impl Layer {
             return None;
         }
         let status = error.status();
-        self.respond_stateless(source, partial, status, |_| {});
+        self.respond_stateless(source, partial, status, &Content::NONE, |_| {});
         Some(status)
     }
 }

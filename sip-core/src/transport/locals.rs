@@ -1,6 +1,6 @@
 //! The addresses of this side.
 
-use super::Transport;
+use super::{Reliability, Transport};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -38,6 +38,18 @@ impl Locals {
         let of_family = of_transport()
             .find(|(local, _)| remote.is_none_or(|remote| remote.is_ipv4() == local.addr.is_ipv4()));
         of_family.or_else(|| of_transport().next()).map(|(local, sent_by)| (local.addr, sent_by.as_str()))
+    }
+
+    /// The place of a socket among them; behind all, if it is none of them.
+    pub(crate) fn place(&self, transport: Transport, addr: SocketAddr) -> usize {
+        let found = self.0.iter().position(|(local, _)| (local.transport, local.addr) == (transport, addr));
+        found.unwrap_or(self.0.len())
+    }
+
+    /// The datagram socket in a place.
+    pub(crate) fn at(&self, place: usize) -> Option<SocketAddr> {
+        let (local, _) = self.0.get(place)?;
+        (local.transport.reliability() == Reliability::Unreliable).then_some(local.addr)
     }
 
     /// How others reach the socket with the address `at`, or else one from which `remote` is reached.
