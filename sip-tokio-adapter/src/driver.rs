@@ -1,7 +1,7 @@
 //! The driver: one machine, its user, its sockets, one loop.
 
 use crate::clock::Clock;
-use crate::mailbox::{Command, Events, Handle, Mailbox, mailbox};
+use crate::mailbox::{Command, Events, Handle, Mailbox, handle, mailbox};
 use crate::tcp::{self, Connection, Happening};
 use crate::udp::Udp;
 use core::future::poll_fn;
@@ -32,7 +32,7 @@ pub struct Driver<M: Machine, U> {
     streams: BTreeMap<FlowId, StreamBuf>,
     happenings: mpsc::Receiver<Happening>,
     resolved: mpsc::Receiver<(ResolveId, Vec<SocketAddr>)>,
-    commands: Option<mpsc::Receiver<Command<M>>>,
+    commands: Option<mpsc::Receiver<Command<M, U>>>,
     /// Nobody can give commands any more.
     abandoned: bool,
     buf: Box<[u8]>,
@@ -49,12 +49,12 @@ struct Net {
 }
 
 /// What woke the driver.
-enum Wake<M> {
+enum Wake<M, U> {
     Datagram(usize, SocketAddr, usize),
     Undeliverable(Ticket, SendError),
     Happening(Happening),
     Resolved(ResolveId, Vec<SocketAddr>),
-    Command(Option<Command<M>>),
+    Command(Option<Command<M, U>>),
     Time,
     Stop,
 }
@@ -63,9 +63,8 @@ impl<M: Machine + 'static> Driver<M, Mailbox<M>> {
     /// A driver whose machine is used from other tasks: commands through the [`Handle`], up to `capacity` unread events in
     /// [`Events`].
     pub fn with_mailbox(machine: M, capacity: usize) -> (Self, Handle<M>, Events<M>) {
-        let (user, handle, events, commands) = mailbox(capacity);
-        let mut driver = Self::new(machine, user);
-        driver.commands = Some(commands);
+        let (user, events) = mailbox(capacity);
+        let (driver, handle) = Self::with_handle(machine, user);
         (driver, handle, events)
     }
 }
@@ -94,6 +93,12 @@ impl<M: Machine + 'static, U: TransactionUser<M>> Driver<M, U> {
             abandoned: false,
             buf: vec![0; 1 << 16].into(),
         }
+    }
+
+    /// A driver whose machine and user take commands from other tasks, through the [`Handle`]. When all its clones are dropped, the machine is drained.
+    pub fn with_handle(machine: M, user: U) -> (Self, Handle<M, U>) {
+        let (handle, commands) = handle();
+        (Self { commands: Some(commands), ..Self::new(machine, user) }, handle)
     }
 
     /// Opens a socket and states its address to the machine. Port 0 takes any; the address returned has it. Of an address that
@@ -130,7 +135,7 @@ impl<M: Machine + 'static, U: TransactionUser<M>> Driver<M, U> {
         &self.machine
     }
 
-    /// Runs until the user is done; with a mailbox, until all handles are dropped and the machine is idle.
+    /// Runs until the user is done; where there are handles, until all are dropped and the machine is idle.
     pub async fn run(self) -> (M, U) {
         self.run_until(core::future::pending()).await
     }
@@ -166,7 +171,7 @@ impl<M: Machine + 'static, U: TransactionUser<M>> Driver<M, U> {
                 Wake::Undeliverable(ticket, error) => self.machine.send_failed(now, ticket, error),
                 Wake::Happening(happening) => self.happened(now, happening),
                 Wake::Resolved(id, addrs) => self.machine.resolved(now, id, &addrs),
-                Wake::Command(Some(command)) => command(&mut self.machine, now),
+                Wake::Command(Some(command)) => command(&mut self.machine, &mut self.user, now),
                 Wake::Command(None) => {
                     self.commands = None;
                     self.abandoned = true;
@@ -274,7 +279,7 @@ enum Failed {
 
 impl Net {
     /// The next thing that happens on any UDP socket.
-    async fn udp_event<M>(&mut self, buf: &mut [u8]) -> Wake<M> {
+    async fn udp_event<M, U>(&mut self, buf: &mut [u8]) -> Wake<M, U> {
         poll_fn(|cx| {
             // Begun at another socket each time, so that none keeps the others waiting.
             let count = self.udp.len();
@@ -354,8 +359,8 @@ impl Drop for Net {
     }
 }
 
-/// The next command; `None` when nobody can give any more. Never, where there is no mailbox.
-async fn receive<M>(commands: &mut Option<mpsc::Receiver<Command<M>>>) -> Option<Command<M>> {
+/// The next command; `None` when nobody can give any more. Never, where there is no handle.
+async fn receive<M, U>(commands: &mut Option<mpsc::Receiver<Command<M, U>>>) -> Option<Command<M, U>> {
     match commands {
         Some(commands) => commands.recv().await,
         None => core::future::pending().await,

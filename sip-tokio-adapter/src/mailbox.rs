@@ -6,8 +6,8 @@ use sip_core::{Instant, Machine, TransactionUser};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
-/// A command: what a task wants done with the machine.
-pub(crate) type Command<M> = Box<dyn FnOnce(&mut M, Instant) + Send>;
+/// A command: what a task wants done with the machine and its user.
+pub(crate) type Command<M, U> = Box<dyn FnOnce(&mut M, &mut U, Instant) + Send>;
 
 /// Commands that wait for the driver.
 const COMMANDS: usize = 256;
@@ -24,16 +24,16 @@ impl fmt::Display for Closed {
 
 impl core::error::Error for Closed {}
 
-/// Gives commands to a machine that a driver owns. Clones give commands to the same machine.
-pub struct Handle<M>(mpsc::Sender<Command<M>>);
+/// Gives commands to a machine that a driver owns, and to its user. Clones give commands to the same machine.
+pub struct Handle<M: Machine, U = Mailbox<M>>(mpsc::Sender<Command<M, U>>);
 
-impl<M> Clone for Handle<M> {
+impl<M: Machine, U> Clone for Handle<M, U> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<M: Machine + 'static> Handle<M> {
+impl<M: Machine + 'static, U: 'static> Handle<M, U> {
     /// Carries out a command on the machine and returns its result.
     ///
     /// # Errors
@@ -42,14 +42,31 @@ impl<M: Machine + 'static> Handle<M> {
         &self,
         command: impl FnOnce(&mut M, Instant) -> R + Send + 'static,
     ) -> Result<R, Closed> {
+        self.call_user(|machine, _, now| command(machine, now)).await
+    }
+
+    /// The same with the machine's user, which is asked for what it knows, or told to do something.
+    ///
+    /// # Errors
+    /// The driver has ended.
+    pub async fn call_user<R: Send + 'static>(
+        &self,
+        command: impl FnOnce(&mut M, &mut U, Instant) -> R + Send + 'static,
+    ) -> Result<R, Closed> {
         let (answer, result) = oneshot::channel();
-        let command: Command<M> = Box::new(move |machine, now| {
+        let command: Command<M, U> = Box::new(move |machine, user, now| {
             // Whoever asked may have stopped waiting.
-            let _ = answer.send(command(machine, now));
+            let _ = answer.send(command(machine, user, now));
         });
         self.0.send(command).await.map_err(|_| Closed)?;
         result.await.map_err(|_| Closed)
     }
+}
+
+/// A handle, and where its commands arrive.
+pub(crate) fn handle<M: Machine, U>() -> (Handle<M, U>, mpsc::Receiver<Command<M, U>>) {
+    let (commands, inbox) = mpsc::channel(COMMANDS);
+    (Handle(commands), inbox)
 }
 
 /// The events of a machine that a driver owns.
@@ -89,12 +106,8 @@ impl<M: Machine> TransactionUser<M> for Mailbox<M> {
     }
 }
 
-pub(crate) fn mailbox<M: Machine>(
-    capacity: usize,
-) -> (Mailbox<M>, Handle<M>, Events<M>, mpsc::Receiver<Command<M>>) {
+pub(crate) fn mailbox<M: Machine>(capacity: usize) -> (Mailbox<M>, Events<M>) {
     let (sender, events) = mpsc::unbounded_channel();
-    let (commands, inbox) = mpsc::channel(COMMANDS);
     let waiting = Arc::new(AtomicUsize::new(0));
-    let mailbox = Mailbox { events: sender, waiting: waiting.clone(), capacity };
-    (mailbox, Handle(commands), Events { events, waiting }, inbox)
+    (Mailbox { events: sender, waiting: waiting.clone(), capacity }, Events { events, waiting })
 }

@@ -56,6 +56,19 @@ async fn a_connection_that_is_refused_fails_the_call() {
     assert_eq!(caller.completed(), 1);
 }
 
+/// Tasks reach the user as well as the machine.
+#[tokio::test]
+async fn a_user_takes_commands() {
+    let (mut driver, handle) = Driver::with_handle(agent("bob"), Uas::new(UasOptions::default()));
+    let to = driver.bind(anywhere("udp")).await.unwrap();
+    tokio::spawn(async move { drop(driver.run().await) });
+    let (machine, caller) = caller(to, 3, Status::OK).await;
+    assert_eq!(caller.completed(), 3, "{}", caller.report(&machine));
+    let report = in_time(handle.call_user(|machine, uas, _| uas.report(machine))).await.unwrap();
+    assert!(report.starts_with("calls=3 "), "{report}");
+    assert!(!in_time(handle.clone().call(|machine, _| machine.is_idle())).await.unwrap());
+}
+
 #[tokio::test]
 async fn a_full_mailbox_refuses_new_calls_and_keeps_what_ends_them() {
     let (mut driver, handle, mut events) = Driver::with_mailbox(agent("bob"), 1);

@@ -1,5 +1,6 @@
 //! The agents behind the examples, without a runtime (feature `agent`): one that answers calls, one that places them, one
-//! that asks whether a peer lives, one that forwards, one where others are at home.
+//! that asks whether a peer lives, one that forwards, one where others are at home, one that sends what programs write that know no
+//! SIP.
 //!
 //! Each is a [`TransactionUser`](crate::TransactionUser) of a [`UserAgent`] or a [`Proxy`](crate::proxy::Proxy). Both
 //! adapters run them as they are.
@@ -7,8 +8,10 @@
 mod enrolment;
 mod forwarder;
 mod home;
+mod order;
 mod ping;
 mod registrar;
+mod sender;
 mod uac;
 mod uas;
 
@@ -16,6 +19,7 @@ pub use enrolment::Enrolment;
 pub use forwarder::{Forwarder, ForwarderOptions, Report};
 pub use home::{Home, HomeOptions};
 pub use ping::{Ping, PingError};
+pub use sender::{Sender, Sent};
 pub use uac::{Uac, UacOptions, Within};
 pub use uas::{Uas, UasOptions};
 

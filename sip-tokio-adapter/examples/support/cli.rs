@@ -4,21 +4,31 @@ use clap::{Args, Parser, ValueEnum};
 use core::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use sip_core::agent::{
-    Enrolment, Forwarder, ForwarderOptions, Home, HomeOptions, Ping, PingError, Report, Uac, UacOptions, Uas,
-    UasOptions, Within,
+    Enrolment, Forwarder, ForwarderOptions, Home, HomeOptions, Ping, PingError, Report, Sender, Sent, Uac,
+    UacOptions, Uas, UasOptions, Within,
 };
 use sip_core::auth::Credentials;
 use sip_core::message::Status;
 use sip_core::proxy::{self, Origin, Proxy};
 use sip_core::ua::{self, UserAgent};
-use sip_core::{Cause, Config, Instant, Machine, Target, TransactionUser, Transport};
-use std::io;
+use sip_core::{Cause, Config, Endpoint, Instant, Machine, Target, TransactionUser, Transport};
+use std::fs::OpenOptions;
+use std::io::{self, Read};
 use std::net::{ToSocketAddrs, UdpSocket};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc;
 
 /// What an adapter does with an agent: opens the sockets, drives the machine until the agent is done or a signal comes, and
 /// gives both back. With the flag set it says on stderr where it listens.
 pub(crate) type Run<U, M = UserAgent> = fn(M, U, &[Target], bool) -> io::Result<(M, U)>;
+
+/// What an agent reads besides the network.
+pub(crate) type Input = Box<dyn Read + Send>;
+/// Gives an agent a piece of its input; `None`: there is no more.
+pub(crate) type Feed<M, U> = fn(&mut M, &mut U, Instant, Option<&[u8]>);
+/// As [`Run`], with an input.
+pub(crate) type RunFed<M, U> = fn(M, U, &[Target], Input, Feed<M, U>) -> io::Result<(M, U)>;
 
 /// Answers calls, OPTIONS, REGISTER, SUBSCRIBE to `presence`, MESSAGE and requests inside dialogs, until SIGINT or SIGTERM.
 #[derive(Parser)]
@@ -108,6 +118,18 @@ struct RegistrarArgs {
     /// Who may register and call, each under its own name; may be given more than once, and without it anybody may
     #[arg(long, value_name = "USER:PASSWORD", value_parser = login)]
     auth: Vec<(String, String)>,
+}
+
+/// Sends requests written in the form of SER's FIFO: `:t_uac:[FILE]`, method, URI, headers, an empty line, body, an empty line. Each final status goes
+/// to its FILE, or to standard output with method and URI.
+#[derive(Parser)]
+struct SendArgs {
+    /// Read from this named pipe (make it with mkfifo), whoever writes to it, until SIGINT or SIGTERM; else standard input, until its end
+    #[arg(long, value_name = "PATH")]
+    fifo: Option<PathBuf>,
+    /// The address to send from, for example udp:127.0.0.1:5070; may be given more than once [default: any, over UDP and TCP]
+    #[arg(long, value_name = "ADDR")]
+    local: Vec<Target>,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -351,7 +373,7 @@ fn lines(path: &str) -> io::Result<Lines> {
     use std::io::Write;
     let mut out: Box<dyn Write> = match path.strip_prefix("unix:") {
         Some(path) => Box::new(std::os::unix::net::UnixStream::connect(path)?),
-        None => Box::new(std::fs::OpenOptions::new().create(true).append(true).open(path)?),
+        None => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
     };
     Ok(Box::new(move |line| {
         let _ = out.write_all(line.as_bytes());
@@ -404,6 +426,101 @@ pub(crate) fn ping(seed: sip_core::Seed, run: Run<Ping>) -> ExitCode {
             None => Err(Failure("stopped before an answer came".into(), 1)),
         }
     })())
+}
+
+/// What a [`Sender`] tells.
+type TellSent = Box<dyn FnMut(&Sent<'_>)>;
+
+/// The command `send`.
+#[allow(dead_code, reason = "each example uses one of these")]
+pub(crate) fn send(seed: sip_core::Seed, run: RunFed<Endpoint, Sender<TellSent>>) -> ExitCode {
+    let args: SendArgs = parse();
+    exit((|| {
+        built(args.local.iter().map(|target| target.transport))?;
+        let input: Input = match &args.fifo {
+            // Opened for writing too: it does not end when a writer closes it.
+            Some(path) => {
+                Box::new(OpenOptions::new().read(true).write(true).open(path).map_err(|error| {
+                    Failure(format!("{}: {error}; make it with mkfifo", path.display()), 1)
+                })?)
+            }
+            None => Box::new(io::stdin()),
+        };
+        let local = if args.local.is_empty() { anywhere() } else { args.local };
+        let reports = Reports::new();
+        let tell: TellSent = Box::new(move |sent| reports.tell(sent));
+        let agent = Sender::new("<sip:send@localhost>", nonce_key(&seed), tell);
+        let (_, agent) =
+            run(Endpoint::new(Config::new(seed)), agent, &local, input, |machine, agent, now, piece| {
+                match piece {
+                    Some(piece) => agent.feed(now, machine, piece),
+                    None => agent.end(now, machine),
+                }
+            })
+            .map_err(|error| Failure(error.to_string(), 1))?;
+        let (succeeded, all) = agent.succeeded();
+        // Who serves a pipe is not to blame for what comes out of it.
+        if args.fifo.is_some() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        if succeeded < all {
+            return Err(Failure(format!("{} of {all} requests had no 2xx", all - succeeded), 1));
+        }
+        if !agent.is_done() {
+            return Err(Failure("stopped before all was answered".into(), 1));
+        }
+        Ok(ExitCode::SUCCESS)
+    })())
+}
+
+/// A socket of each family and transport that this host has.
+fn anywhere() -> Vec<Target> {
+    let v6 = UdpSocket::bind("[::1]:0").is_ok();
+    let families = ["0.0.0.0:0", "[::]:0"].into_iter().take(1 + usize::from(v6));
+    let addrs = families.filter_map(|addr| addr.parse().ok());
+    addrs
+        .flat_map(|addr| [Transport::Udp, Transport::Tcp].map(|transport| Target { transport, addr }))
+        .collect()
+}
+
+/// Outcomes on their way to files. Each has a thread: a file may be a pipe that nobody reads yet.
+struct Reports {
+    /// Every thread has a clone, until it is done.
+    writing: Option<mpsc::Sender<()>>,
+    done: mpsc::Receiver<()>,
+}
+
+impl Reports {
+    /// How long the last ones may take.
+    const PATIENCE: Duration = Duration::from_secs(2);
+
+    fn new() -> Self {
+        let (writing, done) = mpsc::channel();
+        Self { writing: Some(writing), done }
+    }
+
+    fn tell(&self, sent: &Sent<'_>) {
+        let Sent { file, method, uri, code, reason } = *sent;
+        if file.is_empty() {
+            println!("{code} {reason}\t{method} {uri}");
+            return;
+        }
+        let (path, line, writing) = (PathBuf::from(file), format!("{code} {reason}\n"), self.writing.clone());
+        std::thread::spawn(move || {
+            if let Err(error) = std::fs::write(&path, line) {
+                eprintln!("{}: {error}", path.display());
+            }
+            drop(writing);
+        });
+    }
+}
+
+impl Drop for Reports {
+    fn drop(&mut self) {
+        self.writing = None;
+        // Ends when nobody is left who could send.
+        let _ = self.done.recv_timeout(Self::PATIENCE);
+    }
 }
 
 /// A key for nonces, from the seed but not the one that branches are made with.
