@@ -240,3 +240,42 @@ fn a_home_for_phones() {
     street.settle();
     assert_eq!((street.heard(0, "Refused"), street.heard(1, "Incoming")), (1, 1));
 }
+
+/// RFC 3261 §16.12, §26.3.2: a To tag, a foreign Request-URI and a Route that anybody can write let nobody through; §10.3, step 5: nor is anybody
+/// registered whose home this is not.
+#[test]
+fn a_home_is_no_open_relay() {
+    let domains = vec!["example.com".to_owned()];
+    let core = sip_core::Config::new([3; 32]);
+    let config = proxy::Config { domains: domains.clone(), record_route: true, ..proxy::Config::new(core) };
+    let logins = vec![("alice".into(), "alice".into())];
+    for (method, uri, to, extra, logins, status) in [
+        ("INVITE", "sip:+900123456@203.0.113.9", "sip:b@x>;tag=made-up", "", &logins, "407"),
+        (
+            "INVITE",
+            "sip:bob@203.0.113.9",
+            "sip:b@x>;tag=made-up",
+            "Route: <sip:192.0.2.1;lr>\r\n",
+            &logins,
+            "407",
+        ),
+        ("REGISTER", "sip:example.com", "sip:alice@other.invalid>", "", &Vec::new(), "404"),
+        ("REGISTER", "sip:example.com", "sip:alice@example.com>", "", &Vec::new(), "200"),
+        ("REGISTER", "sip:192.0.2.1", "sip:alice@192.0.2.1>", "", &Vec::new(), "200"),
+    ] {
+        let mut rig = Rig::new(Proxy::new(config.clone()));
+        let mut home =
+            Home::new(&HomeOptions { logins: logins.clone(), key: [7; 32], domains: domains.clone() });
+        let request = format!(
+            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bKa\r\nFrom: <sip:mallory@x>;tag=m\r\nTo: <{to}\r\n\
+             Call-ID: relay\r\nCSeq: 1 {method}\r\nMax-Forwards: 70\r\n{CONTACT}{extra}Content-Length: 0\r\n\r\n"
+        );
+        let event = rig.machine.datagram(rig.now, Rig::<Proxy>::source(), request.as_bytes()).unwrap();
+        home.event(rig.now, &mut rig.machine, event);
+        let out = rig.drain();
+        assert!(
+            sends(&out, "").len() == 1 && out[0].line().starts_with(&format!("SIP/2.0 {status}")),
+            "{uri}: {out:#?}"
+        );
+    }
+}

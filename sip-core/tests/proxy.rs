@@ -3,7 +3,7 @@
 use core::num::NonZero;
 use core::time::Duration;
 use sip_core::message::{Content, Status};
-use sip_core::proxy::{Branch, Config, Part, Proxy};
+use sip_core::proxy::{Branch, Config, Event, Part, Proxy};
 use sip_core::{BranchId, ContextId, Instant, Machine, Misuse, Source};
 
 mod support;
@@ -166,11 +166,13 @@ fn routes_are_read_and_written() {
 #[test]
 fn it_stays_on_the_way_if_it_is_told_to() {
     let config = Config { record_route: true, ..config() };
+    // But for what proves who wrote it.
+    let bare = |value: &str| match value.split_once(";d=") {
+        Some((start, rest)) => format!("{start}{}", &rest[16..]),
+        None => value.to_owned(),
+    };
     let routes = |sent: &str, name: &str| -> Vec<String> {
-        sent.lines()
-            .filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
-            .map(str::to_owned)
-            .collect()
+        sent.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).map(bare).collect()
     };
     let (_, sent) = relayed(
         &mut rig(config.clone()),
@@ -198,6 +200,39 @@ fn it_stays_on_the_way_if_it_is_told_to() {
         routes(&sent[0], "Record-Route"),
         ["<sip:192.0.2.1:5060;transport=tcp;lr;r2>", "<sip:192.0.2.1:5060;lr;r2>"]
     );
+}
+
+/// A Record-Route proves itself when it comes back as a Route, from either end of its dialog and in no other; what anybody can write proves nothing.
+#[test]
+fn its_own_record_route_is_known_again() {
+    let mut rig = rig(Config { record_route: true, ..config() });
+    let (_, sent) = relayed(&mut rig, &invite("1"), &[B]);
+    let recorded = header(&sent[0], "Record-Route").unwrap().to_owned();
+    let bye = |branch: &str, route: &str| {
+        let bye = request("BYE", "sip:b@192.0.2.7", branch, &format!("Route: {route}\r\n"));
+        bye.replace("To: <sip:bob@example.com>", "To: <sip:bob@example.com>;tag=b")
+    };
+    let turned = |text: &str| {
+        text.replace("From: <sip:alice@x>;tag=a", "From: <sip:bob@example.com>;tag=b")
+            .replace("To: <sip:bob@example.com>;tag=b", "To: <sip:alice@x>;tag=a")
+    };
+    let strict = bye("9", "<sip:b@192.0.2.7>")
+        .replace("BYE sip:b@192.0.2.7", &format!("BYE {}", recorded.trim_matches(['<', '>'])));
+    for (text, known) in [
+        (bye("2", &recorded), true),
+        (turned(&bye("3", &recorded)), true),
+        (strict, true),
+        (bye("4", &recorded).replace("Call-ID: call", "Call-ID: other"), false),
+        (bye("5", &recorded).replace(";tag=a", ";tag=c"), false),
+        (bye("6", &recorded).replace(";tag=b", ""), false),
+        (bye("7", "<sip:192.0.2.1;lr>"), false),
+        (bye("8", "<sip:192.0.2.1;lr;d=0000000000000000>"), false),
+    ] {
+        match rig.machine.datagram(rig.now, Rig::<Proxy>::source(), text.as_bytes()) {
+            Some(Event::Request { routed: true, recorded, .. }) => assert_eq!(recorded, known, "{text}"),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 /// §16.7: the responses of two branches, and what goes back.

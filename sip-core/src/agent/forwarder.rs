@@ -88,7 +88,7 @@ impl<F: FnMut(Instant, &Report<'_>)> Forwarder<F> {
 impl<F: FnMut(Instant, &Report<'_>)> TransactionUser<Proxy> for Forwarder<F> {
     fn event(&mut self, now: Instant, machine: &mut Proxy, event: Event<'_>) {
         match event {
-            Event::Request { context, request, source, routed } => {
+            Event::Request { context, request, source, routed, .. } => {
                 self.requests += 1;
                 (self.tell)(now, &Report::Request { context, request: &request, source });
                 let branches = if routed { Vec::from([Branch::AS_IT_IS]) } else { self.branches() };

@@ -67,14 +67,13 @@ impl Home {
         machine: &mut Proxy,
         context: ContextId,
         request: &Request<'_>,
-        routed: bool,
+        (routed, recorded): (bool, bool),
     ) {
         let answer = if !routed && request.method() == Method::Register {
-            Err(self.registrar.answer(now, request))
+            Err(self.register(now, machine, request))
         } else {
-            // Within a dialog, which has its routes, nobody is asked again.
-            let is_inside = routed && request.to_tag().is_some();
-            let door = self.door.as_mut().filter(|_| !is_inside);
+            // Within a dialog that was let through nobody is asked again.
+            let door = self.door.as_mut().filter(|_| !recorded);
             let admitted = admit(door, now, request).map(|_| ());
             admitted.and_then(|()| self.forward(now, machine, context, request, routed))
         };
@@ -82,6 +81,14 @@ impl Home {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
         // It may have been cancelled.
         let _ = machine.respond(now, context, status, &Content::headers(&headers));
+    }
+
+    /// RFC 3261 §10.3, step 5: for whom this is the home, and nobody else.
+    fn register(&mut self, now: Instant, machine: &Proxy, request: &Request<'_>) -> (Status, Headers) {
+        match request.to().uri() {
+            Ok(uri) if machine.is_responsible(&uri) => self.registrar.answer(now, request),
+            _ => (Status::NOT_FOUND, Headers::new()),
+        }
     }
 
     fn forward(
@@ -124,9 +131,9 @@ impl Home {
 impl TransactionUser<Proxy> for Home {
     fn event(&mut self, now: Instant, machine: &mut Proxy, event: Event<'_>) {
         match event {
-            Event::Request { context, request, routed, .. } => {
+            Event::Request { context, request, routed, recorded, .. } => {
                 self.requests += 1;
-                self.on_request(now, machine, context, &request, routed);
+                self.on_request(now, machine, context, &request, (routed, recorded));
             }
             Event::Answered { .. } => self.answered += 1,
             _ => {}

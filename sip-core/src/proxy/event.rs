@@ -20,6 +20,9 @@ pub enum Event<'b> {
         source: Source,
         /// Where it goes is said in it: by a Route, or by a Request-URI that this proxy is not responsible for (RFC 3261 §16.5). Relay it as it is.
         routed: bool,
+        /// It comes by a Route that this proxy wrote for its dialog, as nobody else can: who sends it was let through before. A To tag and a Route alone
+        /// prove nothing.
+        recorded: bool,
     },
     /// An ACK for a 2xx. It has been forwarded, unless it has no more hops or leads nowhere but here.
     Ack {
@@ -110,8 +113,8 @@ impl Event<'_> {
     /// The event with a copy of its bytes.
     pub fn into_owned(self) -> Event<'static> {
         match self {
-            Self::Request { context, request, source, routed } => {
-                Event::Request { context, request: request.into_owned(), source, routed }
+            Self::Request { context, request, source, routed, recorded } => {
+                Event::Request { context, request: request.into_owned(), source, routed, recorded }
             }
             Self::Ack { request, forwarded } => Event::Ack { request: request.into_owned(), forwarded },
             Self::Cancelled { context, user, request } => {

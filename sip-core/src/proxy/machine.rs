@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 /// What a message means, without the message.
 #[derive(Clone, Copy)]
 pub(super) enum Meaning {
-    Request { context: ContextId, routed: bool },
+    Request { context: ContextId, routed: bool, recorded: bool },
     Ack { forwarded: bool },
     Cancelled { context: ContextId, user: u64 },
     Response { context: ContextId, user: u64, branch: BranchId, branch_user: u64, forwarded: bool },
@@ -34,8 +34,8 @@ impl<'b> Event<'b> {
             return Self::Rejected(Rejected::new(message, error, status, source));
         }
         match (message.classify(), meaning) {
-            (Ok(request), Meaning::Request { context, routed }) => {
-                Self::Request { context, request, source, routed }
+            (Ok(request), Meaning::Request { context, routed, recorded }) => {
+                Self::Request { context, request, source, routed, recorded }
             }
             (Ok(request), Meaning::Cancelled { context, user }) => Self::Cancelled { context, user, request },
             (Ok(request), Meaning::Refused(status)) => Self::Refused { request, status },
@@ -140,10 +140,10 @@ impl Proxy {
         let prepared = checked.and_then(|arrival| {
             let incoming = self.own().incoming(request);
             let done = self.own().prepare(request, &incoming, arrival.remote, &mut text);
-            done.map(|()| (arrival, incoming.is_routed)).map_err(|error| error.status())
+            done.map(|()| (arrival, incoming.is_routed, incoming.is_recorded)).map_err(|error| error.status())
         });
         let meaning = match prepared {
-            Ok((arrival, routed)) => {
+            Ok((arrival, routed, recorded)) => {
                 let context = Context {
                     user: 0,
                     server: txn,
@@ -163,7 +163,7 @@ impl Proxy {
                     later: Vec::new(),
                     ended: Vec::new(),
                 };
-                Meaning::Request { context: Context::id(self.open(context)), routed }
+                Meaning::Request { context: Context::id(self.open(context)), routed, recorded }
             }
             Err(status) => {
                 let unsupported = self.own().unsupported_line(request, status);

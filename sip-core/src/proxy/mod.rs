@@ -42,6 +42,7 @@ use crate::message::{Content, Message, Status, is_text};
 use crate::time::{Instant, micros};
 use crate::transaction::{BufferId, ClientRequest, Item, Lanes, Layer, Timers};
 use crate::transport::Target;
+use crate::uri::{SipUri, Uri};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -480,6 +481,12 @@ impl Proxy {
         self.enter(now);
         self.contexts.get_mut(context.0).ok_or(Misuse::Gone)?.user = user;
         Ok(())
+    }
+
+    /// Whether an address-of-record belongs to this proxy: its host is a domain of its own or one of its addresses, with their port if it says one.
+    pub fn is_responsible(&self, aor: &Uri<'_>) -> bool {
+        let bare = |sip: &SipUri<'_>| sip.port.is_none() && self.layer.locals.has_host(sip.host);
+        self.own().is_ours(aor) || aor.as_sip().is_some_and(bare)
     }
 
     /// All connections that are open or being opened.

@@ -3,7 +3,7 @@
 use super::{Branch, Config};
 use crate::endpoint::{Misuse, Source};
 use crate::headers::{Header, MaxBreadth, MaxForwards, Name, ProxyRequire, RecordRoute, Route, Via};
-use crate::message::{Edit, Error, Message, Method, Status, UriOf};
+use crate::message::{Edit, Error, Message, Method, Status, UriOf, hex};
 use crate::random::KeyedHash;
 use crate::transaction::{Layer, mark_of};
 use crate::transport::{Locals, NextHop, Target, Transport};
@@ -15,6 +15,8 @@ use core::num::NonZero;
 
 /// The parameter of a Record-Route that stands above another of this proxy: of two that were put on at once (RFC 5658 §3).
 const DOUBLE: &str = "r2";
+/// The parameter that proves who wrote a Record-Route.
+const PROOF: &str = "d";
 
 /// What a proxy knows of itself.
 #[derive(Clone, Copy)]
@@ -43,6 +45,8 @@ pub(super) struct Incoming<'m> {
     own_maddr: bool,
     /// Where it goes is said in it (RFC 3261 §16.5).
     pub(super) is_routed: bool,
+    /// By a Route that this proxy wrote for its dialog.
+    pub(super) is_recorded: bool,
 }
 
 impl Arrival {
@@ -142,11 +146,13 @@ impl Own<'_> {
         // Those on top that are this proxy's: one, or two that it has put on at once.
         let is_double = |uri: &Uri<'_>| uri.as_sip().is_some_and(|sip| sip.params.get(DOUBLE).is_some());
         let (mut own, mut expected) = (0, if moved.is_some() { u8::from(is_double(&uri)) } else { 2 });
+        let mut is_recorded = moved.is_some() && self.has_recorded(&uri, request);
         for uri in routes().take(count).map_while(|route| route.0.uri().ok()) {
             if expected == 0 || !self.is_ours(&uri) {
                 break;
             }
             own += 1;
+            is_recorded |= self.has_recorded(&uri, request);
             expected = if is_double(&uri) { expected - 1 } else { 0 };
         }
         let maddr = uri.as_sip().and_then(|sip| sip.params.get("maddr")).filter(|_| !from_strict_router);
@@ -158,7 +164,23 @@ impl Own<'_> {
             Some(Ok(uri)) => has_maddr(&uri) || !self.is_ours(&uri),
             Some(Err(_)) => true,
         };
-        Incoming { moved, own, count, own_maddr, is_routed: count > own || says }
+        Incoming { moved, own, count, own_maddr, is_routed: count > own || says, is_recorded }
+    }
+
+    /// What stands in a Record-Route of this proxy, that nobody else can write: of the dialog's Call-ID and the tag of who began it.
+    fn proof(self, call_id: &[u8], tag: &[u8]) -> [u8; 16] {
+        hex(self.hash.of(&[b"recorded", call_id, tag]) as u64)
+    }
+
+    /// Whether a URI of this proxy was put into the dialog of this request by it.
+    fn has_recorded(self, uri: &Uri<'_>, request: &Message<'_>) -> bool {
+        let proof = uri.as_sip().and_then(|sip| sip.params.get(PROOF));
+        // Who began it may be at either end of this request.
+        let ends = [request.from_tag(), request.to_tag()];
+        request.to_tag().is_some()
+            && proof.is_some_and(|proof| {
+                ends.into_iter().flatten().any(|tag| self.proof(request.call_id(), tag) == proof)
+            })
     }
 
     /// Takes the routing information out (RFC 3261 §16.4), stamps the Via and counts the hop.
@@ -223,7 +245,8 @@ impl Own<'_> {
             let leaves =
                 is_sips(request.request_uri()) || branch.first_route(request).is_some_and(is_secure_route);
             let (arrival, hop) = ((came, arrival), (leaves, hop.0, hop.1));
-            self.record_route(arrival, hop, &mut edit).map_err(too_large)?;
+            let proof = self.proof(request.call_id(), request.from_tag().unwrap_or_default());
+            self.record_route(arrival, hop, &proof, &mut edit).map_err(too_large)?;
         }
         for route in branch.routes.iter().rev() {
             let route = Route::whole(route.as_bytes()).map_err(|_| Misuse::BadContent)?;
@@ -251,6 +274,7 @@ impl Own<'_> {
         self,
         (came_secure, arrival): (bool, Arrival),
         (leaves_secure, transport, addr): (bool, Transport, Option<SocketAddr>),
+        proof: &[u8; 16],
         edit: &mut Edit<'_>,
     ) -> Result<(), Error> {
         let came = self.locals.contact(arrival.transport, arrival.local, arrival.remote);
@@ -266,8 +290,10 @@ impl Own<'_> {
                 other => (";transport=", other.param()),
             };
             let (semicolon, mark) = if double { (";", DOUBLE) } else { ("", "") };
-            let text = ["<", scheme, ":", sent_by, param, value, ";lr", semicolon, mark, ">"].concat();
-            edit.push_record_route(&RecordRoute::whole(text.as_bytes())?)?;
+            let start =
+                ["<", scheme, ":", sent_by, param, value, ";lr", semicolon, mark, ";", PROOF, "="].concat();
+            let text = [start.as_bytes(), proof, b">"].concat();
+            edit.push_record_route(&RecordRoute::whole(&text)?)?;
         }
         Ok(())
     }

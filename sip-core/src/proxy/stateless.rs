@@ -17,7 +17,7 @@
 //! let event = proxy.datagram(now, from, b"OPTIONS sip:bob@192.0.2.1 SIP/2.0\r\n\
 //!     Via: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK1\r\nMax-Forwards: 70\r\nFrom: <sip:a@x>;tag=1\r\n\
 //!     To: <sip:bob@192.0.2.1>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\n\r\n");
-//! let Some(Event::Request { request, source, routed: false }) = event else { panic!() };
+//! let Some(Event::Request { request, source, routed: false, .. }) = event else { panic!() };
 //! proxy.forward(now, source, &request, &Branch::to("sip:bob@192.0.2.7")).unwrap();
 //! let Some(Output::Transmit(sent)) = proxy.poll() else { panic!() };
 //! assert!(sent.bytes.starts_with(b"OPTIONS sip:bob@192.0.2.7 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK"));
@@ -48,6 +48,8 @@ pub enum Event<'b> {
         source: Source,
         /// Where it goes is said in it: by a Route, or by a Request-URI that this proxy is not responsible for (RFC 3261 §16.5). Forward it as it is.
         routed: bool,
+        /// It comes by a Route that this proxy, or one with the same seed, wrote for its dialog, as nobody else can.
+        recorded: bool,
     },
     /// A response.
     Response {
@@ -80,7 +82,7 @@ pub enum Command<'a> {
 /// What a message means, without the message.
 #[derive(Clone, Copy)]
 enum Meaning {
-    Request { routed: bool },
+    Request { routed: bool, recorded: bool },
     Response { forwarded: bool },
     Refused(Status),
     Rejected(Error, Option<Status>),
@@ -93,11 +95,10 @@ impl<'b> Event<'b> {
         }
         match (message.classify(), meaning) {
             (Ok(request), Meaning::Refused(status)) => Self::Refused { request, status },
-            (Ok(request), meaning) => Self::Request {
-                request,
-                source,
-                routed: matches!(meaning, Meaning::Request { routed: true }),
-            },
+            (Ok(request), Meaning::Request { routed, recorded }) => {
+                Self::Request { request, source, routed, recorded }
+            }
+            (Ok(request), _) => Self::Request { request, source, routed: false, recorded: false },
             (Err(response), meaning) => {
                 let forwarded = matches!(meaning, Meaning::Response { forwarded: true });
                 Self::Response { response, forwarded }
@@ -108,8 +109,8 @@ impl<'b> Event<'b> {
     /// The event with a copy of its bytes.
     pub fn into_owned(self) -> Event<'static> {
         match self {
-            Self::Request { request, source, routed } => {
-                Event::Request { request: request.into_owned(), source, routed }
+            Self::Request { request, source, routed, recorded } => {
+                Event::Request { request: request.into_owned(), source, routed, recorded }
             }
             Self::Response { response, forwarded } => {
                 Event::Response { response: response.into_owned(), forwarded }
@@ -265,7 +266,8 @@ impl Stateless {
     fn on_request(&mut self, source: Source, request: &Message<'_>) -> Meaning {
         // It does not fork: Max-Forwards ends what runs in a circle (RFC 5393 §4.2).
         let Err(status) = self.own().validate(request, None) else {
-            return Meaning::Request { routed: self.own().incoming(request).is_routed };
+            let incoming = self.own().incoming(request);
+            return Meaning::Request { routed: incoming.is_routed, recorded: incoming.is_recorded };
         };
         if request.method() != Method::Ack {
             let unsupported = self.own().unsupported_line(request, status);

@@ -72,6 +72,14 @@ impl Locals {
         })
     }
 
+    /// Whether one of them has this host, whatever its port.
+    pub(crate) fn has_host(&self, host: &[u8]) -> bool {
+        self.0.iter().any(|(local, sent_by)| {
+            crate::uri::same_host(split(sent_by).0.as_bytes(), host)
+                || crate::uri::ip(host) == Some(local.addr.ip())
+        })
+    }
+
     /// Whether one of the sockets has this port.
     pub(crate) fn has_port(&self, port: u16) -> bool {
         self.0.iter().any(|(local, sent_by)| {
