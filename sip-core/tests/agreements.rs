@@ -216,13 +216,15 @@ fn a_refresh_that_collided_goes_by_the_terms_of_now() {
     );
 }
 
-/// RFC 5057 §5.1: 404 ends the dialog, 481 the usage; a call that rings here too.
+/// RFC 5057 §5.1: 404 ends the dialog, 481 the usage; a call that rings here too, if the peer has known of it.
 #[test]
 fn a_call_that_rings_ends_with_its_dialog() {
     for status in ["404 Not Found", "481 Call/Transaction Does Not Exist"] {
         let mut call = Call::ringing(config(), BODY);
         call.rig.machine.ring(call.rig.now, call.dialog, Status::RINGING, &Content::NONE).unwrap();
         call.us = header(&sent(&call.rig.drain(), "SIP/2.0 180"), "To").unwrap().into();
+        let info = call.sent(Method::Info, Content::NONE);
+        call.answer(&info, "200 OK", "");
         let info = call.sent(Method::Info, Content::NONE);
         call.answer(&info, status, "");
         let accepted = call.rig.machine.accept(call.rig.now, call.dialog, &SDP);

@@ -384,3 +384,18 @@ fn a_cancelled_reinvite_without_a_487_leaves_the_call() {
     let out = call.rig.run_until(ms(60_000));
     assert_eq!((sends(&out, "BYE").len(), told(&out, "RequestEnded")), (0, 1), "{out:#?}");
 }
+
+/// RFC 3261 §14.2: what can't be answered now gets 491 (as with an offer), and not to a user who can only refuse it.
+#[test]
+fn a_reinvite_that_asks_for_an_offer_meets_an_open_one() {
+    let mut call = Call::placed(config(), "");
+    let update = call.sent(Method::Update, SDP);
+    let (heard, out) = call.ask("INVITE", "Content-Length: 0\r\n\r\n");
+    let refused = out.iter().any(|out| out.line().starts_with("SIP/2.0 491"));
+    if let Some(txn) = heard.txn {
+        let done = call.rig.machine.respond(call.rig.now, txn, Status::OK, &SDP);
+        assert_eq!(done, Ok(()), "handed over, and not to be answered");
+    }
+    assert!(refused);
+    call.answer(&update, "200 OK", &format!("{CONTACT}{BODY}"));
+}

@@ -439,7 +439,7 @@ fn a_refresh_that_was_under_way_is_made_up_for() {
     config.session_timer.expires = Some(Duration::from_secs(600));
     let mut call = Call::placed(config.clone(), "Session-Expires: 600;refresher=uac\r\nAllow: UPDATE\r\n");
     assert_eq!(sends(&call.rig.run_until(ms(300_100)), "UPDATE"), [300_000]);
-    let bytes = call.rig.machine.snapshot_dialog(call.dialog).unwrap();
+    let bytes = call.rig.machine.snapshot_dialog(call.rig.now, call.dialog).unwrap();
     config.core = sip_core::Config::new([4; 32]);
     let mut other = Rig::new(UserAgent::new(config));
     other.machine.restore_dialog(other.now, &bytes).unwrap();
@@ -452,10 +452,10 @@ fn what_is_not_settled_is_not_kept_alone() {
     let mut call = Call::placed(config(), "");
     let refer = NewRefer::new("<sip:carol@x>");
     let id = call.rig.machine.refer_in(call.rig.now, call.dialog, &refer).unwrap();
-    assert_eq!(call.rig.machine.snapshot_subscription(id), Err(Misuse::WrongState));
+    assert_eq!(call.rig.machine.snapshot_subscription(call.rig.now, id), Err(Misuse::WrongState));
 
     let mut call = Call::ringing(config(), BODY);
     call.rig.machine.accept(call.rig.now, call.dialog, &SDP).unwrap();
     call.rig.machine.hang_up(call.rig.now, call.dialog, &Content::NONE).unwrap();
-    assert_eq!(call.rig.machine.snapshot_dialog(call.dialog), Err(Misuse::WrongState));
+    assert_eq!(call.rig.machine.snapshot_dialog(call.rig.now, call.dialog), Err(Misuse::WrongState));
 }

@@ -205,9 +205,9 @@ fn the_newer_snapshot_knows_the_target() {
         "NOTIFY",
         "Event: presence\r\nSubscription-State: active;expires=3600\r\nContent-Length: 0\r\n\r\n",
     );
-    let subscription = call.rig.machine.snapshot_subscription(id).unwrap();
+    let subscription = call.rig.machine.snapshot_subscription(call.rig.now, id).unwrap();
     call.ask("UPDATE", "Contact: <sip:bob@192.0.2.9>\r\nContent-Length: 0\r\n\r\n");
-    let session = call.rig.machine.snapshot_dialog(call.dialog).unwrap();
+    let session = call.rig.machine.snapshot_dialog(call.rig.now, call.dialog).unwrap();
     for session_first in [true, false] {
         let mut other = Rig::new(UserAgent::new(config()));
         let now = other.now;
@@ -400,4 +400,36 @@ fn a_state_that_is_wanted_once() {
         hear(&mut rig, &response(&last, "200 OK", "", ""));
         assert!(sends(&rig.run_until(ms(10_000)), "NOTIFY").is_empty());
     }
+}
+
+/// RFC 3261 §13.3.1.4: the 2xx is sent again because it may be lost. Who does not know the dialog yet has not lost it.
+#[test]
+fn what_overtakes_the_2xx_costs_no_call() {
+    for method in [Method::Info, Method::Update] {
+        let mut call = Call::ringing(config(), BODY);
+        call.rig.machine.accept(call.rig.now, call.dialog, &SDP).unwrap();
+        let ok = sent(&call.rig.drain(), "SIP/2.0 200"); // It is lost.
+        call.us = header(&ok, "To").unwrap().into();
+        let request = call.sent(method, Content::NONE);
+        call.answer(&request, "481 Call/Transaction Does Not Exist", "");
+        call.rig.drain();
+        // Half a second later it comes, and the call is up at both ends.
+        assert_eq!(sends(&call.rig.run_until(ms(500)), "SIP/2.0 200"), [500]);
+        let ack = call.request("ACK", 1, "Content-Length: 0\r\n\r\n");
+        hear(&mut call.rig, &ack);
+        assert!(sends(&call.rig.drain(), "BYE").is_empty(), "hung up with the ACK");
+    }
+}
+
+/// RFC 3261 §13.3.1.1: a provisional response may be lost; a request of this side that the caller does not know what to do with then must not cost the call.
+#[test]
+fn a_180_that_was_overtaken_costs_no_call() {
+    let mut call = Call::ringing(config(), BODY);
+    call.rig.machine.ring(call.rig.now, call.dialog, Status::RINGING, &Content::NONE).unwrap();
+    call.rig.drain(); // It is lost, or late.
+    let update = call.sent(Method::Update, Content::NONE);
+    call.answer(&update, "481 Call/Transaction Does Not Exist", "");
+    let out = call.rig.drain();
+    assert_eq!((told(&out, "Ended {"), sends(&out, "SIP/2.0 487").len()), (0, 0), "{out:#?}");
+    call.rig.machine.accept(call.rig.now, call.dialog, &SDP).unwrap();
 }

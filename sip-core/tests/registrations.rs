@@ -241,7 +241,7 @@ fn a_registration_that_fails_waits() {
 #[test]
 fn a_flow_that_is_restored_is_registered_again() {
     let (rig, id, _) = bound(FLOW, OUTBOUND);
-    let bytes = rig.machine.snapshot_registration(id).unwrap();
+    let bytes = rig.machine.snapshot_registration(rig.now, id).unwrap();
     let mut other = Rig::new(UserAgent::new(config()));
     other.machine.restore_registration(other.now, &bytes).unwrap();
     assert!(other.run_until(ms(0)).iter().any(|out| out.line().starts_with("connect")));

@@ -11,7 +11,7 @@ use sip_core::registrar::{self, Bindings};
 use sip_core::transaction::Timers;
 use sip_core::ua::{Config, Event, NewInvite, NewPublication, NewRegistration, NewSubscription, UserAgent};
 use sip_core::{Instant, Local, Machine, Target, Transport};
-use support::call::{CHALLENGE, Call, config, hear, known, outside, sent, told};
+use support::call::{BODY, CHALLENGE, CONTACT, Call, SDP, config, hear, known, outside, place, sent, told};
 use support::proxying::{config as pconfig, request as preq, rig as prig, take, texts};
 use support::subscription::{begun, notify, subscribed};
 use support::{PEER, Rig, US, header, ms, request, response, sends};
@@ -446,7 +446,7 @@ fn the_precondition_comes_before_the_time() {
 #[test]
 fn a_subscription_that_lives_here() {
     let (mut rig, id, _) = subscribed(config());
-    let bytes = rig.machine.snapshot_subscription(id).unwrap();
+    let bytes = rig.machine.snapshot_subscription(rig.now, id).unwrap();
     let twice = rig.machine.restore_subscription(rig.now, &bytes);
     assert!(twice.is_err(), "{}", sends(&rig.run_until(ms(60_000)), "SUBSCRIBE").len());
 }
@@ -628,4 +628,114 @@ fn the_timers_of_a_slow_path_hold_for_refreshes() {
     hear(&mut rig, &response(&refresh, "200 OK", "", "Expires: 400\r\n"));
     assert_eq!(told(&rig.run_until(ms(487_999)), "SubscriptionEnded"), 0);
     assert_eq!(told(&rig.run_until(ms(488_000)), "SubscriptionEnded"), 1);
+}
+
+/// RFC 3262 §3: what is over has no PRACK, though a subscription keeps the dialog.
+#[test]
+fn no_prack_in_a_session_that_is_over() {
+    let mut rig = Rig::new(UserAgent::new(Config { auto_prack: false, ..config() }));
+    let (_, invite) = place(&mut rig, SDP);
+    let progress = "Contact: <sip:bob@192.0.2.2:5099>\r\nRequire: 100rel\r\nRSeq: 1\r\n";
+    let dialog = hear(&mut rig, &response(&invite, "183 Session Progress", "b1", progress)).dialog.unwrap();
+    hear(&mut rig, &response(&invite, "200 OK", "b1", &format!("{CONTACT}{BODY}")));
+    rig.machine.subscribe_in(rig.now, dialog, &NewSubscription::new("", "presence")).unwrap();
+    rig.drain();
+    let to = format!("{};tag=b1", header(&invite, "To").unwrap());
+    hear(
+        &mut rig,
+        &format!(
+            "BYE sip:alice@{US} SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bKbye\r\nFrom: {to}\r\nTo: {}\r\nCall-ID: {}\r\n\
+         CSeq: 1 BYE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
+            header(&invite, "From").unwrap(),
+            header(&invite, "Call-ID").unwrap()
+        ),
+    );
+    rig.drain();
+    assert!(rig.machine.prack(rig.now, dialog, 1, &Content::NONE).is_err());
+}
+
+/// `restore`: "what was due in so long is due in so long from `now`". The machine has heard nothing for 40 s when it is asked; its clock stands where it was.
+#[test]
+fn a_snapshot_of_a_machine_that_was_quiet() {
+    let extra = "Supported: timer\r\nAllow: INVITE, UPDATE\r\nSession-Expires: 90;refresher=uac\r\n";
+    let mut call = Call::placed(config(), extra);
+    call.rig.run_until(ms(33_000)); // The INVITE is over: nothing is due before the refresh, at 45 s.
+    assert_eq!(call.rig.machine.deadline(), Some(ms(45_000)));
+    let bytes = call.rig.machine.snapshot_dialog(ms(44_000), call.dialog).unwrap();
+    let mut other = Rig::new(UserAgent::new(config()));
+    other.now = ms(44_000);
+    other.machine.restore_dialog(other.now, &bytes).unwrap();
+    // Until then it must be refreshed: the peer hangs up at 60 s (90 s less a third).
+    assert_eq!(sends(&other.run_until(ms(60_000)), "UPDATE").first(), Some(&45_000));
+}
+
+/// RFC 5626 §4.5, and `restore`: a connection that has lasted for long is replaced at once, though the clock of the new process has just begun.
+#[test]
+fn what_was_long_ago_stays_long_ago() {
+    for start in [2_000_000, 1] {
+        let uri = format!("sip:{PEER};transport=tcp");
+        let mut rig = Rig::new(UserAgent::new(config()));
+        let new = NewRegistration {
+            contact_params: ";+sip.instance=\"<urn:uuid:1>\";reg-id=1",
+            ..NewRegistration::new(&uri, "<sip:alice@example.com>")
+        };
+        rig.machine.register(rig.now, &new).unwrap();
+        rig.drain();
+        let flow = rig.machine.flows().last().unwrap();
+        rig.machine.flow_opened(rig.now, flow, US.parse().unwrap());
+        let register = sent(&rig.drain(), "REGISTER");
+        let ok = response(&register, "200 OK", "r", "Require: outbound\r\nExpires: 3600\r\n");
+        let mut buf = sip_core::framing::StreamBuf::new();
+        buf.extend(ok.as_bytes());
+        rig.machine.stream(rig.now, flow, &mut buf).unwrap();
+        // It lives: each ping has its pong.
+        for at in 1..100 {
+            rig.run_until(ms(at * 10_000));
+            let mut buf = sip_core::framing::StreamBuf::new();
+            buf.extend(b"\r\n");
+            let _ = rig.machine.stream(rig.now, flow, &mut buf);
+        }
+        rig.drain();
+        let bytes = rig.machine.snapshot(rig.now).unwrap();
+        let now = ms(start);
+        let mut again = Rig { machine: UserAgent::restore(now, config(), &bytes).unwrap(), now };
+        for transport in [Transport::Udp, Transport::Tcp] {
+            again.machine.listen(now, Local { transport, addr: US.parse().unwrap(), advertised: None });
+        }
+        for flow in again.machine.flows().collect::<Vec<_>>() {
+            again.machine.flow_closed(now, flow);
+        }
+        let out = again.run_until(ms(start + 1));
+        assert!(
+            out.iter().any(|out| out.line().starts_with("connect")),
+            "clock {start}: waits until {:?}",
+            again.machine.deadline()
+        );
+    }
+}
+
+/// `RestoreError`: "Nothing has changed."
+#[test]
+fn a_subscription_that_lives_here_is_not_changed() {
+    let uri = format!("sip:bob@{PEER}");
+    let new = NewSubscription { expires: Duration::from_secs(600), ..NewSubscription::new(&uri, "presence") };
+    let (mut rig, id, first) = begun(config(), &new);
+    // Elsewhere it went on: more NOTIFYs, with another Contact.
+    let mut other = {
+        let bytes = rig.machine.snapshot_subscription(rig.now, id).unwrap();
+        let mut other = Rig::new(UserAgent::new(config()));
+        other.machine.restore_subscription(other.now, &bytes).unwrap();
+        other
+    };
+    let moved = notify(&first, "n1", 9, "active;expires=600").replace("192.0.2.2:5099", "198.51.100.66:5066");
+    let Some(Event::Notified { subscription, .. }) =
+        other.machine.datagram(other.now, Rig::<UserAgent>::source(), moved.as_bytes())
+    else {
+        panic!()
+    };
+    let newer = other.machine.snapshot_subscription(other.now, subscription).unwrap();
+    let before = rig.machine.snapshot_subscription(rig.now, id).unwrap();
+    rig.drain();
+    assert!(rig.machine.restore_subscription(rig.now, &newer).is_err());
+    assert_eq!(rig.machine.snapshot_subscription(rig.now, id).unwrap(), before, "nothing has changed");
 }

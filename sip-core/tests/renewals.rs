@@ -4,11 +4,12 @@ mod support;
 
 use core::time::Duration;
 use sip_core::compositor::{self, Compositor};
+use sip_core::headers::Refresher;
 use sip_core::message::{Content, Method, Request, Status};
 use sip_core::registrar::{self, Bindings};
 use sip_core::ua::{Config, Event, NewInvite, NewRegistration, NewSubscription, Notice, UserAgent};
 use sip_core::{Local, Machine, Transport};
-use support::call::{CHALLENGE, CONTACT, Call, config, hear, known, outside, sent, told};
+use support::call::{BODY, CHALLENGE, CONTACT, Call, SDP, config, hear, known, outside, place, sent, told};
 use support::subscription::{notify, subscribed};
 use support::{PEER, Rig, US, header, ms, request, response, sends};
 
@@ -371,7 +372,7 @@ fn a_challenged_refresh_of_a_short_subscription() {
 fn a_subscription_whose_refresh_was_under_way() {
     let (mut rig, id, _) = subscribed(config());
     assert_eq!(sends(&rig.run_until(ms(60_100)), "SUBSCRIBE"), [60_000]);
-    let bytes = rig.machine.snapshot_subscription(id).unwrap();
+    let bytes = rig.machine.snapshot_subscription(rig.now, id).unwrap();
     let mut config = config();
     config.core = sip_core::Config::new([4; 32]);
     let mut other = Rig::new(UserAgent::new(config));
@@ -391,7 +392,7 @@ fn a_registration_that_was_challenged_keeps_its_number() {
     let refresh = sent(&rig.run_until(ms(60_000)), "REGISTER");
     hear(&mut rig, &response(&refresh, "401 Unauthorized", "r", CHALLENGE));
     let again = sent(&rig.drain(), "REGISTER");
-    let bytes = rig.machine.snapshot_registration(id).unwrap();
+    let bytes = rig.machine.snapshot_registration(rig.now, id).unwrap();
     let mut config = known();
     config.core = sip_core::Config::new([4; 32]);
     let mut other = Rig::new(UserAgent::new(config));
@@ -499,4 +500,75 @@ fn an_address_that_has_changed() {
         let named: Vec<_> = last.lines().filter(|line| line.starts_with("Contact")).collect();
         assert!(named.len() == 1 && named[0].contains("203.0.113.9") == refreshes, "{named:?}");
     }
+}
+
+fn timed(refresher: Option<Refresher>) -> Config {
+    let mut config = config();
+    config.session_timer.expires = Some(Duration::from_secs(90));
+    config.session_timer.refresher = refresher;
+    config
+}
+
+/// RFC 4028 §9: the callee has said in its 2xx that it refreshes; an UPDATE that it had sent before says otherwise, but the caller has answered that first.
+#[test]
+fn the_answer_to_an_early_update_comes_late() {
+    let config = timed(Some(Refresher::Uas));
+    let mut call = Call::ringing(
+        config,
+        &format!("Supported: timer\r\nAllow: INVITE, UPDATE, ACK, BYE, CANCEL\r\n{BODY}"),
+    );
+    call.rig.machine.ring(call.rig.now, call.dialog, Status::RINGING, &Content::NONE).unwrap();
+    let ringing = sent(&call.rig.drain(), "SIP/2.0 180");
+    call.us = header(&ringing, "To").unwrap().into();
+    let update = call.sent(Method::Update, Content::NONE);
+    call.rig.machine.accept(call.rig.now, call.dialog, &SDP).unwrap();
+    let ok = sent(&call.rig.drain(), "SIP/2.0 200");
+    assert_eq!(header(&ok, "Session-Expires"), Some("90;refresher=uas"), "this side refreshes");
+    // It does not ask for one itself. The caller has answered before the 2xx came: its last word is the 2xx, by which it waits.
+    assert_eq!(header(&update, "Session-Expires"), None);
+    call.answer(&update, "200 OK", &format!("{CONTACT}Session-Expires: 90;refresher=uas\r\n"));
+    let ack = call.request("ACK", 1, "Content-Length: 0\r\n\r\n");
+    hear(&mut call.rig, &ack);
+    let update = sent(&call.rig.run_until(ms(45_000)), "UPDATE");
+    call.answer(&update, "200 OK", &format!("{CONTACT}Session-Expires: 90;refresher=uac\r\n"));
+    assert!(sends(&call.rig.run_until(ms(61_000)), "BYE").is_empty(), "nobody refreshes");
+}
+
+/// RFC 4028 §7.4, RFC 3311 §5.1: an UPDATE without an offer may refresh while a re-INVITE waits for somebody at the peer.
+#[test]
+fn a_reinvite_that_waits_long_ends_no_session() {
+    let extra = "Supported: timer\r\nAllow: INVITE, UPDATE\r\nSession-Expires: 90;refresher=uac\r\n";
+    let mut call = Call::placed(timed(None), extra);
+    call.rig.run_until(ms(20_000));
+    let reinvite = call.sent(Method::Invite, SDP);
+    call.answer(&reinvite, "180 Ringing", CONTACT);
+    let update = sent(&call.rig.run_until(ms(59_000)), "UPDATE");
+    call.answer(&update, "200 OK", &format!("{CONTACT}Session-Expires: 90;refresher=uac\r\n"));
+    let out = call.rig.run_until(ms(61_000));
+    assert_eq!((sends(&out, "BYE").len(), told(&out, "NotRefreshed")), (0, 0));
+}
+
+/// The same of an UPDATE of the peer that its 2xx has overtaken: whichever of the two it heard last, it is refreshed.
+#[test]
+fn the_answer_to_an_early_update_of_the_peer_goes_late() {
+    let mut rig = Rig::new(UserAgent::new(timed(None)));
+    let (_, invite) = place(&mut rig, SDP);
+    let allow = "Allow: INVITE, UPDATE, ACK, BYE\r\nSupported: timer\r\n";
+    hear(&mut rig, &response(&invite, "180 Ringing", "b1", &format!("{CONTACT}{allow}")));
+    rig.drain();
+    // Without an offer it is answered at once; with one, when the user has looked at it.
+    let to = format!("{};tag=b1", header(&invite, "To").unwrap());
+    let update = format!(
+        "UPDATE sip:alice@{US} SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bKu\r\nFrom: {to}\r\nTo: {}\r\nCall-ID: {}\r\n\
+         CSeq: 1 UPDATE\r\nMax-Forwards: 70\r\nSupported: timer\r\nSession-Expires: 90;refresher=uac\r\n\
+         Content-Type: text/plain\r\nContent-Length: 1\r\n\r\nx",
+        header(&invite, "From").unwrap(),
+        header(&invite, "Call-ID").unwrap()
+    );
+    let txn = hear(&mut rig, &update).txn.unwrap();
+    let ok = format!("{CONTACT}{allow}Require: timer\r\nSession-Expires: 90;refresher=uas\r\n{BODY}");
+    hear(&mut rig, &response(&invite, "200 OK", "b1", &ok));
+    rig.machine.respond(rig.now, txn, Status::OK, &Content::NONE).unwrap();
+    rig.drain();
+    assert_eq!(sends(&rig.run_until(ms(45_000)), "UPDATE"), [45_000]);
 }

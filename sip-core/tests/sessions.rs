@@ -745,7 +745,7 @@ fn an_early_call_that_was_answered_meanwhile_stays() {
         hear(&mut rig, &response(&invite, "200 OK", "b1", &format!("{CONTACT}{BODY}")));
         rig.drain();
         if restored {
-            let kept = rig.machine.snapshot().unwrap();
+            let kept = rig.machine.snapshot(rig.now).unwrap();
             rig.machine = UserAgent::restore(rig.now, config(), &kept).unwrap();
         }
         assert_eq!(rig.machine.accept(rig.now, heard, &SDP), Err(Misuse::WrongState));
@@ -1245,6 +1245,8 @@ fn a_failure_before_the_ack_waits_with_its_bye() {
         call.rig.machine.accept(call.rig.now, call.dialog, &SDP).unwrap();
         call.us = header(&sent(&call.rig.drain(), "SIP/2.0 200"), "To").unwrap().into();
         let info = call.sent(Method::Info, Content::NONE);
+        call.answer(&info, "200 OK", "");
+        let info = call.sent(Method::Info, Content::NONE);
         call.answer(&info, "481 Call/Transaction Does Not Exist", "");
         let out = call.rig.run_until(ms(31_999));
         assert_eq!((sends(&out, "BYE"), told(&out, "reason:")), (vec![], 0));
@@ -1586,7 +1588,7 @@ fn a_call_has_credentials_of_its_own() {
     rig.drain();
     // They go where the dialog goes.
     let mut other = Rig::new(UserAgent::new(config()));
-    let bytes = rig.machine.snapshot_dialog(dialog).unwrap();
+    let bytes = rig.machine.snapshot_dialog(rig.now, dialog).unwrap();
     let dialog = other.machine.restore_dialog(other.now, &bytes).unwrap();
     other.machine.request_in(other.now, dialog, Method::Info, 0, &Content::NONE).unwrap();
     assert!(is_carols(&sent(&other.drain(), "INFO")));

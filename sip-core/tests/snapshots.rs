@@ -49,7 +49,7 @@ fn call(rig: &mut Rig<UserAgent>) -> (DialogId, String) {
 fn a_dialog_goes_on_elsewhere() {
     let mut old = rig(1);
     let (dialog, invite) = call(&mut old);
-    let bytes = old.machine.snapshot_dialog(dialog).unwrap();
+    let bytes = old.machine.snapshot_dialog(old.now, dialog).unwrap();
     assert_eq!(old.machine.restore_dialog(old.now, &bytes), Err(RestoreError::Exists));
     // Another machine, another clock.
     let mut new = rig(2);
@@ -91,16 +91,19 @@ fn changes_are_told() {
     let event = rig.machine.datagram(rig.now, Rig::<UserAgent>::source(), ok.as_bytes());
     let Some(Event::Answered { dialog, .. }) = event else { panic!("{event:?}") };
     assert_eq!(told(&rig.drain()), 1, "it is up");
-    let mut stored = rig.machine.snapshot_dialog(dialog).unwrap();
+    let mut stored = rig.machine.snapshot_dialog(rig.now, dialog).unwrap();
     assert_eq!(told(&rig.drain()), 0);
     rig.machine.request_in(rig.now, dialog, Method::Update, 0, &Content::NONE).unwrap();
     let out = rig.drain();
     assert_eq!(told(&out), 1, "another number");
-    assert_ne!(core::mem::replace(&mut stored, rig.machine.snapshot_dialog(dialog).unwrap()), stored);
+    assert_ne!(
+        core::mem::replace(&mut stored, rig.machine.snapshot_dialog(rig.now, dialog).unwrap()),
+        stored
+    );
     let moved = "Contact: <sip:bob@192.0.2.2:5077>\r\n";
     rig.hear(&response(&sent(&out, "UPDATE"), "200 OK", "", moved));
     assert_eq!(told(&rig.drain()), 1, "another target");
-    assert_ne!(rig.machine.snapshot_dialog(dialog).unwrap(), stored);
+    assert_ne!(rig.machine.snapshot_dialog(rig.now, dialog).unwrap(), stored);
     rig.machine.bye(rig.now, dialog, &Content::NONE).unwrap();
     let bye = sent(&rig.drain(), "BYE");
     rig.hear(&response(&bye, "200 OK", "", ""));
@@ -118,20 +121,20 @@ fn what_is_not_up_is_not_kept_alone() {
     let early = response(&invite, "180 Ringing", "b1", CONTACT);
     rig.hear(&early);
     let dialog = rig.machine.dialogs().next().unwrap();
-    assert_eq!(rig.machine.snapshot_dialog(dialog), Err(Misuse::WrongState));
-    assert_eq!(rig.machine.snapshot_dialog(DialogId::from_bits(99)), Err(Misuse::Gone));
+    assert_eq!(rig.machine.snapshot_dialog(rig.now, dialog), Err(Misuse::WrongState));
+    assert_eq!(rig.machine.snapshot_dialog(rig.now, DialogId::from_bits(99)), Err(Misuse::Gone));
     // Outputs that wait are in no snapshot.
     rig.machine.request(rig.now, &sip_core::ua::NewRequest::new(Method::Options, "sip:192.0.2.2")).unwrap();
-    assert_eq!(rig.machine.snapshot(), Err(Misuse::WrongState));
+    assert_eq!(rig.machine.snapshot(rig.now), Err(Misuse::WrongState));
     rig.drain();
-    assert!(rig.machine.snapshot().is_ok());
+    assert!(rig.machine.snapshot(rig.now).is_ok());
 }
 
 #[test]
 fn bytes_that_are_no_snapshot_of_this_say_what_they_are() {
     let mut machine = rig(1);
     let (dialog, _) = call(&mut machine);
-    let bytes = machine.machine.snapshot_dialog(dialog).unwrap();
+    let bytes = machine.machine.snapshot_dialog(machine.now, dialog).unwrap();
     let restore = |bytes: &[u8]| rig(2).machine.restore_dialog(ms(0), bytes).unwrap_err();
     assert_eq!(restore(b""), RestoreError::NotASnapshot);
     assert_eq!(restore(b"sipc"), RestoreError::NotASnapshot);
@@ -152,7 +155,7 @@ fn bytes_that_are_no_snapshot_of_this_say_what_they_are() {
 fn versions_mix() {
     let mut machine = rig(1);
     let (dialog, _) = call(&mut machine);
-    let bytes = machine.machine.snapshot_dialog(dialog).unwrap();
+    let bytes = machine.machine.snapshot_dialog(machine.now, dialog).unwrap();
     // A map of eleven fields; a twelfth, of number 99, holds a list of a map and a text.
     assert_eq!(bytes[6], 0xab);
     let mut newer = bytes.clone();
@@ -192,11 +195,11 @@ fn subscriptions_of_both_sides_go_on_elsewhere() {
     };
     let id = old.machine.subscribe(old.now, &new).unwrap();
     let subscribe = sent(&old.drain(), "SUBSCRIBE");
-    assert_eq!(old.machine.snapshot_subscription(id), Err(Misuse::WrongState), "no NOTIFY has come");
+    assert_eq!(old.machine.snapshot_subscription(old.now, id), Err(Misuse::WrongState), "no NOTIFY has come");
     old.hear(&notify(&subscribe, 1, "active;expires=200"));
     old.hear(&response(&subscribe, "200 OK", "n1", ""));
     old.run_until(ms(10_000));
-    let bytes = old.machine.snapshot_subscription(id).unwrap();
+    let bytes = old.machine.snapshot_subscription(old.now, id).unwrap();
     let mut other = rig(2);
     let id = other.machine.restore_subscription(other.now, &bytes).unwrap();
     let heard = other.hear(&notify(&subscribe, 2, "active;expires=190")).unwrap();
@@ -213,10 +216,14 @@ fn subscriptions_of_both_sides_go_on_elsewhere() {
     );
     let event = old.machine.datagram(old.now, Rig::<UserAgent>::source(), text.as_bytes());
     let Some(Event::Subscribe { txn, subscription, .. }) = event else { panic!("{event:?}") };
-    assert_eq!(old.machine.snapshot_subscription(subscription), Err(Misuse::WrongState), "not accepted");
+    assert_eq!(
+        old.machine.snapshot_subscription(old.now, subscription),
+        Err(Misuse::WrongState),
+        "not accepted"
+    );
     old.machine.respond(old.now, txn, Status::OK, &Content::NONE).unwrap();
     old.run_until(ms(30_000));
-    let bytes = old.machine.snapshot_subscription(subscription).unwrap();
+    let bytes = old.machine.snapshot_subscription(old.now, subscription).unwrap();
     let mut other = rig(2);
     let id = other.machine.restore_subscription(other.now, &bytes).unwrap();
     other.machine.notify(other.now, id, Notice::Active, &Content::NONE).unwrap();
@@ -244,8 +251,8 @@ fn registrations_and_publications_go_on_elsewhere() {
     let publish = sent(&old.drain(), "PUBLISH");
     old.hear(&response(&publish, "200 OK", "p", "SIP-ETag: e\r\nExpires: 200\r\n"));
     old.run_until(ms(50_000));
-    let bytes = old.machine.snapshot_registration(id).unwrap();
-    let published = old.machine.snapshot_publication(publication).unwrap();
+    let bytes = old.machine.snapshot_registration(old.now, id).unwrap();
+    let published = old.machine.snapshot_publication(old.now, publication).unwrap();
     let mut other = rig(2);
     let id = other.machine.restore_registration(other.now, &bytes).unwrap();
     assert_eq!(other.machine.service_route(id).unwrap(), ["<sip:p;lr>"]);
@@ -274,7 +281,7 @@ fn a_registration_that_was_being_taken_away_still_is() {
     let register = sent(&old.drain(), "REGISTER");
     old.hear(&response(&register, "200 OK", "r", "Expires: 3600\r\n"));
     old.machine.unregister(old.now, id).unwrap();
-    let bytes = old.machine.snapshot_registration(id).unwrap();
+    let bytes = old.machine.snapshot_registration(old.now, id).unwrap();
     let mut other = rig(2);
     other.machine.restore_registration(other.now, &bytes).unwrap();
     let out = other.run_until(ms(100_000));
@@ -301,7 +308,7 @@ fn an_endpoint_comes_back() {
     let ours = sent(&old.drain(), "OPTIONS");
     let flow = old.accept();
     old.run_until(ms(600));
-    let bytes = old.machine.snapshot().unwrap();
+    let bytes = old.machine.snapshot(old.now).unwrap();
     let restored = Endpoint::restore(ms(50_600), sip_core::Config::new([2; 32]), &bytes).unwrap();
     let mut new = Rig::new(restored);
     new.now = ms(50_600);
@@ -338,7 +345,7 @@ fn busy() -> Vec<u8> {
     rig.machine.invite(rig.now, &NewInvite::new(&uri)).unwrap();
     rig.accept();
     rig.drain();
-    rig.machine.snapshot().unwrap()
+    rig.machine.snapshot(rig.now).unwrap()
 }
 
 proptest! {
@@ -377,7 +384,7 @@ proptest! {
                 break;
             }
         }
-        let _ = rig.machine.snapshot();
+        let _ = rig.machine.snapshot(rig.now);
     }
 }
 
@@ -391,7 +398,7 @@ fn a_subscription_without_an_answer_goes_on_elsewhere() {
     let new = NewSubscription { expires, ..NewSubscription::new(&uri, "presence") };
     old.machine.subscribe(old.now, &new).unwrap();
     let subscribe = sent(&old.drain(), "SUBSCRIBE");
-    let bytes = old.machine.snapshot().unwrap();
+    let bytes = old.machine.snapshot(old.now).unwrap();
     let machine = UserAgent::restore(ms(5_000), config(2), &bytes).unwrap();
     let mut other = Rig::new(machine);
     other.now = ms(5_000);

@@ -176,13 +176,13 @@ fn two_refreshes_that_wait() {
 fn both_usages_go_on_elsewhere() {
     for call_first in [true, false] {
         let mut call = Call::taken(Config { packages: vec!["presence".into()], ..config() }, "");
-        let early = call.rig.machine.snapshot_dialog(call.dialog).unwrap();
+        let early = call.rig.machine.snapshot_dialog(call.rig.now, call.dialog).unwrap();
         let (txn, subscription) = asked(&mut call, 100);
         call.rig.machine.respond(call.rig.now, txn, Status::OK, &Content::NONE).unwrap();
         call.rig.machine.notify(call.rig.now, subscription, Notice::Active, &Content::NONE).unwrap();
         let before = sent(&call.rig.drain(), "NOTIFY");
         hear(&mut call.rig, &response(&before, "200 OK", "", ""));
-        let late = call.rig.machine.snapshot_subscription(subscription).unwrap();
+        let late = call.rig.machine.snapshot_subscription(call.rig.now, subscription).unwrap();
 
         let mut other = Rig::new(UserAgent::new(Config { packages: vec!["presence".into()], ..config() }));
         let first = call_first.then(|| other.machine.restore_dialog(other.now, &early).unwrap());

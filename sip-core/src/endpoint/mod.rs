@@ -232,11 +232,13 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`Misuse::WrongState`] while outputs wait to be drained, or something is due.
-    pub fn snapshot(&self) -> Result<Vec<u8>, Misuse> {
-        if !self.layer.is_drained() || !self.events.is_empty() {
+    pub fn snapshot(&self, now: Instant) -> Result<Vec<u8>, Misuse> {
+        let clock = now.max(self.layer.clock());
+        let is_due = self.next_due().is_some_and(|due| due <= clock);
+        if !self.layer.is_drained() || !self.events.is_empty() || is_due {
             return Err(Misuse::WrongState);
         }
-        let mut out = Out::new(Snapshot::Endpoint, self.layer.clock(), &self.layer.buffers);
+        let mut out = Out::new(Snapshot::Endpoint, clock, &self.layer.buffers);
         self.layer.keep(&mut out);
         Ok(out.into_bytes())
     }

@@ -96,7 +96,7 @@ impl Keep for Flows {
 impl Layer {
     /// Whether nothing waits to be drained: what is under way to the outside is in no snapshot.
     pub(crate) fn is_drained(&self) -> bool {
-        self.out.is_empty() && self.told.is_empty() && self.failed.is_empty() && !self.is_due()
+        self.out.is_empty() && self.told.is_empty() && self.failed.is_empty()
     }
 
     pub(crate) fn keep(&self, out: &mut Out<'_>) {

@@ -265,7 +265,7 @@ impl UserAgent {
             Kind::Refer(_) if success => Some(serving.lasts),
             _ => None,
         };
-        let terms = serving.terms.filter(|_| success);
+        let (terms, early) = (serving.terms.filter(|_| success), serving.early);
         let (abilities, contact) = (&self.abilities, &record.contact);
         self.layer.respond(txn, status, content, |writer| {
             // RFC 3261 §8.2.6.1: a 100 makes no dialog.
@@ -310,7 +310,9 @@ impl UserAgent {
         if status.is_final() {
             let cseq = self.dialogs.get(key).and_then(|record| record.session.invite).map(|open| open.cseq);
             self.settle(txn, work, success);
-            if success && (invite || kind == Kind::Update) {
+            if success && early {
+                self.agree_late(key, terms);
+            } else if success && (invite || kind == Kind::Update) {
                 self.start_timer(key, terms);
             }
             if let Kind::Subscribe(key) | Kind::Refer(Some(key)) = kind {
@@ -470,7 +472,8 @@ impl UserAgent {
     fn queue_up(&mut self, key: Key, status: Status, content: &Content<'_>) -> Result<(), Misuse> {
         let session = self.session_mut(key).ok_or(Misuse::Gone)?;
         let reliable = session.reliable.as_mut().ok_or(Misuse::WrongState)?;
-        if reliable.queue.len() >= MAX_QUEUED {
+        // What ends it always has room.
+        if reliable.queue.len() >= MAX_QUEUED && status.is_provisional() {
             return Err(Misuse::Full);
         }
         let mut waiting = reliable.queue.iter().map(|(_, content)| content.with(offer::is_in_content));

@@ -302,7 +302,7 @@ impl UserAgent {
 
     /// What a failure inside the dialog ends (RFC 5057).
     pub(super) fn on_failure(&mut self, key: Key, ends: Ends) {
-        let Some(record) = self.dialogs.get(key) else { return };
+        let Some(record) = self.dialogs.get(key).filter(|record| record.session.proven) else { return };
         let alive = matches!(record.session.phase, Phase::Early | Phase::Up);
         match ends {
             Ends::Transaction => {}

@@ -122,8 +122,18 @@ impl UserAgent {
         let cseq = cseq.unwrap_or_default();
         let target = target.into();
         let lasts = Duration::ZERO;
-        let serving =
-            Serving { dialog, kind, target, contact, terms, lasts, cseq, waits: true, offered: false };
+        let serving = Serving {
+            dialog,
+            kind,
+            target,
+            contact,
+            terms,
+            lasts,
+            cseq,
+            waits: true,
+            offered: false,
+            early: false,
+        };
         let work = self.enlist(Work::Serving(serving));
         self.layer.set_user(Txn::Server(txn), token_of(work));
         let record = dialog.and_then(|key| self.dialogs.get_mut(key));
@@ -208,6 +218,7 @@ impl UserAgent {
         let record = self.dialogs.get_mut(key)?;
         let unacked = record.session.unacked.filter(|unacked| unacked.cseq == ack.cseq().number)?;
         record.session.unacked = None;
+        record.session.proven = true;
         // What the ACK does not answer stays unanswered for good.
         record.session.exchange.close(Offer::Local, Carrier::PeerInvite);
         let (user, bye_queued) = (record.user, record.session.bye_queued.is_some());

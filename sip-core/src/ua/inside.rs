@@ -29,6 +29,7 @@ impl UserAgent {
                 return self.decline(txn, Refusal::status(status));
             }
         }
+        record.session.proven = true;
         self.note_change(key);
         // §12.2.2: what is over is no dialog any more. A BYE that has crossed another is answered all the same (RFC 5407 §3.2.1).
         let late_prack = request.method() == Method::Prack
@@ -103,10 +104,11 @@ impl UserAgent {
             session.unacked.is_some() && (state == Offer::Local || !self.config.reinvite_before_ack);
         let pending = session.own_invite.is_some_and(|id| self.is_under_way(id.0));
         let offer = offer::is_in(request);
-        if unacked || pending || session.phase == Phase::Early || (offer && state == Offer::Local) {
+        // One without an offer is answered by one, for which there is no room either.
+        if unacked || pending || session.phase == Phase::Early || state == Offer::Local {
             return self.decline(txn, Refusal::status(Status::REQUEST_PENDING));
         }
-        if offer && state == Offer::Remote {
+        if state == Offer::Remote {
             return self.decline_for_now(txn);
         }
         let terms = match session_timer::answer(request, &self.config.session_timer) {
@@ -141,7 +143,11 @@ impl UserAgent {
             Err(min) => return self.decline_interval(txn, min),
         };
         let target = dialog::contact(request).unwrap_or_default();
+        let early = session.phase != Phase::Up;
         let meaning = self.hand_over(txn, Some(key), Kind::Update, target, terms);
+        if let Some(serving) = self.serving_mut(txn) {
+            serving.early = early;
+        }
         let session = self.session_mut(key)?;
         session.learn(request);
         session.peer_update = Some(txn);

@@ -53,7 +53,7 @@ kept!(Session {
     1 phase, 2 announced, 3 exchange, 4 takes_update, 5 knows_100rel, 6 invitation, 7 rseq, 8 heard, 9 invite, 10 unacked,
     11 reliable, 12 bye_queued, 13 own_invite, 14 own_update, 15 peer_update, 16 owed_pracks, 17 owed_ack,
     18 accepted_cseq, 19 credentials, 20 acks, 21 timer, 22 timer_alarm, 23 replaces,
-    24 bye_sent, 25 min_se, 26 timer_ends, 28 early_only, 29 pracks, 30 owed_late, 31 tagged, 32 replaced, 33 late_prack,
+    24 bye_sent, 25 min_se, 26 timer_ends, 28 early_only, 29 pracks, 30 owed_late, 31 tagged, 32 replaced, 33 late_prack, 34 proven,
 });
 kept!(Invite { 1 txn, 2 cseq, 3 requires_100rel, 4 spoke, 5 expires, 6 still, 7 last });
 kept!(Unacked { 1 txn, 2 cseq, 3 interval, 4 repeat, 5 end });
@@ -66,16 +66,16 @@ kept!(Call {
 });
 kept!(Outgoing {
     1 purpose, 2 txn, 3 user, 4 dialog, 5 request, 6 answers, 7 cseq, 8 tries, 9 target, 10 timers, 11 offered,
-    12 cancelled, 13 rang,
+    12 cancelled, 13 rang, 14 early,
 });
-kept!(Serving { 1 dialog, 2 kind, 3 target, 4 terms, 5 waits, 6 offered, 7 contact, 8 cseq, 9 lasts });
+kept!(Serving { 1 dialog, 2 kind, 3 target, 4 terms, 5 waits, 6 offered, 7 contact, 8 cseq, 9 lasts, 10 early });
 kept!(Subscription { 1 role, 2 user, 3 dialog, 4 package, 5 id, 6 lasts, 7 until, 8 alarm, 9 silent, 10 told });
 kept!(Asked { 1 call_id, 2 tag, 3 work, 4 cseq, 5 notified, 6 timer_n, 7 leaving, 8 refer, 9 forks, 10 parted, 11 answers, 12 over, 13 timed, 14 event, 15 accept, 16 timers, 17 parting });
 kept!(Upkeep {
     1 what, 2 user, 3 uri, 4 target, 5 timers, 6 call_id, 7 tag, 8 cseq, 9 lasts, 10 until, 11 answers, 12 work,
     13 leaving, 14 alarm, 15 bound, 16 failures,
 });
-kept!(Bound { 1 flow, 2 since, 3 every, 4 next, 5 asked, 6 alarm });
+kept!(Bound { 1 flow, 7 lasted, 3 every, 4 next, 5 asked, 6 alarm });
 kept_enum!(What { 1 Registration(registration), 2 Publication(publication) });
 kept!(Registration { 1 aor, 2 contact_params, 3 contacts, 4 route, 5 service_route, 6 bound, 7 headers });
 kept!(Publication { 1 event, 2 etag, 3 unsaid, 4 parting });
@@ -126,14 +126,15 @@ impl UserAgent {
     ///
     /// # Errors
     /// [`Misuse::WrongState`] while outputs wait to be drained, or something is due.
-    pub fn snapshot(&self) -> Result<Vec<u8>, Misuse> {
+    pub fn snapshot(&self, now: Instant) -> Result<Vec<u8>, Misuse> {
+        let clock = self.clock_at(now);
         if !self.layer.is_drained()
             || !self.events.is_empty()
-            || self.alarms.next().is_some_and(|due| due <= self.layer.clock())
+            || self.next_due().is_some_and(|due| due <= clock)
         {
             return Err(Misuse::WrongState);
         }
-        let mut out = Out::new(Snapshot::UserAgent, self.layer.clock(), &self.layer.buffers);
+        let mut out = Out::new(Snapshot::UserAgent, clock, &self.layer.buffers);
         out.map(8);
         out.number(1);
         self.layer.keep(&mut out);
@@ -145,6 +146,11 @@ impl UserAgent {
         out.field(7, self.alarms.set_ones());
         out.field(8, &self.alarms.armed());
         Ok(out.into_bytes())
+    }
+
+    /// What its clock says when it is given this time: a machine may have been told nothing for long.
+    fn clock_at(&self, now: Instant) -> Instant {
+        now.max(self.layer.clock())
     }
 
     /// The user agent that a [`snapshot`](Self::snapshot) was made of: all handles are what they were, and what was due in so long is due in
@@ -181,7 +187,12 @@ impl UserAgent {
         }
         agent.layer.buffers = from.buffers;
         let dialogs: Vec<Key> = agent.dialogs.iter().map(|(key, _)| key).collect();
-        dialogs.into_iter().for_each(|key| agent.enter_dialog(key));
+        for key in dialogs {
+            agent.enter_dialog(key);
+            if let Some(record) = agent.dialogs.get_mut(key) {
+                record.contact = agent.contacts.share(&[&record.contact]);
+            }
+        }
         let subscriptions: Vec<Key> = agent.subscriptions.iter().map(|(key, _)| key).collect();
         subscriptions.into_iter().for_each(|key| agent.enter_asked(key));
         let upkeeps: Vec<Key> = agent.upkeeps.iter().map(|(key, _)| key).collect();
@@ -197,17 +208,18 @@ impl UserAgent {
     ///
     /// # Errors
     /// [`Misuse::Gone`]; [`Misuse::WrongState`] if the session is not up, or is being hung up.
-    pub fn snapshot_dialog(&self, dialog: DialogId) -> Result<Vec<u8>, Misuse> {
+    pub fn snapshot_dialog(&self, now: Instant, dialog: DialogId) -> Result<Vec<u8>, Misuse> {
         let record = self.alive(dialog)?;
         if record.session.phase != Phase::Up || record.session.bye_queued.is_some() {
             return Err(Misuse::WrongState);
         }
-        let mut out = Out::new(Snapshot::Dialog, self.layer.clock(), &self.layer.buffers);
-        self.keep_dialog(record, &mut out);
+        let clock = self.clock_at(now);
+        let mut out = Out::new(Snapshot::Dialog, clock, &self.layer.buffers);
+        self.keep_dialog(record, clock, &mut out);
         Ok(out.into_bytes())
     }
 
-    fn keep_dialog(&self, record: &Record, out: &mut Out<'_>) {
+    fn keep_dialog(&self, record: &Record, clock: Instant, out: &mut Out<'_>) {
         let session = &record.session;
         // A refresh that is under way is not kept: it is sent again at once.
         let refreshing = session.timer.is_some_and(|terms| terms.ours)
@@ -215,7 +227,7 @@ impl UserAgent {
                 .timer_alarm
                 .is_some_and(|alarm| matches!(self.alarms.what(alarm), Some(Due::Unrefreshed(_))));
         let due = session.timer_alarm.and_then(|alarm| self.alarms.due(alarm));
-        let due = due.map(|due| if refreshing { self.layer.clock() } else { due });
+        let due = due.map(|due| if refreshing { clock } else { due });
         out.map(11);
         out.field(1, &record.dialog);
         out.field(2, &record.contact);
@@ -311,7 +323,11 @@ impl UserAgent {
     ///
     /// # Errors
     /// [`Misuse::Gone`]; [`Misuse::WrongState`] before there is a dialog, before it is accepted, or while it is being ended.
-    pub fn snapshot_subscription(&self, subscription: SubscriptionId) -> Result<Vec<u8>, Misuse> {
+    pub fn snapshot_subscription(
+        &self,
+        now: Instant,
+        subscription: SubscriptionId,
+    ) -> Result<Vec<u8>, Misuse> {
         let found = self.subscriptions.get(subscription.0).ok_or(Misuse::Gone)?;
         let record = found.dialog.and_then(|key| self.dialogs.get(key)).ok_or(Misuse::WrongState)?;
         let (subscriber, refer) = match &found.role {
@@ -322,10 +338,11 @@ impl UserAgent {
             Role::Notifier { accepted: true } => (false, false),
             Role::Notifier { accepted: false } => return Err(Misuse::WrongState),
         };
-        let mut out = Out::new(Snapshot::Subscription, self.layer.clock(), &self.layer.buffers);
+        let clock = self.clock_at(now);
+        let mut out = Out::new(Snapshot::Subscription, clock, &self.layer.buffers);
         out.map(12);
         out.number(1);
-        self.keep_dialog(record, &mut out);
+        self.keep_dialog(record, clock, &mut out);
         out.field(2, &subscriber);
         out.field(3, &refer);
         out.field(4, &found.user);
@@ -339,7 +356,7 @@ impl UserAgent {
             .is_some_and(|alarm| matches!(self.alarms.what(alarm), Some(Due::SubscriptionOver(_))));
         let refreshing = subscriber && !refer && !found.lasts.is_zero() && over;
         let due = found.alarm.and_then(|alarm| self.alarms.due(alarm));
-        out.field(9, &due.map(|due| if refreshing { self.layer.clock() } else { due }));
+        out.field(9, &due.map(|due| if refreshing { clock } else { due }));
         let (event, accept, timers) = match &found.role {
             Role::Subscriber(asked) => (asked.event.clone(), asked.accept.clone(), asked.timers.clone()),
             Role::Notifier { .. } => Default::default(),
@@ -396,19 +413,21 @@ impl UserAgent {
             Ok(())
         })?;
         let kept = kept.ok_or(RestoreError::Damaged)?;
+        let known = kept.dialog.as_ref().and_then(|dialog| self.find_id(&dialog.names.id()));
+        let is_this = |other: &Subscription| {
+            matches!(other.role, Role::Subscriber(_)) == subscriber
+                && (&other.package, &other.id) == (&subscription.package, &subscription.id)
+        };
+        let lives = known.and_then(|key| self.dialogs.get(key)).is_some_and(|record| {
+            record.subscriptions.iter().filter_map(|key| self.subscriptions.get(*key)).any(is_this)
+        });
+        if lives {
+            return Err(RestoreError::Exists);
+        }
         let dialog = self.open_kept(kept, Phase::Over)?;
         if subscriber {
             let asked = Asked { notified: true, refer, event, accept, timers, ..Asked::default() };
             subscription.role = Role::Subscriber(asked);
-        }
-        let lives = self.dialogs.get(dialog).is_some_and(|record| {
-            record.subscriptions.iter().filter_map(|key| self.subscriptions.get(*key)).any(|other| {
-                matches!(other.role, Role::Subscriber(_)) == subscriber
-                    && (&other.package, &other.id) == (&subscription.package, &subscription.id)
-            })
-        });
-        if lives {
-            return Err(RestoreError::Exists);
         }
         let once = refer || subscription.lasts.is_zero() || !subscriber;
         let key = self.open_subscription(Subscription { dialog: Some(dialog), ..subscription });
@@ -422,9 +441,13 @@ impl UserAgent {
     ///
     /// # Errors
     /// [`Misuse::Gone`]
-    pub fn snapshot_registration(&self, registration: RegistrationId) -> Result<Vec<u8>, Misuse> {
+    pub fn snapshot_registration(
+        &self,
+        now: Instant,
+        registration: RegistrationId,
+    ) -> Result<Vec<u8>, Misuse> {
         self.service_route(registration)?;
-        self.keep_upkeep(registration.0, Snapshot::Registration)
+        self.keep_upkeep(now, registration.0, Snapshot::Registration)
     }
 
     /// A registration that a [`snapshot_registration`](Self::snapshot_registration) was made of, in this machine under a new handle. It is refreshed at
@@ -444,9 +467,9 @@ impl UserAgent {
     ///
     /// # Errors
     /// [`Misuse::Gone`]
-    pub fn snapshot_publication(&self, publication: PublicationId) -> Result<Vec<u8>, Misuse> {
+    pub fn snapshot_publication(&self, now: Instant, publication: PublicationId) -> Result<Vec<u8>, Misuse> {
         match self.upkeeps.get(publication.0).map(|upkeep| &upkeep.what) {
-            Some(What::Publication(_)) => self.keep_upkeep(publication.0, Snapshot::Publication),
+            Some(What::Publication(_)) => self.keep_upkeep(now, publication.0, Snapshot::Publication),
             _ => Err(Misuse::Gone),
         }
     }
@@ -459,9 +482,9 @@ impl UserAgent {
         self.restore_upkeep(now, bytes, Snapshot::Publication).map(PublicationId)
     }
 
-    fn keep_upkeep(&self, key: Key, kind: Snapshot) -> Result<Vec<u8>, Misuse> {
+    fn keep_upkeep(&self, now: Instant, key: Key, kind: Snapshot) -> Result<Vec<u8>, Misuse> {
         let found = self.upkeeps.get(key).ok_or(Misuse::Gone)?;
-        let mut out = Out::new(kind, self.layer.clock(), &self.layer.buffers);
+        let mut out = Out::new(kind, self.clock_at(now), &self.layer.buffers);
         // What is under way may have been sent more than once: its number is used, and so is its nonce.
         match found.work.and_then(|work| self.outgoing(work)) {
             Some(sent) => {

@@ -137,7 +137,7 @@ impl UserAgent {
         }
     }
 
-    fn next_due(&self) -> Option<Instant> {
+    pub(super) fn next_due(&self) -> Option<Instant> {
         self.alarms.next().into_iter().chain(self.layer.next_due()).min()
     }
 

@@ -271,6 +271,8 @@ struct Serving {
     waits: bool,
     /// It brought an offer.
     offered: bool,
+    /// An UPDATE that came before the session was up.
+    early: bool,
 }
 
 /// What kind of request it is.

@@ -12,8 +12,8 @@ use core::time::Duration;
 #[cfg_attr(feature = "snapshot", derive(Clone))]
 pub(super) struct Bound {
     pub(super) flow: FlowId,
-    /// When the registrar said so last.
-    pub(super) since: Instant,
+    /// From when on it has lasted: when it is gone before, this side waits until then.
+    pub(super) lasted: Instant,
     /// How often it is asked whether it lives, at least.
     pub(super) every: Duration,
     /// When it is asked next.
@@ -43,10 +43,11 @@ impl UserAgent {
         }
         let said = response.get::<FlowTimer>().ok().flatten().filter(|timer| timer.0 > 0);
         let every = said.map_or(EVERY, |timer| Duration::from_secs(timer.0.into()));
-        let (after, since) = (self.part_of(every, 80), self.layer.clock());
-        let alarm = self.alarms.set(since, after, Due::KeepAlive(key));
+        let (after, clock) = (self.part_of(every, 80), self.layer.clock());
+        let alarm = self.alarms.set(clock, after, Due::KeepAlive(key));
         if let Some(found) = self.upkeeps.get_mut(key) {
-            found.bound = Some(Bound { flow, since, every, next: since + after, asked: None, alarm });
+            found.bound =
+                Some(Bound { flow, lasted: clock + BASE, every, next: clock + after, asked: None, alarm });
             self.enter_bound(key);
         }
     }
@@ -103,7 +104,7 @@ impl UserAgent {
             let goes_on = |found: &&mut super::Upkeep| found.work.is_none() && found.failures == 0;
             let Some(found) = self.upkeeps.get_mut(key).filter(goes_on) else { continue };
             let left = found.until.map_or(Duration::ZERO, |until| until.since(clock));
-            let after = (bound.since + BASE).since(clock).min(left / 2);
+            let after = bound.lasted.since(clock).min(left / 2);
             self.alarms.stop(found.alarm.take());
             found.alarm = Some(self.alarms.set(clock, after, Due::Upkeep(key)));
         }

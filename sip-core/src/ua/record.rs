@@ -69,6 +69,8 @@ pub(super) struct Session {
     pub(super) replaced: bool,
     /// Callee: a response has told the peer of the dialog.
     pub(super) tagged: bool,
+    /// The peer has shown that it knows of the dialog. Until then it has not lost it, whatever it says: the response that tells it may be lost or late.
+    pub(super) proven: bool,
     /// The re-INVITE and the UPDATE of this side that are not answered, or are to be sent again.
     pub(super) own_invite: Option<RequestId>,
     pub(super) own_update: Option<RequestId>,
@@ -206,6 +208,8 @@ impl Session {
             late_prack: false,
             replaced: false,
             tagged: false,
+            // Who calls knows the dialog from the peer.
+            proven: !matches!(phase, Phase::Ringing),
             own_invite: None,
             own_update: None,
             peer_update: None,
@@ -401,6 +405,7 @@ impl UserAgent {
         session.unacked = None;
         session.invite = None;
         session.bye_queued = None;
+        session.owed_pracks.clear();
         for alarm in alarms.into_iter().chain(reliable) {
             self.alarms.stop(alarm);
         }

@@ -86,6 +86,14 @@ impl UserAgent {
         self.start_timer(key, crate::dialog::session_timer::agreed(response));
     }
 
+    /// What an UPDATE says that was sent before the session was up. The INVITE may have agreed on something since, and nobody can say which of the two
+    /// the peer heard last: who refreshes in any case is right.
+    pub(super) fn agree_late(&mut self, key: Key, said: Option<Terms>) {
+        let Some(known) = self.dialogs.get(key).and_then(|record| record.session.timer) else { return };
+        let interval = said.map_or(known.interval, |said| said.interval.min(known.interval));
+        self.start_timer(key, Some(Terms { interval, ours: true }));
+    }
+
     pub(super) fn on_refresh_due(&mut self, key: Key) {
         let clock = self.layer.clock();
         let Some(record) = self.dialogs.get_mut(key) else { return };
@@ -93,12 +101,13 @@ impl UserAgent {
         let Some(terms) = session.timer.filter(|_| session.phase == Phase::Up) else { return };
         let usual = terms.over_after().saturating_sub(terms.refresh_after());
         let left = session.timer_ends.map_or(usual, |ends| ends.since(clock));
-        // A change that is under way is a refresh too, if it comes through.
-        let changing = session.own_invite.is_some() || session.own_update.is_some();
+        // A change that is under way is a refresh too, if it comes through in time: at the peer a re-INVITE may wait for somebody.
+        let update = session.takes_update;
+        let changing =
+            session.own_update.is_some() || session.own_invite.is_some() && (!update || left > usual / 2);
         let again = changing && left > AGAIN;
         let (after, due) = if again { (AGAIN, Due::Refresh(key)) } else { (left, Due::Unrefreshed(key)) };
         session.timer_alarm = Some(self.alarms.set(clock, after, due));
-        let update = session.takes_update;
         if changing {
             return;
         }

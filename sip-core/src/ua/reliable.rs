@@ -173,7 +173,8 @@ impl UserAgent {
         check_own(content)?;
         self.enter(now);
         let session = &self.open(dialog)?.session;
-        let owed = *session.owed_pracks.first().ok_or(Misuse::WrongState)?;
+        let owed = session.owed_pracks.first().filter(|_| session.is_alive());
+        let owed = *owed.ok_or(Misuse::WrongState)?;
         // RFC 3262 §5: the offer came with the last of them at the latest, and is answered in its PRACK.
         let answers =
             session.exchange.is(Offer::Remote, Carrier::OwnInvite) && session.owed_pracks.len() == 1;

@@ -7,6 +7,7 @@ use super::retry::Again;
 use super::{Event, NewRequest, Reason, UserAgent, Work, WorkId, token_of, work_of};
 use crate::auth::Answers;
 use crate::dialog::offer::{self, Carrier, Offer};
+use crate::dialog::session_timer;
 use crate::dialog::subscription::Ended;
 use crate::dialog::{Ends, ends, token};
 use crate::endpoint::{Cause, Misuse};
@@ -43,6 +44,8 @@ pub(super) struct Outgoing {
     pub(super) cancelled: bool,
     /// A provisional response came.
     pub(super) rang: bool,
+    /// An UPDATE that was sent before the session was up.
+    pub(super) early: bool,
 }
 
 /// What a request of this side is for.
@@ -102,6 +105,7 @@ impl Outgoing {
             offered: false,
             cancelled: false,
             rang: false,
+            early: false,
         }
     }
 }
@@ -356,6 +360,9 @@ impl UserAgent {
         };
         let mut outgoing = Outgoing::new(purpose, user, Some(key));
         outgoing.offered = speaks.is_some() && !answers;
+        let phase = self.dialogs.get(key).map(|record| record.session.phase);
+        outgoing.early = purpose == Purpose::Update && phase != Some(Phase::Up);
+        let early = outgoing.early;
         let timers = match purpose {
             Purpose::Subscribe(subscription) => {
                 self.asked(subscription).and_then(|asked| asked.timers.clone())
@@ -388,7 +395,10 @@ impl UserAgent {
             }
             if is_session_refresh(method) {
                 abilities.write(writer);
-                refresh::write_request(writer, &config.session_timer, session.timer, session.min_se);
+                // What is agreed of the session's time, the INVITE agrees on.
+                if !early {
+                    refresh::write_request(writer, &config.session_timer, session.timer, session.min_se);
+                }
             } else {
                 abilities.write_known(writer);
             }
@@ -468,6 +478,9 @@ impl UserAgent {
         let code = response.status_code();
         if let Some(outgoing) = self.outgoing_mut(work) {
             outgoing.rang |= code < 200;
+        }
+        if let (Some(session), 200..300) = (dialog.and_then(|key| self.session_mut(key)), code) {
+            session.proven = true;
         }
         if let (Purpose::Call(invitation), ..=299) = (purpose, code) {
             return self.on_invite_response(invitation, response);
@@ -638,7 +651,11 @@ impl UserAgent {
             return;
         }
         record.dialog.refresh(response);
-        self.agree(key, response);
+        if self.outgoing(work).is_some_and(|outgoing| outgoing.early) {
+            self.agree_late(key, session_timer::agreed(response));
+        } else {
+            self.agree(key, response);
+        }
     }
 
     /// A callee that has not understood the BYE of an early dialog may still answer.

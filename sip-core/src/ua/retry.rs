@@ -320,7 +320,7 @@ impl UserAgent {
     fn repeat(&mut self, work: WorkId, change: &Change<'_>) -> Again {
         let Some(outgoing) = self.outgoing(work) else { return Again::No };
         let (dialog, target, timers) = (outgoing.dialog, outgoing.target, outgoing.timers.clone());
-        let purpose = outgoing.purpose;
+        let (purpose, early) = (outgoing.purpose, outgoing.early);
         let bytes = Vec::from(self.layer.buffers.message(outgoing.request));
         let Ok(old) = Message::parse(&bytes, &Limits::NONE) else { return Again::No };
         let method = old.method();
@@ -359,7 +359,7 @@ impl UserAgent {
         let config = &self.config;
         // RFC 4028 §7.4: by the terms of now, and not those of when it was sent first.
         let session = record.map(|record| &record.session);
-        let refreshes = matches!(method, Method::Invite | Method::Update);
+        let refreshes = matches!(method, Method::Invite | Method::Update) && !early;
         let terms = session.and_then(|session| session.timer);
         let min_se = session.map_or(least, |session| session.min_se);
         let stays = |name: Name| !(refreshes && matches!(name, Name::SessionExpires | Name::MinSe));
