@@ -8,7 +8,7 @@ use sip_core::sim::{Faults, Setup, Tape, Topology, ladder, write_choices};
 /// watches.
 pub fn world(data: &[u8]) {
     let Some((first, rest)) = data.split_first() else { return };
-    let topology = [Topology::Direct, Topology::Relay, Topology::Fork][usize::from(first % 3)];
+    let topology = [Topology::Direct, Topology::Proxy, Topology::Fork][usize::from(first % 3)];
     let transport = if first & 8 == 0 { Transport::Udp } else { Transport::Tcp };
     let mut tape = Tape::bytes(rest.to_vec());
     let setup = Setup {

@@ -152,7 +152,7 @@ fn options() -> Result<Option<Options>, String> {
             "--topology" => {
                 setup.topology = match value.as_str() {
                     "uac-uas" => Topology::Direct,
-                    "proxy" => Topology::Relay,
+                    "proxy" => Topology::Proxy,
                     "fork" => Topology::Fork,
                     other => return Err(format!("--topology {other}: uac-uas, proxy or fork")),
                 }
@@ -208,7 +208,7 @@ impl Options {
 fn names(topology: Topology) -> Vec<&'static str> {
     match topology {
         Topology::Direct => vec!["uac", "uas"],
-        Topology::Relay => vec!["uac", "proxy", "uas"],
+        Topology::Proxy => vec!["uac", "proxy", "uas"],
         Topology::Fork => vec!["uac", "proxy", "uas 1", "uas 2", "uas 3"],
     }
 }

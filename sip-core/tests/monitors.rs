@@ -4,8 +4,8 @@
 mod around;
 
 use core::time::Duration;
-use sip_core::sim::{Act, Faults, Node, Note, Report, Script, Setup, Tape, Wrap};
-use sip_core::{Cause, Destination, Instant, Stats, Ticket, Transmit};
+use sip_core::sim::{Act, Faults, Node, Note, Report, Script, Setup, Tape, Topology, Wrap};
+use sip_core::{Cause, Destination, Instant, Stats, Ticket, Transmit, Transport};
 
 /// What is wrong with a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,16 @@ enum Bug {
     BareLf,
     /// Responses go to another port.
     OtherPort,
+    /// A proxy counts no hop, and takes off no Via.
+    NoHop,
+    ViaLeft,
+    /// It keeps a 2xx back.
+    Kept,
+    /// It sends a refusal behind a 2xx, and a 503.
+    RefusedBehind,
+    Unavailable,
+    /// It cancels nobody.
+    NoCancel,
 }
 
 /// A node with a bug.
@@ -155,6 +165,17 @@ impl Broken {
             OtherCallId if text.starts_with("SIP/2.0 180") => changed("Call-ID: 0", "Call-ID: 9"),
             NoTrying if text.starts_with("SIP/2.0 100") && !again => Vec::new(),
             BareLf => changed("\r\nMax-Forwards", "\nMax-Forwards"),
+            NoHop if text.starts_with("INVITE") => changed("Max-Forwards: 69", "Max-Forwards: 70"),
+            ViaLeft if text.starts_with("SIP/2.0 180") => {
+                changed("Via: ", "Via: SIP/2.0/UDP h;branch=z9hG4bKx\r\nVia: ")
+            }
+            Kept if text.starts_with("SIP/2.0 200") && text.contains("1 INVITE") => Vec::new(),
+            RefusedBehind if text.starts_with("SIP/2.0 200") && text.contains("1 INVITE") => {
+                let refusal = text.replacen("200 OK", "486 Busy Here", 1);
+                vec![Out::Send(to, bytes, again), Out::Send(to, refusal.into_bytes(), false)]
+            }
+            Unavailable if text.starts_with("SIP/2.0 486") => changed("486 Busy Here", "503 No"),
+            NoCancel if text.starts_with("CANCEL") => Vec::new(),
             OtherPort if text.starts_with("SIP/2.0") => {
                 let Destination::Datagram { local, mut remote } = to else { panic!("no datagram") };
                 remote.set_port(5_070);
@@ -237,6 +258,11 @@ fn with(script: Script, faults: Faults) -> Setup {
     Setup { script: Some(script), faults, calls: 2, spread: Duration::from_millis(300), ..Setup::default() }
 }
 
+/// Behind a proxy.
+fn through(topology: Topology, script: Script) -> Setup {
+    Setup { topology, ..with(script, Faults::NONE) }
+}
+
 #[test]
 fn every_monitor_bites() {
     use Bug::*;
@@ -272,6 +298,17 @@ fn every_monitor_bites() {
         ("I22", NoTrying, 1, with(Script::Call, slow)),
         ("I26", BareLf, 0, with(Script::Options, quiet)),
         ("I27", OtherPort, 1, with(Script::Options, quiet)),
+        ("I31a", NoHop, 1, through(Topology::Proxy, Script::Call)),
+        ("I31a", ViaLeft, 1, through(Topology::Proxy, Script::Call)),
+        ("I31b", Kept, 1, through(Topology::Fork, Script::Call)),
+        ("I31c", RefusedBehind, 1, through(Topology::Proxy, Script::Call)),
+        ("I31c", Unavailable, 1, through(Topology::Fork, Script::Busy)),
+        (
+            "I31d",
+            NoCancel,
+            1,
+            Setup { transport: Transport::Udp, ..through(Topology::Proxy, Script::Cancelled) },
+        ),
     ] {
         assert_eq!(found(bug, node, &setup), Some(invariant), "{bug:?}");
         // Without the bug the same worlds are sound.

@@ -129,8 +129,8 @@ struct Placed {
     leg: Leg,
     txn: Option<ClientTxn>,
     rang: bool,
-    /// The To values of the forks that answered, and whether a BYE was sent to each.
-    answered: Vec<(String, bool)>,
+    /// The forks that answered, and whether a BYE was sent to each.
+    answered: Vec<(Leg, bool)>,
     over: bool,
     good: bool,
 }
@@ -244,9 +244,8 @@ impl Caller {
                 };
                 // RFC 3261 §13.2.2.4: each copy of a 2xx is acknowledged by the same ACK.
                 let _ = hand.command(Command::Ack(leg.request(Method::Ack, 0, Content::NONE)));
-                if call.answered.iter().all(|(known, _)| *known != to) {
-                    call.answered.push((to, false));
-                    call.leg.target = leg.target;
+                if call.answered.iter().all(|(known, _)| known.to != to) {
+                    call.answered.push((leg, false));
                     let surplus = call.answered.len() > 1
                         || matches!(call.script, Script::Cancelled | Script::CancelledAtOnce);
                     let hold = if surplus { Duration::ZERO } else { HOLD };
@@ -277,10 +276,9 @@ impl Caller {
 
     fn hang_up(&mut self, hand: &mut Hand<'_>, number: u64) {
         let Some(call) = self.calls.get_mut(number as usize) else { return };
-        for (to, done) in &mut call.answered {
+        for (leg, done) in &mut call.answered {
             if !core::mem::replace(done, true) {
-                call.leg.cseq += 1;
-                let leg = Leg { to: to.clone(), ..call.leg.clone() };
+                leg.cseq += 1;
                 let _ = hand.request(&leg.request(Method::Bye, number, Content::NONE));
             }
         }

@@ -2,15 +2,18 @@
 
 use super::actors::{Callee, Caller, Manner, Script};
 use super::faults::Faults;
+use super::forwarding::proxy_monitors;
 use super::hostile::{FORGERIES, Hostile};
 use super::monitor::{Violation, monitors};
 use super::node::{Actor, Host, Node};
-use super::relay::Relay;
+use super::party::Party;
+use super::switch::Switch;
 use super::tape::{Choice, Kind, Question, Site, Tape};
 use super::trace::Trace;
 use super::world::World;
 use crate::config::{Config, Limits};
 use crate::endpoint::Endpoint;
+use crate::proxy::{self, Proxy};
 use crate::time::Instant;
 use crate::transaction::Timers;
 use crate::transport::{Target, Transport};
@@ -28,9 +31,9 @@ use core::time::Duration;
 pub enum Topology {
     /// A caller and a callee.
     Direct,
-    /// A relay between them.
-    Relay,
-    /// A relay that calls three callees at once.
+    /// A [`Proxy`] between them.
+    Proxy,
+    /// A [`Proxy`] that forwards to three callees at once.
     Fork,
 }
 
@@ -210,9 +213,7 @@ impl Setup {
         if self.topology != Topology::Direct {
             let targets: Vec<Target> = (0..callees).map(|at| target(first_callee + at)).collect();
             let setup = self.clone();
-            world.add(address(1), move |incarnation| {
-                setup.host(1, incarnation, Relay::new(address(1), incarnation, targets.clone(), timers))
-            });
+            world.add(address(1), move |incarnation| setup.proxy(1, incarnation, targets.clone()));
         }
         for (at, manners) in manners.into_iter().enumerate() {
             let node = first_callee + at;
@@ -225,9 +226,11 @@ impl Setup {
             let node = first_callee + callees;
             world.add_tap(address(node), move |_| Box::new(Hostile::new(address(node), forgeries.clone())));
         }
-        for monitor in monitors(&self.timers, self.transactions) {
-            world.watch(monitor);
-        }
+        let monitors = match self.topology {
+            Topology::Direct => monitors(&self.timers, self.transactions),
+            Topology::Proxy | Topology::Fork => proxy_monitors(1, &self.timers, self.transactions),
+        };
+        monitors.into_iter().for_each(|monitor| world.watch(monitor));
         world.run();
         Self::report(world, counted.get())
     }
@@ -251,17 +254,30 @@ impl Setup {
         }
     }
 
-    fn host(&self, node: usize, incarnation: u32, actor: impl Actor + 'static) -> Box<dyn Node> {
+    fn config(&self, node: usize, incarnation: u32) -> Config {
         let mut seed = [0; 32];
         let [first, second, ..] = &mut seed;
         (*first, *second) = (node as u8 + 1, incarnation as u8);
         let limits = Limits { transactions: self.transactions, ..Limits::DEFAULT };
-        let endpoint = Endpoint::new(Config { seed, timers: self.timers, limits });
-        let host = Host::new(endpoint, address(node), actor);
-        let host: Box<dyn Node> = Box::new(if self.logs { host.logged(address(node), &seed) } else { host });
+        Config { seed, timers: self.timers, limits }
+    }
+
+    fn host(&self, node: usize, incarnation: u32, actor: impl Actor + 'static) -> Box<dyn Node> {
+        let config = self.config(node, incarnation);
+        let seed = config.seed;
+        let host = Host::new(Endpoint::new(config), address(node), actor);
+        self.wrapped(node, Box::new(if self.logs { host.logged(address(node), &seed) } else { host }))
+    }
+
+    fn proxy(&self, node: usize, incarnation: u32, places: Vec<Target>) -> Box<dyn Node> {
+        let config = proxy::Config::new(self.config(node, incarnation));
+        self.wrapped(node, Box::new(Party::new(Proxy::new(config), address(node), Switch::new(places))))
+    }
+
+    fn wrapped(&self, number: usize, node: Box<dyn Node>) -> Box<dyn Node> {
         match &self.wrap {
-            Some(wrap) => wrap.around(node, host),
-            None => host,
+            Some(wrap) => wrap.around(number, node),
+            None => node,
         }
     }
 

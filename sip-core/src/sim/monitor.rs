@@ -174,7 +174,7 @@ impl Monitor for Messages {
 
 /// I20: a table never holds more than its cap, and a quarter for what ends something; the CANCELs of this side come on top, one for each
 /// INVITE.
-struct Caps(usize);
+pub(super) struct Caps(pub(super) usize);
 
 impl Monitor for Caps {
     fn see(&mut self, entry: &Entry, _: &Trace) -> Result<(), Violation> {
