@@ -36,7 +36,7 @@ impl Random {
     pub(crate) fn hash_key(&mut self) -> KeyedHash {
         let mut key = [0; 16];
         self.0.fill_bytes(&mut key);
-        KeyedHash(SipHasher13::new_with_key(&key))
+        KeyedHash::new(&key)
     }
 }
 
@@ -101,6 +101,10 @@ impl Keep for BytesHash {
 
 impl KeyedHash {
     /// Hashes the parts; each is closed by its length, so that no two lists of parts run together.
+    pub(crate) fn new(key: &[u8; 16]) -> Self {
+        Self(SipHasher13::new_with_key(key))
+    }
+
     pub(crate) fn of(&self, parts: &[&[u8]]) -> u128 {
         self.hash(&[], parts)
     }

@@ -5,7 +5,7 @@ mod support;
 
 use core::time::Duration;
 use sip_core::Misuse;
-use sip_core::proxy::{Branch, Config};
+use sip_core::proxy::{Branch, Config, Part};
 use sip_core::transaction::{Restart, Timers};
 use support::proxying::{B, C, config, invite, relayed, request, rig, take, texts};
 use support::{header, ms, response, sends};
@@ -148,4 +148,34 @@ fn the_addresses_of_a_3xx() {
     let out = rig.drain();
     assert!(texts(&out, "INVITE").is_empty());
     assert!(header(&texts(&out, "SIP/2.0 302")[0], "Contact").is_some());
+}
+
+/// `Part::Minor`: "The request does not wait for it." Nor does a branch of it that there is no room for (RFC 5393 §5.3.3).
+#[test]
+fn a_minor_branch_keeps_no_other_from_its_turn() {
+    let minor = Branch { part: Part::Minor, ..C };
+    let mut rig = rig(config());
+    let (context, _) = take(&mut rig, &request("INVITE", "sip:bob@example.com", "1", "Max-Breadth: 1\r\n"));
+    rig.machine.relay(rig.now, context, &[minor]).unwrap();
+    let first = texts(&rig.drain(), "INVITE").remove(0);
+    rig.hear(&response(&first, "180 Ringing", "c", ""));
+    rig.drain();
+    // Who is waited for takes its place.
+    rig.machine.relay(rig.now, context, &[B]).unwrap();
+    assert_eq!(sends(&rig.drain(), "CANCEL").len(), 1);
+    rig.hear(&response(&first, "487 Request Terminated", "c", ""));
+    let second = texts(&rig.drain(), "INVITE").remove(0);
+    rig.hear(&response(&second, "486 Busy Here", "b", ""));
+    let out = rig.drain();
+    assert_eq!(sends(&out, "SIP/2.0 486").len(), 1, "{out:#?}");
+}
+
+/// The same of two that are asked at once, in whatever order they were named.
+#[test]
+fn who_is_waited_for_goes_first() {
+    let minor = Branch { part: Part::Minor, ..C };
+    let mut rig = rig(config());
+    let text = request("INVITE", "sip:bob@example.com", "1", "Max-Breadth: 1\r\n");
+    let (_, sent) = relayed(&mut rig, &text, &[minor, B]);
+    assert!(sent.len() == 1 && sent[0].starts_with("INVITE sip:b@"), "{sent:?}");
 }

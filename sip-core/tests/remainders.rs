@@ -739,3 +739,25 @@ fn a_subscription_that_lives_here_is_not_changed() {
     assert!(rig.machine.restore_subscription(rig.now, &newer).is_err());
     assert_eq!(rig.machine.snapshot_subscription(rig.now, id).unwrap(), before, "nothing has changed");
 }
+
+/// A state that was changed is said after a restart at once, as a refresh that was under way is; not when the old one is nearly over.
+#[test]
+fn a_change_that_was_under_way_is_published_after_a_restart() {
+    let uri = format!("sip:alice@{PEER}");
+    let mut rig = Rig::new(UserAgent::new(config()));
+    let open = Content::body("application/pidf+xml", b"open");
+    let new = NewPublication::new(&uri, "presence", open);
+    let id = rig.machine.publish(rig.now, &new).unwrap();
+    let first = sent(&rig.drain(), "PUBLISH");
+    hear(&mut rig, &response(&first, "200 OK", "p", "SIP-ETag: e1\r\nExpires: 3600\r\n"));
+    rig.run_until(ms(60_000));
+    rig.machine.publish_change(rig.now, id, &Content::body("application/pidf+xml", b"closed")).unwrap();
+    rig.drain(); // It is lost.
+    let bytes = rig.machine.snapshot_publication(rig.now, id).unwrap();
+    let mut other = Rig::new(UserAgent::new(config()));
+    other.machine.restore_publication(other.now, &bytes).unwrap();
+    let out = other.run_until(ms(4_000_000));
+    let at = sends(&out, "PUBLISH");
+    assert!(sent(&out, "PUBLISH").ends_with("closed"));
+    assert!(at.first().is_some_and(|at| *at < 60_000), "everybody sees the old state until {at:?}");
+}

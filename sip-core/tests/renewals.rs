@@ -572,3 +572,56 @@ fn the_answer_to_an_early_update_of_the_peer_goes_late() {
     rig.drain();
     assert_eq!(sends(&rig.run_until(ms(45_000)), "UPDATE"), [45_000]);
 }
+
+/// RFC 4028 §9: "refresher=uas" in this side's own 2xx to an UPDATE is a promise.
+#[test]
+fn who_says_that_it_refreshes_does() {
+    // Nothing is asked for in the INVITE.
+    let mut call = Call::ringing(
+        config(),
+        &format!("Supported: timer, 100rel\r\nAllow: INVITE, UPDATE, ACK, BYE, CANCEL, PRACK\r\n{BODY}"),
+    );
+    call.rig.machine.ring_reliably(call.rig.now, call.dialog, Status::new(183).unwrap(), &SDP).unwrap();
+    let ringing = sent(&call.rig.drain(), "SIP/2.0 183");
+    call.us = header(&ringing, "To").unwrap().into();
+    let rack = format!("RAck: {} 1 INVITE\r\n", header(&ringing, "RSeq").unwrap());
+    call.cseq = 1;
+    call.ask("PRACK", &rack);
+    let terms = "Supported: timer\r\nSession-Expires: 90;refresher=uas\r\n";
+    let (heard, _) = call.ask("UPDATE", &format!("{terms}{BODY}"));
+    // The user takes the call first, and then what it brings.
+    call.rig.machine.accept(call.rig.now, call.dialog, &Content::NONE).unwrap();
+    call.rig.drain();
+    let ok = sent(&call.respond(heard.txn.unwrap(), 200, SDP), "SIP/2.0 200");
+    let ack = call.request("ACK", 1, "Content-Length: 0\r\n\r\n");
+    hear(&mut call.rig, &ack);
+    let says = header(&ok, "Session-Expires");
+    let out = call.rig.run_until(ms(60_000));
+    assert!(
+        says.is_none() || !sends(&out, "UPDATE").is_empty(),
+        "says {says:?}, and does nothing: the peer hangs up"
+    );
+}
+
+/// RFC 4028 §7.2, §9: the same where the peer says in the 2xx to an early UPDATE of this side that this side is to refresh.
+#[test]
+fn who_is_told_to_refresh_does() {
+    let mut call = Call::ringing(
+        config(),
+        &format!("Supported: timer\r\nAllow: INVITE, UPDATE, ACK, BYE, CANCEL\r\n{BODY}"),
+    );
+    call.rig.machine.ring(call.rig.now, call.dialog, Status::RINGING, &Content::NONE).unwrap();
+    let ringing = sent(&call.rig.drain(), "SIP/2.0 180");
+    call.us = header(&ringing, "To").unwrap().into();
+    let update = call.sent(Method::Update, Content::NONE);
+    call.rig.machine.accept(call.rig.now, call.dialog, &SDP).unwrap();
+    call.rig.drain();
+    call.answer(
+        &update,
+        "200 OK",
+        &format!("{CONTACT}Require: timer\r\nSession-Expires: 90;refresher=uac\r\n"),
+    );
+    let ack = call.request("ACK", 1, "Content-Length: 0\r\n\r\n");
+    hear(&mut call.rig, &ack);
+    assert!(!sends(&call.rig.run_until(ms(60_000)), "UPDATE").is_empty(), "the peer hangs up");
+}

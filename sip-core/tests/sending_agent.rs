@@ -7,7 +7,7 @@ use core::cell::RefCell;
 use sip_core::agent::{Sender, Sent};
 use sip_core::{Config, Endpoint, Instant, Machine, Output, TransactionUser};
 use std::rc::Rc;
-use support::{Out, Rig, US, header, ms, response};
+use support::{Out, Rig, US, header, ms, response, sends};
 
 type Tell = Box<dyn FnMut(&Sent<'_>)>;
 
@@ -202,4 +202,28 @@ fn a_name_that_leads_nowhere() {
     sending.rig.machine.resolved(Instant::ZERO, id, &[]);
     sending.wait(ms(0));
     assert_eq!(sending.told(), ["|OPTIONS sip:nowhere.example|503 Service Unavailable"]);
+}
+
+/// Somebody who writes to the pipe is killed in the midst of a request: the next one's is its own.
+#[test]
+fn a_request_that_breaks_off_does_not_swallow_the_next() {
+    for broken in [
+        ":t_uac:/tmp/a\nMESSAGE\nsip:bob@192.0.2.2\nFrom: <sip:alice@h>\n",
+        // No body, and but one empty line.
+        ":t_uac:/tmp/a\nOPTIONS\nsip:bob@192.0.2.2\nFrom: <sip:alice@h>\n\n",
+        ":t_uac:/tmp/a\nMESSAGE\n",
+    ] {
+        let lines = Rc::new(RefCell::new(Vec::new()));
+        let told = lines.clone();
+        let tell = move |sent: &Sent<'_>| {
+            told.borrow_mut().push(format!("{} {} {}", sent.file, sent.code, sent.reason))
+        };
+        let mut agent = Sender::new("<sip:send@h>", [7; 32], Box::new(tell) as Tell);
+        let mut rig = Rig::new(Endpoint::new(Config::new([5; 32])));
+        agent.feed(rig.now, &mut rig.machine, broken.as_bytes());
+        let next = ":t_uac:/tmp/b\nMESSAGE\nsip:carol@192.0.2.2\nContent-Type: text/plain\n\nhello\n\n";
+        agent.feed(rig.now, &mut rig.machine, next.as_bytes());
+        let out = rig.drain();
+        assert_eq!(sends(&out, "MESSAGE sip:carol@").len(), 1, "{broken:?}: {:?} {out:#?}", lines.borrow());
+    }
 }

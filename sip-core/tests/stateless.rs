@@ -310,3 +310,56 @@ fn torture_messages_go_on_whole() {
     }
     assert!(forwarded > 10, "{forwarded}");
 }
+
+/// The number of a connection is good in one process: by that of another, of the same seed, a response goes to nobody else behind the same address.
+#[test]
+fn a_response_goes_to_nobody_else_behind_the_same_nat() {
+    let accept = |rig: &mut Rig<Stateless>, port: u16| -> FlowId {
+        let target = Target { transport: Transport::Tcp, addr: format!("192.0.2.2:{port}").parse().unwrap() };
+        rig.machine.flow_accepted(rig.now, target, US.parse().unwrap()).unwrap()
+    };
+    let mut rig = Rig::new(Stateless::new(config()));
+    let flow = accept(&mut rig, 40_001);
+    let invite = "INVITE sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/TCP 10.0.0.1:5060;branch=z9hG4bK1;rport\r\nMax-Forwards: 70\r\n\
+         From: <sip:alice@x>;tag=a\r\nTo: <sip:bob@example.com>\r\nCall-ID: call\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n";
+    let mut buf = StreamBuf::new();
+    buf.extend(invite.as_bytes());
+    let Some(Event::Request { request, source, .. }) = rig.machine.stream(rig.now, flow, &mut buf) else {
+        panic!("not taken")
+    };
+    rig.machine.forward(rig.now, source, &request, &Branch::to("sip:b@192.0.2.7")).unwrap();
+    let forwarded = rig.drain()[0].bytes().to_owned();
+    // It is started anew; another phone behind the NAT is the first to connect.
+    let mut rig = Rig::new(Stateless::new(config()));
+    let other = accept(&mut rig, 40_002);
+    let ok = response(&forwarded, "200 OK", "b", "");
+    let from = Source::Datagram { local: US.parse().unwrap(), remote: "192.0.2.7:5060".parse().unwrap() };
+    rig.machine.datagram(rig.now, from, ok.as_bytes());
+    let out = rig.drain();
+    assert!(
+        !out.iter().any(|out| matches!(out, Out::Sent { to, .. } if *to == format!("{other:?}"))),
+        "{out:#?}"
+    );
+}
+
+/// RFC 3261 §16.11: one domain that nobody answers for, and messages to all others vanish, though `forward` says that they went.
+#[test]
+fn a_slow_name_holds_up_no_other() {
+    let mut rig = rig(config());
+    let forward = |rig: &mut Rig<Stateless>, n: usize, to: &str| {
+        let text = format!(
+            "OPTIONS sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bK{n};rport\r\nMax-Forwards: 70\r\n\
+             From: <sip:a@x>;tag=a\r\nTo: <sip:b@x>\r\nCall-ID: {n}\r\nCSeq: 1 OPTIONS\r\n\r\n"
+        );
+        let event = rig.machine.datagram(rig.now, Rig::<Stateless>::source(), text.as_bytes());
+        let Some(Event::Request { request, source, .. }) = event else { panic!() };
+        let request = request.into_owned();
+        let done = rig.machine.forward(rig.now, source, &request, &Branch::to(to));
+        (done, rig.drain())
+    };
+    for n in 0..1_000 {
+        forward(&mut rig, n, "sip:x@slow.invalid").0.unwrap();
+    }
+    let (done, out) = forward(&mut rig, 1_000, "sip:b@b.example");
+    assert!(done.is_err() || !out.is_empty(), "it says {done:?}, and nothing happens");
+}

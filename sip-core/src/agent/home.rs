@@ -1,11 +1,11 @@
 //! An agent that is the home of its users: their registrar, and the proxy that finds them.
 
-use super::registrar::{Door, Registrar, admit};
+use super::registrar::{Door, Registrar, admit, is_user};
 use crate::auth::{Authenticator, Guard, Side};
-use crate::endpoint::Misuse;
+use crate::headers::{Contact, Header};
 use crate::message::{Content, Method, Request, Status};
 use crate::proxy::{Branch, Event, Proxy};
-use crate::registrar::{Headers, address_of_record};
+use crate::registrar::{Binding, Headers, address_of_record};
 use crate::{ContextId, Instant, Machine, TransactionUser};
 use alloc::format;
 use alloc::string::String;
@@ -74,7 +74,14 @@ impl Home {
         } else {
             // Within a dialog that was let through nobody is asked again.
             let door = self.door.as_mut().filter(|_| !recorded);
-            let admitted = admit(door, now, request).map(|_| ());
+            let admitted = match admit(door, now, request) {
+                // Nobody calls in another's name.
+                Ok(Some(username)) if !is_user(request.from(), username) => {
+                    Err((Status::FORBIDDEN, Headers::new()))
+                }
+                Ok(_) => Ok(()),
+                Err(refusal) => Err(refusal),
+            };
             admitted.and_then(|()| self.forward(now, machine, context, request, routed))
         };
         let Err((status, headers)) = answer else { return };
@@ -112,20 +119,43 @@ impl Home {
         if found.is_empty() {
             return Err(refuse(Status::TEMPORARILY_UNAVAILABLE));
         }
+        let found = one_for_each_phone(found);
         let routes: Vec<Vec<&str>> =
             found.iter().map(|binding| binding.path.iter().map(|path| &**path).collect()).collect();
-        let branches: Vec<_> = found
-            .iter()
-            .zip(&routes)
-            .map(|(binding, routes)| Branch { q: binding.q, routes, ..Branch::to(&binding.uri) })
-            .collect();
-        match machine.relay(now, context, &branches) {
-            Ok(()) => Ok(()),
-            // RFC 5630 §5.3
-            Err(Misuse::SipsMismatch) => Err(refuse(Status::TEMPORARILY_UNAVAILABLE)),
-            Err(_) => Err(refuse(Status::SERVER_INTERNAL_ERROR)),
+        let branches = found.iter().zip(&routes).map(|(binding, routes)| Branch {
+            q: binding.q,
+            routes,
+            ..Branch::to(&binding.uri)
+        });
+        // A contact that no call can go to, or not this one (RFC 5630 §5.3), hides no other.
+        let branches: Vec<_> = branches.filter(|branch| machine.check(context, branch).is_ok()).collect();
+        if branches.is_empty() {
+            return Err(refuse(Status::TEMPORARILY_UNAVAILABLE));
+        }
+        machine.relay(now, context, &branches).map_err(|_| refuse(Status::SERVER_INTERNAL_ERROR))
+    }
+}
+
+/// RFC 5626 §7: of several flows to one phone the newest; the same request twice would be a loop there.
+fn one_for_each_phone(all: Vec<&Binding>) -> Vec<&Binding> {
+    let mut phones: Vec<(Option<String>, &Binding)> = Vec::new();
+    for binding in all {
+        let instance = instance_of(binding);
+        match phones.iter_mut().find(|(known, _)| known.is_some() && *known == instance) {
+            Some((_, known)) if known.until < binding.until => *known = binding,
+            Some(_) => {}
+            None => phones.push((instance, binding)),
         }
     }
+    phones.into_iter().map(|(_, binding)| binding).collect()
+}
+
+/// Which phone it is, if it says so.
+fn instance_of(binding: &Binding) -> Option<String> {
+    let text = format!("<{}>{}", binding.uri, binding.params);
+    let contact = Contact::whole(text.as_bytes()).ok()?;
+    let instance = contact.address()?.params.get("+sip.instance")?;
+    Some(String::from_utf8_lossy(instance).into_owned())
 }
 
 impl TransactionUser<Proxy> for Home {

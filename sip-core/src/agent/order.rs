@@ -10,7 +10,7 @@
 //! hello
 //!
 //! ```
-//! The first empty line ends the headers, of which there may be none, the second the body.
+//! The first empty line ends the headers, of which there may be none, the second the body, in which no line begins with `:t_uac:`.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -103,12 +103,15 @@ impl Orders {
 
     fn line(&mut self, line: &[u8]) -> Option<Result<Order, Broken>> {
         let text = core::str::from_utf8(line);
-        if let (Part::Start | Part::Skipped, Some(file)) =
-            (self.next, text.ok().and_then(|text| text.strip_prefix(START)))
-        {
+        // Whoever wrote the one before may have been killed in the midst of it.
+        if let Some(file) = text.ok().and_then(|text| text.strip_prefix(START)) {
+            let cut = match self.next {
+                Part::Start | Part::Skipped => None,
+                _ => Some(Err(self.broken(400, "The request breaks off"))),
+            };
             self.order = Order { file: file.trim().into(), ..Order::default() };
             (self.next, self.size) = (Part::Method, line.len());
-            return None;
+            return cut;
         }
         match (self.next, text) {
             (Part::Start, Ok("")) => self.size = 0,
@@ -206,6 +209,10 @@ mod tests {
     fn what_is_broken_takes_nobody_else_along() {
         for (broken, code, file) in [
             (":foo:bar\nx\n\n", 400, ""),
+            (":t_uac:f\n", 400, "f"),
+            (":t_uac:f\nMESSAGE\n", 400, "f"),
+            (":t_uac:f\nMESSAGE\nsip:h\nX: y\n", 400, "f"),
+            (":t_uac:f\nMESSAGE\nsip:h\n\nhel\n", 400, "f"),
             (":t_uac:f\n\n", 400, "f"),
             (":t_uac:f\nMESSAGE\n\n", 400, "f"),
             (":t_uac:f\nMESSAGE\nsip:h\nno header\n\nbody\n\n", 400, "f"),

@@ -1,15 +1,18 @@
 //! What an agent answers a REGISTER with: a registrar in memory, behind a password if it was given one.
 
 use crate::Instant;
-use crate::auth::{Authenticator, Guard, Secret, Verdict};
+use crate::auth::{Authenticator, Claim, Guard, Secret, Verdict};
+use crate::headers::Address;
 use crate::message::{Request, Status};
 use crate::registrar::{Binding, Bindings, Headers, Policy};
+use crate::uri::Uri;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
-/// Whether a request is about the address of this user.
-fn is_user(request: &Request<'_>, username: &str) -> bool {
-    let uri = request.to().uri();
+/// Whether an address is that of this user.
+pub(super) fn is_user(address: Address<'_>, username: &str) -> bool {
+    let uri = address.uri();
     uri.is_ok_and(|uri| uri.as_sip().is_some_and(|sip| sip.user == Some(username.as_bytes())))
 }
 
@@ -17,7 +20,12 @@ fn is_user(request: &Request<'_>, username: &str) -> bool {
 pub(super) struct Registrar {
     bindings: Bindings,
     door: Option<Door>,
+    /// When what has ended was forgotten last.
+    swept: Instant,
 }
+
+/// How often that is done.
+const SWEEP: Duration = Duration::from_secs(10);
 
 impl Registrar {
     /// A registrar that lets in who knows one of these names with its password, each for itself; anybody if there is none.
@@ -27,7 +35,7 @@ impl Registrar {
             let guard = Guard { algorithms: [crate::auth::Algorithm::Md5].into(), ..Guard::new(realm, key) };
             (Authenticator::new(guard), logins.to_vec())
         });
-        Self { bindings: Bindings::default(), door }
+        Self { bindings: Bindings::default(), door, swept: Instant::ZERO }
     }
 
     /// Where an address-of-record is, the best first.
@@ -44,11 +52,16 @@ impl Registrar {
     pub(super) fn answer(&mut self, now: Instant, request: &Request<'_>) -> (Status, Headers) {
         match admit(self.door.as_mut(), now, request) {
             // RFC 3261 §10.3, step 4: each for itself.
-            Ok(Some(username)) if !is_user(request, username) => return (Status::FORBIDDEN, Headers::new()),
+            Ok(Some(username)) if !is_user(request.to(), username) => {
+                return (Status::FORBIDDEN, Headers::new());
+            }
             Ok(_) => {}
             Err(refusal) => return refusal,
         }
-        self.bindings.advance(now);
+        if now.since(self.swept) >= SWEEP {
+            self.bindings.advance(now);
+            self.swept = now;
+        }
         match self.bindings.register(now, request, &Policy::default()) {
             Ok(headers) => (Status::OK, headers),
             Err(refusal) => (refusal.status, refusal.headers),
@@ -67,6 +80,14 @@ pub(super) fn admit<'d>(
 ) -> Result<Option<&'d str>, (Status, Headers)> {
     let Some((door, logins)) = door else { return Ok(None) };
     let claim = door.claim(request);
+    // RFC 7616 §3.4.6: what was proven for another URI is somebody else's proof.
+    let is_for_this = |claim: &Claim<'_>| {
+        let (said, asked) = (claim.uri().map(Uri::parse), request.uri());
+        matches!(said, Some(Ok(said)) if said.equivalent(&asked))
+    };
+    if claim.is_some_and(|claim| !is_for_this(&claim)) {
+        return Err((Status::BAD_REQUEST, Headers::new()));
+    }
     let login = claim.and_then(|claim| logins.iter().find(|(username, _)| claim.is(username)));
     let verdict = match (claim, login) {
         (Some(claim), Some((username, password))) => {

@@ -4,6 +4,7 @@
 //! window of counts for each nonce that was used *with the right password*, so that nobody else can make it grow. When there are too many,
 //! the oldest goes, and nonces that are not younger count as stale from then on.
 
+use super::Side;
 use super::digest::{equal, hex};
 use crate::Instant;
 use alloc::boxed::Box;
@@ -18,6 +19,8 @@ pub(super) type Id = (u64, u64);
 
 pub(super) struct Nonces {
     key: [u8; 32],
+    /// What is proven to a proxy is seen by others, who are not to open a registrar with it.
+    side: Side,
     lifetime: Duration,
     made: u64,
     windows: BTreeMap<Id, Window>,
@@ -41,14 +44,15 @@ const LONGEST_CNONCE: usize = 128;
 const HALF: usize = 16;
 
 impl Nonces {
-    pub(super) const fn new(key: [u8; 32], lifetime: Duration, max: usize) -> Self {
-        Self { key, lifetime, made: 0, windows: BTreeMap::new(), forgotten: None, max }
+    pub(super) const fn new(key: [u8; 32], side: Side, lifetime: Duration, max: usize) -> Self {
+        Self { key, side, lifetime, made: 0, windows: BTreeMap::new(), forgotten: None, max }
     }
 
     /// SHA-512-256 of key and text: its truncation is what keeps anybody from adding to the text.
     fn seal(&self, realm: &[u8], id: &[u8]) -> super::digest::Hex {
         let mut hash = Sha512_256::new();
         hash.update(self.key);
+        hash.update(self.side.header());
         hash.update(id);
         hash.update(realm);
         hex(hash.finalize().get(..16).unwrap_or_default())
@@ -129,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_nonce_is_sealed_and_ages() {
-        let mut nonces = Nonces::new([1; 32], Duration::from_secs(60), 10);
+        let mut nonces = Nonces::new([1; 32], Side::Server, Duration::from_secs(60), 10);
         let nonce = nonces.mint(at(5), b"r");
         assert_ne!(nonce, nonces.mint(at(5), b"r"), "no two clients count in one window");
         let id = nonces.read(&nonce, b"r").unwrap();
@@ -143,13 +147,13 @@ mod tests {
         assert!(nonces.is_fresh(at(5), id) && nonces.is_fresh(at(65), id));
         assert!(!nonces.is_fresh(at(66), id));
         // After a restart with the same key it is as good as before.
-        assert_eq!(Nonces::new([1; 32], Duration::ZERO, 1).read(&nonce, b"r"), Some(id));
-        assert_eq!(Nonces::new([2; 32], Duration::ZERO, 1).read(&nonce, b"r"), None);
+        assert_eq!(Nonces::new([1; 32], Side::Server, Duration::ZERO, 1).read(&nonce, b"r"), Some(id));
+        assert_eq!(Nonces::new([2; 32], Side::Server, Duration::ZERO, 1).read(&nonce, b"r"), None);
     }
 
     #[test]
     fn a_count_is_taken_once() {
-        let mut nonces = Nonces::new([1; 32], Duration::from_secs(60), 10);
+        let mut nonces = Nonces::new([1; 32], Side::Server, Duration::from_secs(60), 10);
         let mut take = |count| nonces.count(at(0), (0, 1), count, None);
         assert!(!take(0), "counts begin with one");
         assert!(take(1) && !take(1));
@@ -162,7 +166,7 @@ mod tests {
     /// A nonce that was made early and is used late does not bring back those that were forgotten before it.
     #[test]
     fn what_was_forgotten_stays_forgotten() {
-        let mut nonces = Nonces::new([1; 32], Duration::from_secs(60), 2);
+        let mut nonces = Nonces::new([1; 32], Side::Server, Duration::from_secs(60), 2);
         let mut take = |id: u64| nonces.is_fresh(at(1), (0, id)) && nonces.count(at(1), (0, id), 1, None);
         assert!(take(5) && take(6));
         assert!(take(3), "5 goes");
@@ -173,7 +177,7 @@ mod tests {
     /// What was forgotten can't be told from what was never used: it is stale.
     #[test]
     fn the_oldest_window_goes() {
-        let mut nonces = Nonces::new([1; 32], Duration::from_secs(60), 2);
+        let mut nonces = Nonces::new([1; 32], Side::Server, Duration::from_secs(60), 2);
         for id in 1..=3 {
             assert!(nonces.is_fresh(at(1), (0, id)));
             assert!(nonces.count(at(1), (0, id), 1, None));

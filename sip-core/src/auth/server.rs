@@ -158,7 +158,7 @@ impl Claim<'_> {
 impl Authenticator {
     /// An authenticator that has seen nobody.
     pub fn new(guard: Guard) -> Self {
-        let nonces = Nonces::new(guard.key, guard.lifetime, guard.windows.max(1));
+        let nonces = Nonces::new(guard.key, guard.side, guard.lifetime, guard.windows.max(1));
         Self { guard, nonces }
     }
 

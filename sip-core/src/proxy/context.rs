@@ -93,6 +93,8 @@ pub(super) struct BranchRecord {
     pub(super) is_done: bool,
     /// Its share of Max-Breadth.
     pub(super) breadth: u32,
+    /// It alone was cancelled, from here.
+    pub(super) given_up: bool,
 }
 
 impl Context {
@@ -107,6 +109,20 @@ impl Context {
         }
     }
 
+    /// It is the turn of a branch; those that the request waits for go first.
+    pub(super) fn make_ready(&mut self, later: Later) {
+        let at = match later.way.part {
+            Part::Whole => self.ready.partition_point(|other| other.way.part == Part::Whole),
+            Part::Minor | Part::Copy => self.ready.len(),
+        };
+        self.ready.insert(at, later);
+    }
+
+    /// Whether a branch that the request waits for has no room.
+    pub(super) fn waits_for_room(&self) -> bool {
+        self.ready.front().is_some_and(|later| later.way.part == Part::Whole)
+    }
+
     /// Keeps a branch until its turn comes; of equal ones in the order in which they came.
     pub(super) fn put_off(&mut self, later: Later) {
         let at = self.later.partition_point(|other| other.q < later.q);
@@ -117,7 +133,7 @@ impl Context {
     pub(super) fn turn(&mut self) -> bool {
         let Some(q) = self.later.last().map(|later| later.q) else { return false };
         let at = self.later.partition_point(|later| later.q < q);
-        self.ready.extend(self.later.split_off(at).into_iter().rev());
+        self.later.split_off(at).into_iter().rev().for_each(|later| self.make_ready(later));
         true
     }
 

@@ -188,7 +188,8 @@ impl Proxy {
         prepared.clear();
         let incoming = self.own().incoming(ack);
         let done = self.own().prepare(ack, &incoming, arrival.remote, &mut prepared).ok();
-        let goes_on = done.filter(|()| incoming.is_routed);
+        let known = incoming.is_recorded || !self.config.guarded;
+        let goes_on = done.filter(|()| incoming.is_routed && known);
         let done = goes_on.and_then(|()| self.send_ack(source, arrival, &prepared));
         self.text = prepared;
         done

@@ -39,6 +39,7 @@ use crate::config::Config as CoreConfig;
 use crate::endpoint::{Misuse, Txn};
 use crate::handle::{BranchId, ClientTxn, ContextId, FlowId, Key, Slab};
 use crate::message::{Content, Message, Status, is_text};
+use crate::random::KeyedHash;
 use crate::time::{Instant, micros};
 use crate::transaction::{BufferId, ClientRequest, Item, Lanes, Layer, Timers};
 use crate::transport::Target;
@@ -64,6 +65,11 @@ pub struct Config {
     pub extensions: Vec<String>,
     /// Stay on the way of dialogs (RFC 3261 §16.6, step 4).
     pub record_route: bool,
+    /// What its Record-Routes are proven to be its own with, secret: one that outlives the machine, so that the dialogs of before a restart are known
+    /// again. `None`: it is drawn from the seed.
+    pub route_key: Option<[u8; 16]>,
+    /// An ACK is forwarded only within a dialog that was let through: by a Route of this proxy's own. For one that records its route and asks who calls.
+    pub guarded: bool,
     /// A CANCEL to a branch says why (RFC 3326): with the response that won, or as the caller's CANCEL does.
     pub reasons: bool,
     /// Which response goes back when all branches have failed.
@@ -90,6 +96,8 @@ impl Config {
             domains: Vec::new(),
             extensions: Vec::new(),
             record_route: false,
+            route_key: None,
+            guarded: false,
             reasons: true,
             prefer: Preference::Rfc3261,
             recurse: false,
@@ -171,6 +179,7 @@ fn reason_line(value: &str) -> Result<String, Misuse> {
 pub struct Proxy {
     layer: Layer,
     config: Config,
+    proof: KeyedHash,
     events: VecDeque<Event<'static>>,
     contexts: Slab<Context>,
     branches: Slab<BranchRecord>,
@@ -186,8 +195,10 @@ impl Proxy {
         let mut core = config.core.clone();
         // A call rings as long as its branches do; what the user leaves undecided is this machine's to end.
         core.timers.unanswered_invite = None;
+        let layer = Layer::new(core);
         Self {
-            layer: Layer::new(core),
+            proof: routing::proof_key(&config, &layer),
+            layer,
             config,
             events: VecDeque::new(),
             contexts: Slab::new(),
@@ -211,6 +222,15 @@ impl Proxy {
         let done = self.add(context.0, branches);
         self.leave();
         done
+    }
+
+    /// Whether a request could be [forwarded](Self::relay) there, as far as can be known before it is tried.
+    ///
+    /// # Errors
+    /// As [`relay`](Self::relay).
+    pub fn check(&self, context: ContextId, branch: &Branch<'_>) -> Result<(), Misuse> {
+        let context = self.contexts.get(context.0).ok_or(Misuse::Gone)?;
+        self.build(context, branch, &mut Vec::new()).map(drop)
     }
 
     fn add(&mut self, key: Key, branches: &[Branch<'_>]) -> Result<(), Misuse> {
@@ -250,7 +270,7 @@ impl Proxy {
                 let request = text.get(range).unwrap_or_default();
                 let later = Later { q, request: self.layer.buffers.keep(request), way };
                 let Some(context) = self.contexts.get_mut(key) else { continue };
-                if Some(q) == first { context.ready.push_back(later) } else { context.put_off(later) }
+                if Some(q) == first { context.make_ready(later) } else { context.put_off(later) }
             }
         }
         self.text = text;
@@ -274,6 +294,10 @@ impl Proxy {
     fn start_ready(&mut self, key: Key) {
         let Some(context) = self.contexts.get(key) else { return };
         let mut room = context.breadth.saturating_sub(self.outgoing_breadth(context));
+        // Who is not waited for keeps nobody from its turn.
+        if room == 0 && context.waits_for_room() {
+            return self.cancel_minor(key);
+        }
         let mut left = room.min(u32::try_from(context.ready.len()).unwrap_or(u32::MAX));
         while left > 0 {
             let ready = self.contexts.get_mut(key).and_then(|context| context.ready.pop_front());
@@ -319,7 +343,7 @@ impl Proxy {
     }
 
     const fn own(&self) -> Own<'_> {
-        Own { config: &self.config, locals: &self.layer.locals, hash: &self.layer.hash }
+        Own { config: &self.config, locals: &self.layer.locals, hash: &self.layer.hash, proof: &self.proof }
     }
 
     /// The user has said what becomes of the request.
@@ -334,7 +358,8 @@ impl Proxy {
     /// Sends one branch.
     fn start(&mut self, key: Key, way: &Way, request: BufferId, breadth: u32) {
         let Way { user, part, .. } = *way;
-        let record = BranchRecord { user, context: key, txn: None, part, is_done: false, breadth };
+        let record =
+            BranchRecord { user, context: key, txn: None, part, is_done: false, breadth, given_up: false };
         let id = self.branches.insert(record);
         if let Some(context) = self.contexts.get_mut(key) {
             context.branches.push(id);
@@ -449,6 +474,9 @@ impl Proxy {
         self.enter(now);
         let txn = self.branches.get(branch.0).and_then(|branch| branch.txn).ok_or(Misuse::Gone)?;
         let done = self.layer.cancel_because(txn, reason.as_bytes());
+        if let (Ok(()), Some(branch)) = (done, self.branches.get_mut(branch.0)) {
+            branch.given_up = true;
+        }
         self.leave();
         done
     }
@@ -525,8 +553,22 @@ impl Proxy {
 
     /// Nobody is wanted any more: all branches that have no final response are cancelled, for a reason that is written if there are some.
     fn cancel_branches(&mut self, key: Key, reason: impl FnOnce(&Self) -> String) {
+        self.cancel_those(key, |part| part != Part::Copy, reason);
+    }
+
+    fn cancel_minor(&mut self, key: Key) {
+        let ids = self.contexts.get(key).map(|context| context.branches.clone()).unwrap_or_default();
+        for id in ids {
+            if let Some(branch) = self.branches.get_mut(id).filter(|branch| branch.part == Part::Minor) {
+                branch.given_up = true;
+            }
+        }
+        self.cancel_those(key, |part| part == Part::Minor, |_| String::new());
+    }
+
+    fn cancel_those(&mut self, key: Key, is_meant: fn(Part) -> bool, reason: impl FnOnce(&Self) -> String) {
         let Some(context) = self.contexts.get(key) else { return };
-        let waits = |record: &&BranchRecord| !record.is_done && record.part != Part::Copy;
+        let waits = |record: &&BranchRecord| !record.is_done && is_meant(record.part);
         let waiting = context.branches.iter().filter_map(|id| self.branches.get(*id)).filter(waits);
         let waiting: Vec<ClientTxn> = waiting.filter_map(|record| record.txn).collect();
         if waiting.is_empty() {

@@ -67,7 +67,11 @@ impl Proxy {
         }
         if !is_answered {
             let response = self.layer.buffers.keep(response);
-            self.note(key, Outcome { status, origin: Origin::Received }, response);
+            // What a branch says of being given up from here tells nobody why the call failed.
+            let given_up = self.branches.get(id).is_some_and(|branch| branch.given_up);
+            let was_cancelled = given_up && status == Status::REQUEST_TERMINATED;
+            let origin = if was_cancelled { Origin::Cancelled } else { Origin::Received };
+            self.note(key, Outcome { status, origin }, response);
         }
         if status.code() >= 600 {
             self.forget_later(key);
@@ -168,7 +172,8 @@ impl Proxy {
         let waits = |id: &Key| {
             self.branches.get(*id).is_some_and(|branch| !branch.is_done && branch.part == Part::Whole)
         };
-        if context.phase != Phase::Relaying || context.branches.iter().any(waits) {
+        if context.phase != Phase::Relaying || context.branches.iter().any(waits) || context.waits_for_room()
+        {
             return;
         }
         if !context.is_closed() && self.start_next(key) {
@@ -212,7 +217,7 @@ impl Proxy {
         // RFC 4320 §4.2: who waits for anything but an INVITE has given up by then.
         let sent = if status == Status::REQUEST_TIMEOUT && !context.is_invite {
             false
-        } else if outcome.origin == Origin::Received && status == outcome.status {
+        } else if response != NOTHING && status == outcome.status {
             let mut text = core::mem::take(&mut self.text);
             text.clear();
             self.aggregate(key, found, response, &mut text);

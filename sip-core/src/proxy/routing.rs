@@ -24,6 +24,13 @@ pub(super) struct Own<'a> {
     pub(super) config: &'a Config,
     pub(super) locals: &'a Locals,
     pub(super) hash: &'a KeyedHash,
+    /// What Record-Routes are proven with.
+    pub(super) proof: &'a KeyedHash,
+}
+
+/// The hash of [`Own::proof`].
+pub(super) fn proof_key(config: &Config, layer: &Layer) -> KeyedHash {
+    config.route_key.map_or(layer.hash, |key| KeyedHash::new(&key))
 }
 
 /// The socket that a request came by.
@@ -169,18 +176,17 @@ impl Own<'_> {
 
     /// What stands in a Record-Route of this proxy, that nobody else can write: of the dialog's Call-ID and the tag of who began it.
     fn proof(self, call_id: &[u8], tag: &[u8]) -> [u8; 16] {
-        hex(self.hash.of(&[b"recorded", call_id, tag]) as u64)
+        hex(self.proof.of(&[b"recorded", call_id, tag]) as u64)
     }
 
     /// Whether a URI of this proxy was put into the dialog of this request by it.
     fn has_recorded(self, uri: &Uri<'_>, request: &Message<'_>) -> bool {
         let proof = uri.as_sip().and_then(|sip| sip.params.get(PROOF));
-        // Who began it may be at either end of this request.
-        let ends = [request.from_tag(), request.to_tag()];
+        // Who began it may be at either end of this request, and have no tag (RFC 2543).
+        let ends = [request.from_tag(), request.to_tag()].map(Option::unwrap_or_default);
         request.to_tag().is_some()
-            && proof.is_some_and(|proof| {
-                ends.into_iter().flatten().any(|tag| self.proof(request.call_id(), tag) == proof)
-            })
+            && proof
+                .is_some_and(|proof| ends.into_iter().any(|tag| self.proof(request.call_id(), tag) == proof))
     }
 
     /// Takes the routing information out (RFC 3261 §16.4), stamps the Via and counts the hop.

@@ -31,6 +31,7 @@ use crate::handle::FlowId;
 use crate::headers::Name;
 use crate::machine::Machine;
 use crate::message::{Content, Error, Message, Method, Parsed, Request, Response, Status};
+use crate::random::KeyedHash;
 use crate::time::Instant;
 use crate::transaction::Layer;
 use alloc::collections::VecDeque;
@@ -125,6 +126,7 @@ impl<'b> Event<'b> {
 pub struct Stateless {
     layer: Layer,
     config: Config,
+    proof: KeyedHash,
     /// Always empty: nothing happens here but by a message.
     events: VecDeque<Event<'static>>,
     /// The message at hand: read, and as it goes out.
@@ -135,8 +137,10 @@ pub struct Stateless {
 impl Stateless {
     /// A proxy without addresses: state them with [`listen`](Machine::listen). What its configuration says of branches, timers and failures is not used.
     pub fn new(config: Config) -> Self {
+        let layer = Layer::new(config.core.clone());
         Self {
-            layer: Layer::new(config.core.clone()),
+            proof: routing::proof_key(&config, &layer),
+            layer,
             config,
             events: VecDeque::new(),
             prepared: Vec::new(),
@@ -219,7 +223,7 @@ impl Stateless {
     }
 
     const fn own(&self) -> Own<'_> {
-        Own { config: &self.config, locals: &self.layer.locals, hash: &self.layer.hash }
+        Own { config: &self.config, locals: &self.layer.locals, hash: &self.layer.hash, proof: &self.proof }
     }
 
     /// Every call begins here: what the adapter owes an answer for is given up in its time.

@@ -123,7 +123,12 @@ impl Layer {
                 3 => self.flows.take_from(Keep::back(from)?),
                 4 => self.txns = Keep::back(from)?,
                 5 => lanes = Some(Keep::back(from)?),
-                6 => self.questions = Keep::back(from)?,
+                6 => {
+                    self.questions = Keep::back(from)?;
+                    let is_message = |question: &Question| matches!(question.waits, Waits::Message(_));
+                    self.asked_for_messages =
+                        self.questions.iter().filter(|(_, question)| is_message(question)).count();
+                }
                 7 => owed = Some(Keep::back(from)?),
                 8 => self.draining = Keep::back(from)?,
                 9 => reasons = Keep::back(from)?,

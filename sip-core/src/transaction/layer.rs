@@ -83,6 +83,8 @@ pub(crate) struct Layer {
     /// Connections that are gone, of those that are [watched](Self::watch).
     pub(crate) gone: Vec<FlowId>,
     pub(super) questions: Slab<Question>,
+    /// How many of them are for messages outside transactions.
+    pub(super) asked_for_messages: usize,
     /// What the adapter owes an answer for: connections by their place times two, questions by theirs and one.
     pub(super) owed: Lanes,
     pub(super) scratch: Vec<u8>,
@@ -130,6 +132,7 @@ impl Layer {
             unanswered: 0,
             gone: Vec::new(),
             questions: Slab::new(),
+            asked_for_messages: 0,
             owed: Lanes::default(),
             scratch: Vec::new(),
             draining: false,
@@ -313,6 +316,7 @@ impl Layer {
             }
             (Waits::Txn(key), None) => self.failed.push_back(key),
             (Waits::Message(buffer), target) => {
+                self.asked_for_messages = self.asked_for_messages.saturating_sub(1);
                 if let Some(target) = target {
                     self.send_to(target, buffer, false);
                 }

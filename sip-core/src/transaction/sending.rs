@@ -103,17 +103,27 @@ impl Layer {
         }
     }
 
-    /// Sends a message outside any transaction to a host by name.
-    pub(super) fn send_to_name(&mut self, host: &[u8], port: u16, transport: Transport, buffer: BufferId) {
-        // One question for a message is enough, and there are not more than may wait for one connection.
+    /// Sends a message outside any transaction to a host by name; false if too many wait for theirs.
+    pub(super) fn send_to_name(
+        &mut self,
+        host: &[u8],
+        port: u16,
+        transport: Transport,
+        buffer: BufferId,
+    ) -> bool {
+        // One question for a message is enough.
         let asked =
             |question: &Question| matches!(question.waits, Waits::Message(waiting) if waiting == buffer);
-        let full = self.questions.len() >= self.limits.waiting_for_flow;
-        if full || self.questions.iter().any(|(_, question)| asked(question)) {
-            return;
+        if self.questions.iter().any(|(_, question)| asked(question)) {
+            return true;
         }
+        if self.asked_for_messages >= self.limits.waiting_for_flow {
+            return false;
+        }
+        self.asked_for_messages += 1;
         self.buffers.pin(buffer);
         self.resolve(host, port, transport, Waits::Message(buffer));
+        true
     }
 
     /// Sends a response outside any transaction back to where its request came from. Nobody waits for it: a full outbox

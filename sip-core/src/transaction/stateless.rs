@@ -9,7 +9,7 @@ use crate::headers::{Asks, Name, Via};
 use crate::message::{Message, Method, Writer, hex};
 use crate::transport::{Flow, NextHop, Reliability, Target, Transport, next_hop_of, reply_address};
 use crate::uri;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::num::NonZero;
 
 impl Layer {
@@ -43,6 +43,7 @@ impl Layer {
         }
         let buffer = self.buffers.keep(&text);
         self.scratch = text;
+        // One that can't be sent now goes with the next copy of the 2xx.
         self.send_hop(buffer, hop, false);
         Ok(buffer)
     }
@@ -69,14 +70,14 @@ impl Layer {
         let mut text = core::mem::take(&mut self.scratch);
         text.clear();
         let branch = branch(&self.identity(request, &request.via()));
-        let way = hex(self.way_of(source));
-        OwnVia { transport, sent_by, branch: &branch, mark: b"", way: &way }
+        let way = self.way_of(source);
+        OwnVia { transport, sent_by, branch: &branch, mark: b"", way: way.as_flattened() }
             .put_on(&mut text, request.as_bytes());
         let buffer = self.buffers.keep(&text);
         self.scratch = text;
-        self.send_hop(buffer, hop, false);
+        let sent = self.send_hop(buffer, hop, false);
         self.buffers.unpin(buffer);
-        Ok(())
+        if sent { Ok(()) } else { Err(Misuse::Full) }
     }
 
     /// Sends on a response to a request that was [forwarded](Self::forward_stateless); `stripped` is that without the Via of this side. False if
@@ -98,15 +99,20 @@ impl Layer {
         }
         let from = SocketAddr::new(ip, next.rport().unwrap_or_default());
         let target = Target { transport, addr: reply_address(&next, Asks::of(&next), transport, from) };
-        let way = own.params.get("i").and_then(unhex).unwrap_or_default();
+        // That of another process would be somebody else's.
+        let said = own.params.get("i").unwrap_or_default();
+        let number = said.get(..16).and_then(unhex).unwrap_or_default();
+        let is_it = |source| self.way_of(source).as_flattened() == said;
         let to = if transport.reliability() == Reliability::Unreliable {
-            let local = self.locals.at(way as usize).filter(|local| local.is_ipv4() == target.addr.is_ipv4());
+            let local = self.locals.at(number as usize);
+            let local = local.filter(|local| is_it(Source::Datagram { local: *local, remote: target.addr }));
             local.map(|local| Destination::Datagram { local, remote: target.addr })
         } else {
-            let id = FlowId::from_bits(way);
+            let id = FlowId::from_bits(number);
             let leads_back =
                 |flow: &&Flow| flow.open && (flow.target.transport, flow.target.addr.ip()) == (transport, ip);
-            self.flows.get(id).filter(leads_back).map(|_| Destination::Flow(id))
+            let flow = self.flows.get(id).filter(leads_back).filter(|_| is_it(Source::Flow(id)));
+            flow.map(|_| Destination::Flow(id))
         };
         let buffer = self.buffers.keep(stripped);
         match to {
@@ -138,17 +144,28 @@ impl Layer {
         hex(self.hash.hash(&[sender.host], &parts) as u64)
     }
 
-    /// By what a request came here: the place of the socket, or the connection.
-    fn way_of(&self, source: Source) -> u64 {
-        match source {
-            Source::Datagram { local, .. } => self.locals.place(Transport::Udp, local) as u64,
-            Source::Flow(id) => id.to_bits(),
-        }
+    /// By what a request came here, as digits: the place of the socket or the number of the connection, and what nobody else can say of it.
+    fn way_of(&self, source: Source) -> [[u8; 16]; 2] {
+        let (number, addr) = match source {
+            Source::Datagram { local, .. } => (self.locals.place(Transport::Udp, local) as u64, Some(local)),
+            Source::Flow(id) => (id.to_bits(), self.flows.get(id).map(|flow| flow.target.addr)),
+        };
+        let ip = addr.map(|addr| match addr.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+            IpAddr::V6(ip) => ip.octets(),
+        });
+        let port = addr.map_or(0, |addr| addr.port()).to_be_bytes();
+        let parts: [&[u8]; 4] = [b"way", &number.to_be_bytes(), &ip.unwrap_or_default(), &port];
+        [hex(number), hex(self.hash.of(&parts) as u64)]
     }
 
-    fn send_hop(&mut self, buffer: BufferId, hop: NextHop<'_>, again: bool) {
+    /// False if there is no room to wait for a name.
+    fn send_hop(&mut self, buffer: BufferId, hop: NextHop<'_>, again: bool) -> bool {
         match hop {
-            NextHop::Address(target) => self.send_to(target, buffer, again),
+            NextHop::Address(target) => {
+                self.send_to(target, buffer, again);
+                true
+            }
             NextHop::Name { transport, host, port } => self.send_to_name(host, port, transport, buffer),
         }
     }

@@ -516,9 +516,10 @@ impl UserAgent {
     /// One that comes back from a snapshot: what was under way is not, and it is refreshed when its time has come.
     fn take_up(&mut self, mut upkeep: Upkeep) -> Key {
         let clock = self.layer.clock();
-        (upkeep.work, upkeep.alarm, upkeep.bound) = (None, None, None);
-        // What is taken back goes on with that, and what is bound to a connection needs another one.
-        let waits = !upkeep.leaving && !upkeep.what.is_flow();
+        let was_saying = upkeep.work.take().is_some() || upkeep.what.has_unsaid();
+        (upkeep.alarm, upkeep.bound) = (None, None);
+        // What is taken back goes on with that, what was being said is said again, and what is bound to a connection needs another one.
+        let waits = !upkeep.leaving && !was_saying && !upkeep.what.is_flow();
         let left = upkeep.until.filter(|_| waits).map_or(Duration::ZERO, |until| until.since(clock));
         let key = self.upkeeps.insert(upkeep);
         self.enter_upkeep(key);

@@ -89,9 +89,13 @@ impl UserAgent {
     /// What an UPDATE says that was sent before the session was up. The INVITE may have agreed on something since, and nobody can say which of the two
     /// the peer heard last: who refreshes in any case is right.
     pub(super) fn agree_late(&mut self, key: Key, said: Option<Terms>) {
-        let Some(known) = self.dialogs.get(key).and_then(|record| record.session.timer) else { return };
-        let interval = said.map_or(known.interval, |said| said.interval.min(known.interval));
-        self.start_timer(key, Some(Terms { interval, ours: true }));
+        let Some(session) = self.dialogs.get(key).map(|record| &record.session) else { return };
+        let up = session.phase == Phase::Up;
+        let interval = said.into_iter().chain(session.timer).map(|terms| terms.interval).min();
+        // Before it is up, nothing is agreed on: the INVITE has the last word.
+        if let Some(interval) = interval.filter(|_| up) {
+            self.start_timer(key, Some(Terms { interval, ours: true }));
+        }
     }
 
     pub(super) fn on_refresh_due(&mut self, key: Key) {

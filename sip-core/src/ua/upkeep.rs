@@ -332,6 +332,12 @@ impl What {
     }
 
     /// Takes what a 200 says of it.
+    /// Whether there is a state that the compositor does not have yet.
+    #[cfg(feature = "snapshot")]
+    pub(super) const fn has_unsaid(&self) -> bool {
+        matches!(self, Self::Publication(publication) if publication.unsaid.is_some())
+    }
+
     fn learn(&mut self, request: &Message<'_>, response: &Message<'_>) {
         match self {
             Self::Registration(registration) => registration.learn(request, response),

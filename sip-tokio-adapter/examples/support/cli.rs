@@ -354,10 +354,11 @@ pub(crate) fn registrar(seed: sip_core::Seed, run: Run<Home, Proxy>) -> ExitCode
     let args: RegistrarArgs = parse();
     exit((|| {
         built(args.listen.iter().map(|target| target.transport))?;
-        let domains = args.domain.clone();
+        let (domains, guarded) = (args.domain.clone(), !args.auth.is_empty());
         let home = Home::new(&HomeOptions { logins: args.auth, key: nonce_key(&seed), domains });
         let config = proxy::Config {
             record_route: true,
+            guarded,
             domains: args.domain,
             ..proxy::Config::new(Config::new(seed))
         };

@@ -1,0 +1,249 @@
+//! The agent that is the home of its users: who is let in, who is found, and what nobody may do through it.
+#![cfg(feature = "agent")]
+
+mod support;
+
+use sip_core::agent::{Home, HomeOptions};
+use sip_core::auth::Credentials;
+use sip_core::proxy::{self, Proxy};
+use sip_core::ua::{self, NewInvite, NewRegistration, UserAgent};
+use sip_core::{Local, Machine, Source, Target, TransactionUser, Transport};
+use support::call::{BODY, SDP, sent};
+use support::{Out, PEER, Rig, US, header, ms, response};
+
+const EVIL: &str = "203.0.113.9:5060";
+
+/// A home at US with the user alice; and its proxy.
+struct Street {
+    rig: Rig<Proxy>,
+    home: Home,
+}
+
+impl Street {
+    fn new() -> Self {
+        let domains = vec!["example.com".to_owned()];
+        let core = sip_core::Config::new([3; 32]);
+        let config = proxy::Config {
+            domains: domains.clone(),
+            record_route: true,
+            guarded: true,
+            route_key: Some([5; 16]),
+            ..proxy::Config::new(core)
+        };
+        let logins = vec![("alice".into(), "secret".into())];
+        Self {
+            rig: Rig::new(Proxy::new(config)),
+            home: Home::new(&HomeOptions { logins, key: [7; 32], domains }),
+        }
+    }
+
+    /// What is sent for a datagram from there, and where to.
+    fn hear(&mut self, from: &str, bytes: &str) -> Vec<(String, String)> {
+        let source = Source::Datagram { local: US.parse().unwrap(), remote: from.parse().unwrap() };
+        if let Some(event) = self.rig.machine.datagram(self.rig.now, source, bytes.as_bytes()) {
+            self.home.event(self.rig.now, &mut self.rig.machine, event);
+        }
+        let out = self.rig.drain();
+        out.into_iter()
+            .filter_map(|out| match out {
+                Out::Sent { to, bytes, .. } => Some((to, bytes)),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+/// Alice's phone, at PEER.
+fn phone() -> Rig<UserAgent> {
+    let mut config = ua::Config::new(sip_core::Config::new([1; 32]), "alice");
+    config.identity = "<sip:alice@example.com>".into();
+    config.credentials = vec![Credentials::new("alice", "secret")];
+    let mut machine = UserAgent::new(config);
+    machine.listen(ms(0), Local { transport: Transport::Udp, addr: PEER.parse().unwrap(), advertised: None });
+    Rig { machine, now: ms(0) }
+}
+
+fn phone_hear(phone: &mut Rig<UserAgent>, from: &str, bytes: &str) -> Vec<Out> {
+    let source = Source::Datagram { local: PEER.parse().unwrap(), remote: from.parse().unwrap() };
+    phone.machine.datagram(phone.now, source, bytes.as_bytes());
+    phone.drain()
+}
+
+/// RFC 7616 §5.4 (replay), RFC 3261 §22.3: what alice proves to the proxy of her home is seen by whoever it forwards her request to; it must not
+/// open the door of its registrar.
+#[test]
+fn what_is_proven_to_the_proxy_registers_nobody() {
+    let (mut street, mut phone) = (Street::new(), phone());
+    let target = Some(Target { transport: Transport::Udp, addr: US.parse().unwrap() });
+    // Alice registers elsewhere, by way of her home.
+    let new =
+        NewRegistration { target, ..NewRegistration::new("sip:203.0.113.9", "<sip:alice@203.0.113.9>") };
+    phone.machine.register(phone.now, &new).unwrap();
+    let register = sent(&phone.drain(), "REGISTER");
+    let (_, challenge) = street.hear(PEER, &register).remove(0);
+    assert!(challenge.starts_with("SIP/2.0 407"), "{challenge}");
+    let register = sent(&phone_hear(&mut phone, US, &challenge), "REGISTER");
+    let forwarded = street.hear(PEER, &register);
+    let (to, forwarded) = forwarded.iter().find(|(_, bytes)| bytes.starts_with("REGISTER")).unwrap();
+    assert_eq!(to, EVIL);
+    // That registrar is not honest.
+    let stolen = header(forwarded, "Proxy-Authorization").expect("the proxy leaves it in");
+    let forged = format!(
+        "REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP {EVIL};branch=z9hG4bKevil\r\n\
+         From: <sip:alice@example.com>;tag=e\r\nTo: <sip:alice@example.com>\r\nCall-ID: evil\r\nCSeq: 1 REGISTER\r\n\
+         Max-Forwards: 70\r\nContact: <sip:alice@203.0.113.9>\r\nAuthorization: {stolen}\r\nExpires: 3600\r\n\
+         Content-Length: 0\r\n\r\n"
+    );
+    let (_, answer) = street.hear(EVIL, &forged).remove(0);
+    assert!(!answer.starts_with("SIP/2.0 200"), "alice's calls go to somebody else now: {answer}");
+}
+
+/// RFC 7616 §3.4.6, RFC 3261 §22.4, point 6: a proof is for a URI.
+#[test]
+fn what_is_proven_for_one_uri_calls_no_other() {
+    let (mut street, mut phone) = (Street::new(), phone());
+    let invite = |uri: &str, branch: &str, extra: &str| {
+        format!(
+            "INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {EVIL};branch=z9hG4bK{branch}\r\nFrom: <sip:m@x>;tag=m{branch}\r\n\
+             To: <{uri}>\r\nCall-ID: m{branch}\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\nContact: <sip:m@{EVIL}>\r\n{extra}\
+             Content-Length: 0\r\n\r\n"
+        )
+    };
+    // Mallory asks alice's home for a nonce, and is called by alice without her home.
+    let (_, challenge) = street.hear(EVIL, &invite("sip:+900123456@198.51.100.9", "1", "")).remove(0);
+    let challenge = header(&challenge, "Proxy-Authenticate").unwrap().to_owned();
+    phone.machine.invite(phone.now, &NewInvite::new("sip:mallory@203.0.113.9")).unwrap();
+    let call = sent(&phone.drain(), "INVITE");
+    let challenged = response(
+        &call,
+        "407 Proxy Authentication Required",
+        "m",
+        &format!("Proxy-Authenticate: {challenge}\r\n"),
+    );
+    let proven = sent(&phone_hear(&mut phone, EVIL, &challenged), "INVITE sip:mallory@203.0.113.9");
+    let proof = header(&proven, "Proxy-Authorization").unwrap();
+    assert!(proof.contains("uri=\"sip:mallory@203.0.113.9\""), "{proof}");
+    let extra = format!("Proxy-Authorization: {proof}\r\n");
+    let out = street.hear(EVIL, &invite("sip:+900123456@198.51.100.9", "2", &extra));
+    assert!(!out.iter().any(|(to, _)| to == "198.51.100.9:5060"), "alice pays for it: {out:#?}");
+}
+
+/// RFC 3261 §26.3.2: as with all else, nobody gets an ACK to somewhere through a home that has not let its INVITE through.
+#[test]
+fn a_home_relays_no_acks_of_strangers() {
+    let mut street = Street::new();
+    let ack = format!(
+        "ACK sip:victim@198.51.100.9 SIP/2.0\r\nVia: SIP/2.0/UDP {EVIL};branch=z9hG4bKack\r\nFrom: <sip:m@x>;tag=m\r\n\
+         To: <sip:v@x>;tag=made-up\r\nCall-ID: ack\r\nCSeq: 1 ACK\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    );
+    let out = street.hear(EVIL, &ack);
+    assert!(out.is_empty(), "{out:#?}");
+}
+
+/// `Config::seed`: "a restart" needs another seed. Who is in a call with alice, and has no password, still ends it.
+#[test]
+fn a_call_that_is_older_than_a_restart_can_be_hung_up() {
+    let mut street = Street::new();
+    let mut phone = phone();
+    let target = Some(Target { transport: Transport::Udp, addr: US.parse().unwrap() });
+    let call = NewInvite { target, content: SDP, ..NewInvite::new("sip:gateway@203.0.113.9") };
+    phone.machine.invite(phone.now, &call).unwrap();
+    let invite = sent(&phone.drain(), "INVITE");
+    let challenge =
+        street.hear(PEER, &invite).into_iter().find(|(_, text)| text.starts_with("SIP/2.0 407")).unwrap().1;
+    let invite = sent(&phone_hear(&mut phone, US, &challenge), "INVITE");
+    let forwarded = street.hear(PEER, &invite).into_iter().find(|(to, _)| to == EVIL).unwrap().1;
+    let ok = response(&forwarded, "200 OK", "g", &format!("Contact: <sip:gateway@{EVIL}>\r\n{BODY}"));
+    street.hear(EVIL, &ok);
+    // The home is started anew, as the command `home` does: with another seed.
+    let domains = vec!["example.com".to_owned()];
+    let core = sip_core::Config::new([4; 32]);
+    let config = proxy::Config {
+        domains: domains.clone(),
+        record_route: true,
+        guarded: true,
+        route_key: Some([5; 16]),
+        ..proxy::Config::new(core)
+    };
+    let logins = vec![("alice".into(), "secret".into())];
+    street.rig = Rig::new(Proxy::new(config));
+    street.home = Home::new(&HomeOptions { logins, key: [7; 32], domains });
+    let bye = format!(
+        "BYE sip:alice@{PEER} SIP/2.0\r\nVia: SIP/2.0/UDP {EVIL};branch=z9hG4bKbye\r\nRoute: {}\r\nFrom: {};tag=g\r\nTo: {}\r\n\
+         Call-ID: {}\r\nCSeq: 1 BYE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
+        header(&forwarded, "Record-Route").unwrap(),
+        header(&forwarded, "To").unwrap(),
+        header(&forwarded, "From").unwrap(),
+        header(&forwarded, "Call-ID").unwrap(),
+    );
+    let out = street.hear(EVIL, &bye);
+    assert!(out.iter().any(|(to, text)| to == PEER && text.starts_with("BYE")), "{out:#?}");
+}
+
+/// A home for anybody, with these contacts of bob's; what is sent for a call to him.
+fn call_to(uri: &str, contacts: &[&str]) -> Vec<(String, String)> {
+    let mut street = Street::new();
+    street.home =
+        Home::new(&HomeOptions { domains: vec!["example.com".to_owned()], ..HomeOptions::default() });
+    for (cseq, contact) in contacts.iter().enumerate() {
+        let scheme = if contact.contains("sips:") { "sips" } else { "sip" };
+        let register = format!(
+            "REGISTER {scheme}:example.com SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bKr{cseq}\r\nFrom: <sip:bob@example.com>;tag=e\r\n\
+             To: <sip:bob@example.com>\r\nCall-ID: r\r\nCSeq: {} REGISTER\r\nMax-Forwards: 70\r\nContact: {contact}\r\nExpires: 3600\r\n\
+             Content-Length: 0\r\n\r\n",
+            cseq + 1
+        );
+        let answer = street.hear(PEER, &register);
+        assert!(answer[0].1.starts_with("SIP/2.0 200"), "{answer:#?}");
+    }
+    street.hear(
+        PEER,
+        &format!(
+            "INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bKi\r\nFrom: <sip:c@x>;tag=c\r\nTo: <{uri}>\r\nCall-ID: i\r\n\
+             CSeq: 1 INVITE\r\nMax-Forwards: 70\r\nContact: <sip:c@{PEER}>\r\nContent-Length: 0\r\n\r\n"
+        ),
+    )
+}
+
+/// RFC 3261 §10.2.1 (its own example registers a mailto), §16.5: a contact that no call can go to keeps no call from the others.
+#[test]
+fn a_contact_that_can_not_be_called_hides_no_phone() {
+    let out = call_to("sip:bob@example.com", &["<sip:bob@192.0.2.7>", "<mailto:bob@example.com>;q=0.1"]);
+    assert!(out.iter().any(|(to, _)| to == "192.0.2.7:5060"), "{out:#?}");
+}
+
+/// RFC 5630 §5.3: nor does one that only a secure call can go to.
+#[test]
+fn a_secure_contact_hides_no_phone() {
+    let out = call_to("sip:bob@example.com", &["<sip:bob@192.0.2.7>", "<sips:bob@192.0.2.8>"]);
+    assert!(out.iter().any(|(to, _)| to == "192.0.2.7:5060"), "{out:#?}");
+}
+
+/// RFC 5626 §7: of several flows to one phone one is tried, and another when that has failed.
+#[test]
+fn a_phone_with_two_flows_is_called_once() {
+    let mut street = Street::new();
+    street.home =
+        Home::new(&HomeOptions { domains: vec!["example.com".to_owned()], ..HomeOptions::default() });
+    for id in 1..=2 {
+        let register = format!(
+            "REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2{id};branch=z9hG4bKe{id}\r\nVia: SIP/2.0/TCP {PEER};branch=z9hG4bKr{id}\r\n\
+             From: <sip:bob@example.com>;tag=e{id}\r\nTo: <sip:bob@example.com>\r\nCall-ID: r{id}\r\nCSeq: 1 REGISTER\r\nMax-Forwards: 70\r\n\
+             Path: <sip:192.0.2.2{id};lr;ob>\r\nSupported: path, outbound\r\n\
+             Contact: <sip:bob@192.0.2.2;transport=tcp>;+sip.instance=\"<urn:uuid:1>\";reg-id={id}\r\nExpires: 3600\r\n\
+             Content-Length: 0\r\n\r\n"
+        );
+        let answer = street.hear(PEER, &register);
+        assert!(answer[0].1.starts_with("SIP/2.0 200"), "{answer:#?}");
+    }
+    let out = street.hear(
+        PEER,
+        &format!(
+            "INVITE sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bKi\r\nFrom: <sip:c@x>;tag=c\r\n\
+             To: <sip:bob@example.com>\r\nCall-ID: i\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\nContact: <sip:c@{PEER}>\r\n\
+             Content-Length: 0\r\n\r\n"
+        ),
+    );
+    let calls: Vec<_> = out.iter().filter(|(_, text)| text.starts_with("INVITE")).map(|(to, _)| to).collect();
+    assert_eq!(calls.len(), 1, "one phone, called by {calls:?}");
+}
