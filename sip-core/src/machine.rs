@@ -112,6 +112,13 @@ pub trait TransactionUser<M: Machine> {
     fn is_done(&self) -> bool {
         false
     }
+
+    /// It is asked to end, by a signal say. Whether it has something to say before, a registration to take back: then its driver goes on until it
+    /// [is done](Self::is_done), for some seconds at most; else it ends at once.
+    fn stop(&mut self, now: Instant, machine: &mut M) -> bool {
+        let _ = (now, machine);
+        false
+    }
 }
 
 /// One input of a machine as a plain value: the log of a run, the vocabulary of a fuzzer, the form of a bug report.

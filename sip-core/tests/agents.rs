@@ -279,3 +279,28 @@ fn a_home_is_no_open_relay() {
         );
     }
 }
+
+/// Who is asked to end takes its registration back, and is done when the registrar has said so; who has none ends at once.
+#[test]
+fn who_ends_is_registered_no_more() {
+    let register = Enrolment::new(&format!("sip:{PEER}"), "alice");
+    let mut uas = answering(UasOptions { register, ..UasOptions::default() });
+    let stop = |uas: &mut Acting<Uas>| uas.agent.stop(uas.rig.now, &mut uas.rig.machine);
+    uas.settle();
+    let register = sent(&uas.take(), "REGISTER");
+    let contact = header(&register, "Contact").unwrap();
+    uas.hear(&response(&register, "200 OK", "r", &format!("Contact: {contact};expires=300\r\n")));
+    assert!(!uas.agent.is_done() && stop(&mut uas) && !uas.agent.is_done());
+    uas.settle();
+    let last = sent(&uas.take(), "REGISTER");
+    assert!(
+        header(&last, "Contact").unwrap().ends_with("expires=0") || header(&last, "Expires") == Some("0"),
+        "{last}"
+    );
+    uas.hear(&response(&last, "200 OK", "r", ""));
+    uas.settle();
+    assert!(uas.agent.is_done());
+    assert!(uas.agent.report(&uas.rig.machine).ends_with("unregistered=0"));
+    let mut other = answering(UasOptions::default());
+    assert!(!stop(&mut other));
+}

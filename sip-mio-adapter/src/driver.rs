@@ -23,7 +23,7 @@ const RESOLVING: Duration = Duration::from_millis(5);
 const BATCH: usize = 64;
 /// How long a listener rests that could not accept: others must close first.
 const REST: Duration = Duration::from_millis(50);
-/// How long a peer may take for the last bytes of a connection, and [`Driver::run`] for all of them when it ends.
+/// How long a peer may take for the last bytes of a connection, a user to end that is asked to, and [`Driver::run`] for all bytes when it ends.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Owns a machine and its transaction user, and runs them on sockets that are registered with a [`mio::Poll`].
@@ -187,19 +187,30 @@ impl<M: Machine, U: TransactionUser<M>> Driver<M, U> {
         true
     }
 
-    /// Runs in a poll of its own until the user is done or `stop` is set (by a signal handler, say), then writes what is
-    /// queued.
+    /// Runs in a poll of its own until the user is done, or `stop` is set (by a signal handler, say) and the user has
+    /// [said](TransactionUser::stop) what it has to; then writes what is queued.
     ///
     /// # Errors
     /// The poll fails.
     pub fn run(mut self, poll: &mut Poll, stop: &AtomicBool) -> io::Result<(M, U)> {
         let mut events = Events::with_capacity(1_024);
+        // It was asked to end, and its user may speak until then.
+        let mut last = None;
         loop {
             self.settle();
-            if self.user.is_done() || stop.load(Ordering::Relaxed) {
+            let now = self.clock.now();
+            if self.user.is_done() || last.is_some_and(|last| last <= now) {
                 break;
             }
-            self.turn(poll, &mut events, self.timeout())?;
+            if last.is_none() && stop.load(Ordering::Relaxed) {
+                if !self.user.stop(now, &mut self.machine) {
+                    break;
+                }
+                last = Some(now + PATIENCE);
+                continue;
+            }
+            let last = last.map(|last| self.clock.until(last));
+            self.turn(poll, &mut events, self.timeout().into_iter().chain(last).min())?;
         }
         let until = self.clock.now() + PATIENCE;
         while !self.net.is_flushed() && self.clock.now() < until {

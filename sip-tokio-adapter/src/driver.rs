@@ -7,6 +7,7 @@ use crate::udp::Udp;
 use core::future::poll_fn;
 use core::net::SocketAddr;
 use core::task::Poll;
+use core::time::Duration;
 use sip_core::framing::StreamBuf;
 use sip_core::{
     Destination, FlowId, Instant, Local, Machine, Output, ResolveId, SendError, Source, Target, Ticket,
@@ -18,6 +19,8 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+/// How long a user may take to end that is asked to.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Happenings on connections that wait for the driver.
 const HAPPENINGS: usize = 256;
 /// Datagrams taken from one socket before anything else gets its turn.
@@ -140,7 +143,7 @@ impl<M: Machine + 'static, U: TransactionUser<M>> Driver<M, U> {
         self.run_until(core::future::pending()).await
     }
 
-    /// Runs as [`run`](Self::run), but no longer than until `stop` is ready. What is queued for connections is still written.
+    /// Runs as [`run`](Self::run), but no longer than until `stop` is ready and the user has [said](TransactionUser::stop) what it has to. What is queued for connections is still written.
     pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> (M, U) {
         self.turn_until(stop).await;
         let connections = core::mem::take(&mut self.net.connections).into_values();
@@ -150,6 +153,8 @@ impl<M: Machine + 'static, U: TransactionUser<M>> Driver<M, U> {
 
     async fn turn_until(&mut self, stop: impl Future<Output = ()>) {
         let mut stop = core::pin::pin!(stop);
+        // It was asked to end, and its user may speak until then.
+        let mut until = None;
         loop {
             self.settle();
             if self.user.is_done() || self.abandoned && self.machine.is_idle() {
@@ -157,7 +162,8 @@ impl<M: Machine + 'static, U: TransactionUser<M>> Driver<M, U> {
             }
             let deadline = self.machine.deadline().into_iter().chain(self.user.deadline()).min();
             let wake = tokio::select! {
-                () = &mut stop => Wake::Stop,
+                () = &mut stop, if until.is_none() => Wake::Stop,
+                () = sleep(until) => Wake::Stop,
                 wake = self.net.udp_event(&mut self.buf) => wake,
                 Some(happening) = self.happenings.recv() => Wake::Happening(happening),
                 Some((id, addrs)) = self.resolved.recv() => Wake::Resolved(id, addrs),
@@ -166,6 +172,9 @@ impl<M: Machine + 'static, U: TransactionUser<M>> Driver<M, U> {
             };
             let now = self.clock.now();
             match wake {
+                Wake::Stop if until.is_none() && self.user.stop(now, &mut self.machine) => {
+                    until = Some(self.clock.moment(now + PATIENCE));
+                }
                 Wake::Stop => return,
                 Wake::Datagram(socket, remote, length) => self.datagrams(now, socket, remote, length),
                 Wake::Undeliverable(ticket, error) => self.machine.send_failed(now, ticket, error),

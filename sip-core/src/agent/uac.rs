@@ -84,6 +84,8 @@ pub struct Uac {
     /// What was sent again when that was last looked at.
     repeated: u64,
     enrolment: Enrolled,
+    /// It was asked to end before its calls were over.
+    stopped: bool,
 }
 
 /// How far the registration is.
@@ -145,12 +147,13 @@ impl Uac {
             linger: Instant::ZERO,
             repeated: 0,
             enrolment: Enrolled::No,
+            stopped: false,
         }
     }
 
     /// Whether the registrar would not have this agent.
     pub fn was_refused(&self) -> bool {
-        self.enrolment == Enrolled::Over && self.start.is_none()
+        self.enrolment == Enrolled::Over && self.start.is_none() && !self.stopped
     }
 
     /// Whether any call failed.
@@ -439,8 +442,17 @@ impl TransactionUser<UserAgent> for Uac {
         }
     }
 
+    fn stop(&mut self, now: Instant, machine: &mut UserAgent) -> bool {
+        let Enrolled::Yes(registration) = self.enrolment else { return false };
+        self.stopped = machine.unregister(now, registration).is_ok();
+        self.enrolment = if self.stopped { Enrolled::Leaving } else { Enrolled::Over };
+        self.stopped
+    }
+
     fn is_done(&self) -> bool {
         let settled = matches!(self.enrolment, Enrolled::No | Enrolled::Over);
-        self.was_refused() || (self.has_called() && self.now >= self.linger && settled)
+        self.stopped && settled
+            || self.was_refused()
+            || (self.has_called() && self.now >= self.linger && settled)
     }
 }

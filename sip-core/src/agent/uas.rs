@@ -5,7 +5,7 @@ use super::{Agenda, Enrolment, SESSION, Task, session_for};
 use crate::headers::{self, Supported};
 use crate::message::{Content, Method, Request, Status};
 use crate::ua::{Config, Ended, Event, Notice, Reason, UserAgent};
-use crate::{DialogId, Instant, Machine, ServerTxn, Stats, SubscriptionId, TransactionUser};
+use crate::{DialogId, Instant, Machine, RegistrationId, ServerTxn, Stats, SubscriptionId, TransactionUser};
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
@@ -39,6 +39,10 @@ pub struct Uas {
     options: UasOptions,
     agenda: Agenda,
     registrar: Registrar,
+    /// Its registration, while it has one.
+    enrolled: Option<RegistrationId>,
+    /// It takes that back, and ends.
+    leaving: bool,
     /// How often its registrar would not have it, or was not there.
     unregistered: u64,
     /// Calls that were rung reliably and wait for the PRACK, and those among them whose time to be answered has come.
@@ -55,6 +59,8 @@ impl Uas {
         Self {
             registrar: Registrar::new(options.login.as_slice(), "sip-core", options.key),
             agenda: Agenda::of(options.register.as_ref().map(|_| (Instant::ZERO, Task::Enrol))),
+            enrolled: None,
+            leaving: false,
             unregistered: 0,
             unacknowledged: BTreeSet::new(),
             due: BTreeSet::new(),
@@ -215,6 +221,8 @@ impl TransactionUser<UserAgent> for Uas {
                 self.failed += u64::from(lost);
             }
             Event::Declined { .. } | Event::Served { .. } => self.requests += 1,
+            Event::RegistrationEnded { .. }
+                if core::mem::take(&mut self.enrolled).is_some() && self.leaving => {}
             Event::RegistrationEnded { .. } => self.unregistered(now),
             _ => {}
         }
@@ -229,8 +237,9 @@ impl TransactionUser<UserAgent> for Uas {
             match task {
                 Task::Answer(dialog) => self.answer(now, machine, dialog),
                 Task::Enrol => {
-                    let enrolment = self.options.register.as_ref();
-                    if enrolment.is_some_and(|enrolment| enrolment.register(now, machine).is_err()) {
+                    let Some(enrolment) = &self.options.register else { continue };
+                    self.enrolled = enrolment.register(now, machine).ok();
+                    if self.enrolled.is_none() {
                         self.unregistered(now);
                     }
                 }
@@ -241,6 +250,15 @@ impl TransactionUser<UserAgent> for Uas {
                 _ => {}
             }
         }
+    }
+
+    fn is_done(&self) -> bool {
+        self.leaving && self.enrolled.is_none()
+    }
+
+    fn stop(&mut self, now: Instant, machine: &mut UserAgent) -> bool {
+        self.leaving = self.enrolled.is_some_and(|id| machine.unregister(now, id).is_ok());
+        self.leaving
     }
 }
 

@@ -599,6 +599,10 @@ impl TransactionUser<UserAgent> for Watched {
         self.agent.advance(now, machine);
     }
 
+    fn stop(&mut self, now: Instant, machine: &mut UserAgent) -> bool {
+        self.agent.stop(now, machine)
+    }
+
     fn is_done(&self) -> bool {
         self.agent.is_done()
     }
