@@ -37,7 +37,7 @@
 //!   [`transaction`], each a pure step.
 //! * [`ua::UserAgent`]: that, and dialogs with all that goes on in them: sessions, subscriptions; and registrations and publications (§8–§15 and
 //!   what extends them). [`auth`], [`registrar`] and [`compositor`] stand beside it for who serves others.
-//! * [`proxy::Proxy`]: transactions, and response contexts that couple them (§16).
+//! * [`proxy::Proxy`]: transactions, and response contexts that couple them (§16); and [`proxy::stateless::Stateless`], which has neither.
 //!
 //! All have the verbs of [`Machine`]; drivers are written against it. Their commands are their own methods, and exist as
 //! values too ([`Input`]).

@@ -12,7 +12,8 @@ use alloc::collections::{BTreeMap, VecDeque};
 use core::fmt::Debug;
 use core::net::SocketAddr;
 
-/// A state machine that speaks SIP: [`Endpoint`](crate::Endpoint), [`ua::UserAgent`](crate::ua::UserAgent), [`proxy::Proxy`](crate::proxy::Proxy).
+/// A state machine that speaks SIP: [`Endpoint`](crate::Endpoint), [`ua::UserAgent`](crate::ua::UserAgent), [`proxy::Proxy`](crate::proxy::Proxy),
+/// [`proxy::stateless::Stateless`](crate::proxy::stateless::Stateless).
 ///
 /// Bytes, time and facts go in; [`poll`](Self::poll) gives what is to be done. Drivers, simulators and fuzzers are written
 /// against this trait, so that they drive any of the machines; the commands of a machine are its own methods. The rules

@@ -5,6 +5,7 @@ use crate::endpoint::Event;
 use crate::headers::{Address, Contact, Header, Name, RecordRoute};
 use crate::message::{Content, Method, Response, Status, hex};
 use crate::random::{Random, Seed};
+use crate::uri::Uri;
 use crate::{Cause, Endpoint, Instant, Misuse, NewRequest, TransactionUser, Txn};
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -28,7 +29,7 @@ pub struct Sent<'a> {
 
 /// Sends what is [fed](Self::feed) to it in the form of SER's FIFO, each request in a transaction of its own, and tells each final status once.
 ///
-/// The headers may say From, To, Call-ID, CSeq, Route and Content-Type; what they don't is filled in. An INVITE is acknowledged, and left alone then: its
+/// The headers may say From, To, Call-ID, CSeq, Route and Content-Type; what they don't of these is filled in. A Contact is the writer's. An INVITE is acknowledged, and left alone then: its
 /// writer hangs up.
 pub struct Sender<F> {
     from: String,
@@ -139,6 +140,12 @@ impl<F: FnMut(&Sent<'_>)> Sender<F> {
             .filter(|(name, _)| !is_written(name))
             .map(|(name, value)| (&**name, &**value))
             .collect();
+        if order.method.bytes().any(|byte| byte.is_ascii_whitespace()) {
+            return Err((400, "The method is no token"));
+        }
+        if Uri::parse(order.uri.as_bytes()).is_err() {
+            return Err((400, "The URI is none"));
+        }
         let content_type =
             value(Name::ContentType).unwrap_or(if order.body.is_empty() { "" } else { "text/plain" });
         let request = NewRequest {

@@ -1,6 +1,7 @@
 //! An agent that places calls.
 
 use super::{Agenda, Enrolment, HOLD, SESSION, Task, session_for};
+use crate::Misuse;
 use crate::message::{Content, Method, Status};
 use crate::ua::{Ended, Event, NewInvite, NewRefer, NewSubscription, Reason, UserAgent};
 use crate::{Cause, DialogId, Instant, Machine, RegistrationId, TransactionUser};
@@ -269,9 +270,9 @@ impl Uac {
             }
             _ => return self.agenda.add(now + self.options.hold, Task::HangUp(dialog)),
         };
-        // What can't be done is not waited for; the peer's own request may stand against it.
-        if done.is_err() {
-            self.agenda.add(now + STEP, Task::Within(dialog));
+        // What can't be done is not waited for; only if the peer's own request stands against it, nobody is to blame.
+        if let Err(misuse) = done {
+            self.stepped(now, user, misuse == Misuse::WrongState);
         }
     }
 
@@ -321,6 +322,16 @@ impl TransactionUser<UserAgent> for Uac {
             }
             Event::RequestEnded { user, cause: Cause::Timeout | Cause::TransportError, .. } => {
                 self.stepped(now, user, false);
+            }
+            // RFC 3515 §2.4.5: how what was referred to goes.
+            Event::Notified { user, request, .. } if self.options.subscribe.is_none() => {
+                let failed = request.body().strip_prefix(b"SIP/2.0 ").and_then(|rest| rest.first());
+                let failed = failed.is_some_and(|class| (b'3'..=b'6').contains(class));
+                if let Some(Outcome::Up { expected, .. }) =
+                    self.calls.get_mut(user as usize).map(|call| &mut call.outcome)
+                {
+                    *expected &= !failed;
+                }
             }
             Event::Notified { user, .. } => {
                 if let Some(call) = self.calls.get_mut(user as usize) {

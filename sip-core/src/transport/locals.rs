@@ -22,6 +22,10 @@ pub struct Local {
 pub(crate) struct Locals(Vec<(Local, String)>);
 
 impl Locals {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn add(&mut self, local: Local) {
         let sent_by = local.advertised.clone().unwrap_or_else(|| local.addr.to_string());
         self.0.retain(|(known, _)| (known.transport, known.addr) != (local.transport, local.addr));

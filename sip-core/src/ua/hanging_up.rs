@@ -178,7 +178,7 @@ impl UserAgent {
     ///
     /// # Errors
     /// [`Misuse::Gone`]; [`Misuse::WrongState`] for a call that comes in and is not accepted (reject it), and after another
-    /// BYE; [`Misuse::BadContent`]; [`Misuse::Full`].
+    /// BYE; [`Misuse::BadContent`]; [`Misuse::Full`]; [`Misuse::NoLocal`] if it has no address at all, as after a restore.
     pub fn bye(&mut self, now: Instant, dialog: DialogId, content: &Content<'_>) -> Result<(), Misuse> {
         content.check().map_err(|_| Misuse::BadContent)?;
         self.enter(now);
@@ -246,6 +246,8 @@ impl UserAgent {
             self.send_ack(dialog.0, cseq, &Content::NONE);
         }
         match self.send_bye(dialog.0, content) {
+            // Whoever restored it has not said yet where it is.
+            Err(misuse @ Misuse::NoLocal(_)) if self.layer.locals.is_empty() => Err(misuse),
             Err(Misuse::NoLocal(_) | Misuse::BadUri) => {
                 self.end_session(dialog.0, Reason::Unreachable);
                 Ok(())

@@ -15,6 +15,7 @@ use sip_core::{Cause, Config, Endpoint, Instant, Machine, Target, TransactionUse
 use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::net::{ToSocketAddrs, UdpSocket};
+use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -77,7 +78,7 @@ struct UacArgs {
     #[arg(long)]
     reinvite: bool,
     /// Refer the peer of each call to this URI, and wait for what becomes of it
-    #[arg(long, value_name = "URI", conflicts_with = "reinvite")]
+    #[arg(long, value_name = "URI", conflicts_with = "reinvite", value_parser = uri)]
     refer: Option<String>,
     /// Subscribe to this event package in place of calling
     #[arg(long, value_name = "PACKAGE", conflicts_with_all = ["reinvite", "refer"])]
@@ -120,8 +121,9 @@ struct RegistrarArgs {
     auth: Vec<(String, String)>,
 }
 
-/// Sends requests written in the form of SER's FIFO: `:t_uac:[FILE]`, method, URI, headers, an empty line, body, an empty line. Each final status goes
-/// to its FILE, or to standard output with method and URI.
+/// Sends requests written in the form of SER's FIFO: `:t_uac:[FILE]`, method, URI, headers, an empty line, body, an empty line. From, To, Call-ID, CSeq,
+/// Max-Forwards and Content-Type are filled in where they are not given; a Contact, which INVITE, SUBSCRIBE and REFER need, is the writer's. Each final
+/// status goes to its FILE, or to standard output with method and URI; 408 and 503 also stand for no answer and no way there.
 #[derive(Parser)]
 struct SendArgs {
     /// Read from this named pipe (make it with mkfifo), whoever writes to it, until SIGINT or SIGTERM; else standard input, until its end
@@ -216,6 +218,11 @@ fn status(text: &str) -> Result<Status, String> {
     Status::new(code).filter(|status| status.is_final()).ok_or_else(|| "a final status is 200 to 699".into())
 }
 
+fn uri(text: &str) -> Result<String, String> {
+    let uri = sip_core::uri::Uri::parse(text.as_bytes());
+    uri.map(|_| text.into()).map_err(|_| "write a URI: sip:carol@example.com".into())
+}
+
 fn place(text: &str) -> Result<String, String> {
     let uri = sip_core::uri::Uri::parse(text.as_bytes());
     let sip = uri.ok().is_some_and(|uri| uri.as_sip().is_some());
@@ -244,7 +251,7 @@ const NOBODY: Identity = Identity { auth: None, local: None, register: None };
 
 /// The command `uas`.
 #[allow(dead_code, reason = "each example uses one of these")]
-pub(crate) fn uas(seed: sip_core::Seed, run: Run<Uas>) -> ExitCode {
+pub(crate) fn uas(seed: sip_core::Seed, run: Run<Enrolling>) -> ExitCode {
     let args: UasArgs = parse();
     exit((|| {
         if args.cores.is_some() {
@@ -260,8 +267,9 @@ pub(crate) fn uas(seed: sip_core::Seed, run: Run<Uas>) -> ExitCode {
         let agent =
             Uas::new(UasOptions { ring, answer: args.answer, login, key: nonce_key(&seed), register });
         let machine = args.identity.machine(seed, "uas", "localhost", true)?;
-        let (machine, agent) =
-            run(machine, agent, &listen, true).map_err(|error| Failure(error.to_string(), 1))?;
+        let registrar = args.identity.register.clone().unwrap_or_default();
+        let (machine, Enrolling { agent, .. }) = run(machine, Enrolling { agent, registrar }, &listen, true)
+            .map_err(|error| Failure(error.to_string(), 1))?;
         println!("{}", agent.report(&machine));
         Ok(ExitCode::SUCCESS)
     })())
@@ -439,6 +447,9 @@ pub(crate) fn send(seed: sip_core::Seed, run: RunFed<Endpoint, Sender<TellSent>>
     exit((|| {
         built(args.local.iter().map(|target| target.transport))?;
         let input: Input = match &args.fifo {
+            Some(path) if std::fs::metadata(path).is_ok_and(|found| !found.file_type().is_fifo()) => {
+                return Err(Failure(format!("{}: not a named pipe; make it with mkfifo", path.display()), 1));
+            }
             // Opened for writing too: it does not end when a writer closes it.
             Some(path) => {
                 Box::new(OpenOptions::new().read(true).write(true).open(path).map_err(|error| {
@@ -508,8 +519,8 @@ impl Reports {
         }
         let (path, line, writing) = (PathBuf::from(file), format!("{code} {reason}\n"), self.writing.clone());
         std::thread::spawn(move || {
-            if let Err(error) = std::fs::write(&path, line) {
-                eprintln!("{}: {error}", path.display());
+            if let Err(error) = std::fs::write(&path, &line) {
+                eprint!("{}: {error}; it was {line}", path.display());
             }
             drop(writing);
         });
@@ -568,6 +579,44 @@ fn towards(uri: &str, transport: Option<Transport>) -> Result<(String, Target), 
     let mut addr = local.map_err(|error| Failure(format!("no way to {host}: {error}"), 1))?;
     addr.set_port(0);
     Ok((uri, Target { transport, addr }))
+}
+
+/// A [`Uas`] that says on stderr what becomes of its registration.
+pub(crate) struct Enrolling {
+    agent: Uas,
+    registrar: String,
+}
+
+impl TransactionUser<UserAgent> for Enrolling {
+    fn event(&mut self, now: Instant, machine: &mut UserAgent, event: <UserAgent as Machine>::Event<'_>) {
+        let registrar = &self.registrar;
+        match &event {
+            ua::Event::RegistrationRefused { response, .. } => {
+                eprintln!("{registrar} answers {}: check --auth and the URI", response.status());
+            }
+            ua::Event::RegistrationEnded { cause: Cause::Timeout | Cause::TransportError, .. } => {
+                eprintln!("{registrar} does not answer; it is asked again");
+            }
+            _ => {}
+        }
+        self.agent.event(now, machine, event);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.agent.deadline()
+    }
+
+    fn advance(&mut self, now: Instant, machine: &mut UserAgent) {
+        self.agent.advance(now, machine);
+    }
+
+    fn is_done(&self) -> bool {
+        self.agent.is_done()
+    }
+
+    fn stop(&mut self, now: Instant, machine: &mut UserAgent) -> bool {
+        self.agent.stop(now, machine)
+    }
 }
 
 /// A [`Uac`] whose progress is shown on stderr, if that is a terminal.
