@@ -21,8 +21,12 @@ struct Street {
 
 impl Street {
     fn new() -> Self {
+        Self::of(3)
+    }
+
+    fn of(seed: u8) -> Self {
         let domains = vec!["example.com".to_owned()];
-        let core = sip_core::Config::new([3; 32]);
+        let core = sip_core::Config::new([seed; 32]);
         let config = proxy::Config {
             domains: domains.clone(),
             record_route: true,
@@ -155,19 +159,8 @@ fn a_call_that_is_older_than_a_restart_can_be_hung_up() {
     let forwarded = street.hear(PEER, &invite).into_iter().find(|(to, _)| to == EVIL).unwrap().1;
     let ok = response(&forwarded, "200 OK", "g", &format!("Contact: <sip:gateway@{EVIL}>\r\n{BODY}"));
     street.hear(EVIL, &ok);
-    // The home is started anew, as the command `home` does: with another seed.
-    let domains = vec!["example.com".to_owned()];
-    let core = sip_core::Config::new([4; 32]);
-    let config = proxy::Config {
-        domains: domains.clone(),
-        record_route: true,
-        guarded: true,
-        route_key: Some([5; 16]),
-        ..proxy::Config::new(core)
-    };
-    let logins = vec![("alice".into(), "secret".into())];
-    street.rig = Rig::new(Proxy::new(config));
-    street.home = Home::new(&HomeOptions { logins, key: [7; 32], domains });
+    // The home is started anew, with another seed.
+    street = Street::of(4);
     let bye = format!(
         "BYE sip:alice@{PEER} SIP/2.0\r\nVia: SIP/2.0/UDP {EVIL};branch=z9hG4bKbye\r\nRoute: {}\r\nFrom: {};tag=g\r\nTo: {}\r\n\
          Call-ID: {}\r\nCSeq: 1 BYE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n",

@@ -509,18 +509,21 @@ fn timed(refresher: Option<Refresher>) -> Config {
     config
 }
 
+/// A call that comes in, rings, and has an UPDATE of this side under way before it is up.
+fn updating_early(config: Config) -> (Call, String) {
+    let extra = format!("Supported: timer\r\nAllow: INVITE, UPDATE, ACK, BYE, CANCEL\r\n{BODY}");
+    let mut call = Call::ringing(config, &extra);
+    call.rig.machine.ring(call.rig.now, call.dialog, Status::RINGING, &Content::NONE).unwrap();
+    call.us = header(&sent(&call.rig.drain(), "SIP/2.0 180"), "To").unwrap().into();
+    let update = call.sent(Method::Update, Content::NONE);
+    (call, update)
+}
+
 /// RFC 4028 §9: the callee has said in its 2xx that it refreshes; an UPDATE that it had sent before says otherwise, but the caller has answered that first.
 #[test]
 fn the_answer_to_an_early_update_comes_late() {
     let config = timed(Some(Refresher::Uas));
-    let mut call = Call::ringing(
-        config,
-        &format!("Supported: timer\r\nAllow: INVITE, UPDATE, ACK, BYE, CANCEL\r\n{BODY}"),
-    );
-    call.rig.machine.ring(call.rig.now, call.dialog, Status::RINGING, &Content::NONE).unwrap();
-    let ringing = sent(&call.rig.drain(), "SIP/2.0 180");
-    call.us = header(&ringing, "To").unwrap().into();
-    let update = call.sent(Method::Update, Content::NONE);
+    let (mut call, update) = updating_early(config);
     call.rig.machine.accept(call.rig.now, call.dialog, &SDP).unwrap();
     let ok = sent(&call.rig.drain(), "SIP/2.0 200");
     assert_eq!(header(&ok, "Session-Expires"), Some("90;refresher=uas"), "this side refreshes");
@@ -606,14 +609,7 @@ fn who_says_that_it_refreshes_does() {
 /// RFC 4028 §7.2, §9: the same where the peer says in the 2xx to an early UPDATE of this side that this side is to refresh.
 #[test]
 fn who_is_told_to_refresh_does() {
-    let mut call = Call::ringing(
-        config(),
-        &format!("Supported: timer\r\nAllow: INVITE, UPDATE, ACK, BYE, CANCEL\r\n{BODY}"),
-    );
-    call.rig.machine.ring(call.rig.now, call.dialog, Status::RINGING, &Content::NONE).unwrap();
-    let ringing = sent(&call.rig.drain(), "SIP/2.0 180");
-    call.us = header(&ringing, "To").unwrap().into();
-    let update = call.sent(Method::Update, Content::NONE);
+    let (mut call, update) = updating_early(config());
     call.rig.machine.accept(call.rig.now, call.dialog, &SDP).unwrap();
     call.rig.drain();
     call.answer(

@@ -83,33 +83,25 @@ impl Keep for Vec<u8> {
     }
 }
 
-impl Keep for Box<[u8]> {
-    fn keep(&self, out: &mut Out<'_>) {
-        out.bytes(self);
-    }
+macro_rules! texts {
+    ($($type:ty)*) => {$(
+        impl Keep for $type {
+            fn keep(&self, out: &mut Out<'_>) {
+                out.bytes(self);
+            }
 
-    fn back(from: &mut In<'_>) -> Result<Self, RestoreError> {
-        from.bytes().map(Self::from)
-    }
+            fn back(from: &mut In<'_>) -> Result<Self, RestoreError> {
+                from.bytes().map(Self::from)
+            }
 
-    fn missing() -> Result<Self, RestoreError> {
-        Ok(Self::default())
-    }
+            fn missing() -> Result<Self, RestoreError> {
+                Ok(Self::default())
+            }
+        }
+    )*};
 }
 
-impl Keep for Arc<[u8]> {
-    fn keep(&self, out: &mut Out<'_>) {
-        out.bytes(self);
-    }
-
-    fn back(from: &mut In<'_>) -> Result<Self, RestoreError> {
-        from.bytes().map(Self::from)
-    }
-
-    fn missing() -> Result<Self, RestoreError> {
-        Ok(Self::default())
-    }
-}
+texts!(Box<[u8]> Arc<[u8]>);
 
 impl Keep for String {
     fn keep(&self, out: &mut Out<'_>) {
