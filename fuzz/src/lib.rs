@@ -5,6 +5,7 @@
 
 mod dialog;
 mod editing;
+mod forward;
 mod framing;
 mod headers;
 mod machine;
@@ -15,6 +16,7 @@ mod world;
 
 pub use dialog::dialog;
 pub use editing::editing;
+pub use forward::forward;
 pub use framing::{datagram, stream};
 pub use headers::headers;
 pub use machine::machine;
@@ -29,7 +31,7 @@ use sip_core::{Config, Endpoint, Instant, Local, Machine, Source, Transport};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("datagram", datagram),
     ("stream", stream),
     ("uri", uri),
@@ -37,6 +39,7 @@ pub const TARGETS: [Target; 10] = [
     ("editing", editing),
     ("machine", machine),
     ("dialog", dialog),
+    ("forward", forward),
     ("restore", restore),
     ("table", table),
     ("world", world),

@@ -4,9 +4,9 @@
 mod support;
 
 use core::time::Duration;
-use sip_core::Misuse;
 use sip_core::proxy::{Branch, Config, Part};
 use sip_core::transaction::{Restart, Timers};
+use sip_core::{Machine, Misuse};
 use support::proxying::{B, C, config, invite, relayed, request, rig, take, texts};
 use support::{header, ms, response, sends};
 
@@ -75,7 +75,7 @@ fn another_request_has_a_life() {
     let out = rig.run_until(ms(100_000));
     assert!(sends(&out, "MESSAGE").last().is_some_and(|last| *last < 10_000));
     assert!(texts(&out, "SIP/2.0 408").is_empty());
-    assert!(sip_core::Machine::is_idle(&rig.machine));
+    assert!(rig.machine.is_idle());
 }
 
 /// OpenSIPS' `t_wait_for_new_branches`: a phone that has to be woken by a push registers, and is called then.
@@ -178,4 +178,28 @@ fn who_is_waited_for_goes_first() {
     let text = request("INVITE", "sip:bob@example.com", "1", "Max-Breadth: 1\r\n");
     let (_, sent) = relayed(&mut rig, &text, &[minor, B]);
     assert!(sent.len() == 1 && sent[0].starts_with("INVITE sip:b@"), "{sent:?}");
+}
+
+/// A request whose branch has found no room yet is answered all the same when it is cancelled, or when it has lived as long as it may.
+#[test]
+fn what_was_never_asked_is_answered() {
+    let copy = Branch { part: Part::Copy, ..C };
+    for cancelled in [true, false] {
+        let mut rig = rig(Config { invite_lifetime: Some(Duration::from_secs(20)), ..config() });
+        let (context, _) =
+            take(&mut rig, &request("INVITE", "sip:bob@example.com", "1", "Max-Breadth: 1\r\n"));
+        rig.machine.relay(rig.now, context, &[copy]).unwrap();
+        rig.machine.relay(rig.now, context, &[B]).unwrap();
+        assert!(sends(&rig.drain(), "INVITE sip:b@").is_empty());
+        let out = if cancelled {
+            rig.hear(&request("CANCEL", "sip:bob@example.com", "1", ""));
+            rig.drain()
+        } else {
+            rig.run_until(ms(20_000))
+        };
+        let status = if cancelled { "SIP/2.0 487" } else { "SIP/2.0 408" };
+        assert_eq!(sends(&out, status).len(), 1, "{out:#?}");
+        rig.run_until(ms(100_000));
+        assert!(rig.machine.is_idle());
+    }
 }

@@ -183,7 +183,7 @@ impl Proxy {
         let Some(context) = self.contexts.get_mut(key) else { return };
         let clock = self.layer.clock();
         let is_held = context.held.is_some_and(|until| until > clock) && !context.is_closed();
-        let Some(found) = context.best(self.config.prefer) else { return };
+        let Some(found) = context.best(self.config.prefer) else { return self.give_up(key) };
         if is_held && !self.config.ask {
             context.phase = Phase::Undecided;
             return self.wait(key);
@@ -196,6 +196,21 @@ impl Proxy {
             context.phase = Phase::Undecided;
             self.wait(key);
             self.push(Event::AllFailed { context: Context::id(key), user, best });
+        }
+    }
+
+    /// Those that were to be asked have been given up before they were: nothing will come.
+    fn give_up(&mut self, key: Key) {
+        let Some(context) = self.contexts.get(key).filter(|context| context.is_closed()) else { return };
+        let is_meant = |id: &Key| self.branches.get(*id).is_some_and(|branch| branch.part != Part::Copy);
+        if context.branches.iter().any(is_meant) {
+            return;
+        }
+        let (server, is_invite) = (context.server, context.is_invite);
+        let status = if context.cancelled { Status::REQUEST_TERMINATED } else { Status::REQUEST_TIMEOUT };
+        // RFC 4320 §4.2: nobody waits for another any more.
+        if is_invite && self.layer.respond(server, status, &Content::NONE, |_| {}).is_ok() {
+            self.has_answered(key, status);
         }
     }
 
@@ -300,7 +315,8 @@ impl Proxy {
         self.forget_later(key);
         let Some(context) = self.contexts.get(key) else { return };
         if context.phase == Phase::Relaying {
-            return self.cancel_branches(key, |_| String::from(reason));
+            self.cancel_branches(key, |_| String::from(reason));
+            return self.settle(key);
         }
         // Nothing is under way: what would come back is known.
         let server = context.server;
