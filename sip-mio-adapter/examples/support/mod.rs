@@ -36,7 +36,9 @@ pub(crate) fn run_fed<M: Machine + 'static, U: TransactionUser<M> + 'static>(
     let mut driver = bound(machine, agent, &poll, listen, false)?;
     let stop = signals()?;
     let (pieces, read) = mpsc::sync_channel::<Option<Vec<u8>>>(16);
-    let waker = Waker::new(poll.registry(), Token(0))?;
+    // Held here too: with its last owner goes what it has not told yet.
+    let waker = Arc::new(Waker::new(poll.registry(), Token(0))?);
+    let wake = waker.clone();
     // A thread, because a terminal or a pipe may say nothing for ever.
     std::thread::spawn(move || {
         let mut buf = [0; 4_096];
@@ -46,7 +48,7 @@ pub(crate) fn run_fed<M: Machine + 'static, U: TransactionUser<M> + 'static>(
                 _ => None,
             };
             let last = piece.is_none();
-            if pieces.send(piece).is_err() || waker.wake().is_err() || last {
+            if pieces.send(piece).is_err() || wake.wake().is_err() || last {
                 return;
             }
         }
@@ -68,6 +70,7 @@ pub(crate) fn run_fed<M: Machine + 'static, U: TransactionUser<M> + 'static>(
             driver.ready(event);
         }
     }
+    drop(waker);
     // What is queued is still written.
     driver.run(&mut poll, &AtomicBool::new(true))
 }
