@@ -1,6 +1,6 @@
 //! What goes on inside dialogs: a user agent with calls and subscriptions, and a peer and a user who do anything.
 
-use crate::{PEER, US, source};
+use crate::{PEER, STEPS, TIMERS, US, line, source, take};
 use core::time::Duration;
 use sip_core::message::{Content, Method, Status};
 use sip_core::ua::{Command, Config, Ended, NewInvite, NewRefer, NewSubscription, Notice, Offer, UserAgent};
@@ -8,10 +8,6 @@ use sip_core::{
     DialogId, Instant, Invitation, Local, Machine, Output, RequestId, ServerTxn, SubscriptionId, Transport,
 };
 use std::collections::{BTreeMap, BTreeSet};
-
-/// How much may happen, and how many timers fire until all is over.
-const STEPS: usize = 60;
-const TIMERS: usize = 20_000;
 
 /// Each byte picks what comes next: a request of the peer in one of its dialogs, a response to what was sent, a command, time. Bytes behind some of them
 /// are lines of a header. Whatever happens, numbers rise, each dialog has one BYE of this side, and when all have hung up nothing is left.
@@ -35,18 +31,10 @@ pub fn dialog(data: &[u8]) {
     scene.end();
 }
 
-fn take(bytes: &mut &[u8]) -> u8 {
-    let Some((first, rest)) = bytes.split_first() else { return 0 };
-    *bytes = rest;
-    *first
-}
-
 /// Up to so many bytes as the next one says, as text.
 fn text(bytes: &mut &[u8]) -> String {
-    let length = usize::from(take(bytes) % 64).min(bytes.len());
-    let (text, rest) = bytes.split_at(length);
-    *bytes = rest;
-    String::from_utf8_lossy(text).replace(['\r', '\n'], " ")
+    let length = usize::from(take(bytes) % 64);
+    line(bytes, length)
 }
 
 const METHODS: [&str; 10] =

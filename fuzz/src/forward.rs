@@ -1,6 +1,6 @@
 //! Proxies between neighbours who say anything: one with state and one without, given the same messages.
 
-use crate::{PEER, US, source};
+use crate::{PEER, STEPS, TIMERS, US, line, source, take};
 use core::num::NonZero;
 use core::time::Duration;
 use sip_core::message::{Content, Message, Status};
@@ -10,10 +10,6 @@ use sip_core::{
     BranchId, ContextId, Destination, Instant, Limits, Local, Machine, Output, Source, Transport,
 };
 use std::collections::BTreeSet;
-
-/// How much may happen, and how many timers fire until all is over.
-const STEPS: usize = 60;
-const TIMERS: usize = 20_000;
 
 /// Each byte picks what comes next: a request, a response to what was forwarded, a decision of the user, time. Bytes behind some of them are lines of a
 /// header. Whatever happens, what goes out can be read, each request has one end, and nothing is left; without state nothing is ever kept, and no
@@ -39,18 +35,10 @@ pub fn forward(data: &[u8]) {
     scene.end();
 }
 
-fn take(bytes: &mut &[u8]) -> u8 {
-    let Some((first, rest)) = bytes.split_first() else { return 0 };
-    *bytes = rest;
-    *first
-}
-
 /// Most often nothing; else as many bytes as the next one says, as text.
 fn text(bytes: &mut &[u8]) -> String {
-    let length = usize::from(take(bytes).saturating_sub(240) * 4).min(bytes.len());
-    let (text, rest) = bytes.split_at(length);
-    *bytes = rest;
-    String::from_utf8_lossy(text).replace(['\r', '\n'], " ")
+    let length = usize::from(take(bytes).saturating_sub(240) * 4);
+    line(bytes, length)
 }
 
 const METHODS: [&str; 8] = ["INVITE", "INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "FOO"];

@@ -48,6 +48,24 @@ pub const TARGETS: [Target; 11] = [
 const US: &str = "192.0.2.1:5060";
 const PEER: &str = "192.0.2.2:5060";
 
+/// How much may happen in a scene, and how many timers fire until all is over.
+const STEPS: usize = 60;
+const TIMERS: usize = 20_000;
+
+/// The next byte; zero if there is none.
+fn take(bytes: &mut &[u8]) -> u8 {
+    let Some((first, rest)) = bytes.split_first() else { return 0 };
+    *bytes = rest;
+    *first
+}
+
+/// The next bytes, up to so many, as text of one line.
+fn line(bytes: &mut &[u8], length: usize) -> String {
+    let (text, rest) = bytes.split_at(length.min(bytes.len()));
+    *bytes = rest;
+    String::from_utf8_lossy(text).replace(['\r', '\n'], " ")
+}
+
 fn endpoint() -> Endpoint {
     let mut endpoint = Endpoint::new(Config::new([0; 32]));
     for transport in [Transport::Udp, Transport::Tcp] {

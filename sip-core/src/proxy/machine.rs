@@ -197,11 +197,15 @@ impl Proxy {
 
     fn send_ack(&mut self, source: Source, arrival: Arrival, prepared: &[u8]) -> Option<()> {
         let ack = Message::parse(prepared, &Limits::NONE).ok()?;
-        let mut made = Vec::new();
-        let strict = self.own().build(&ack, arrival, &Branch::AS_IT_IS, &mut made).ok()?;
-        let made = Message::parse(&made, &Limits::NONE).ok()?;
-        let hop = routing::hop(&made, None, strict).ok()?;
-        self.layer.forward_stateless(source, &made, hop).ok()
+        let mut made = core::mem::take(&mut self.made);
+        made.clear();
+        let built = self.own().build(&ack, arrival, &Branch::AS_IT_IS, &mut made);
+        let sent = built.and_then(|strict| {
+            let ack = Message::parse(&made, &Limits::NONE).map_err(|_| Misuse::BadContent)?;
+            self.layer.forward_stateless(source, &ack, routing::hop(&ack, None, strict)?)
+        });
+        self.made = made;
+        sent.ok()
     }
 }
 

@@ -187,6 +187,8 @@ pub struct Proxy {
     waits: Lanes,
     /// The request or response at hand, as it goes on.
     text: Vec<u8>,
+    /// An ACK at hand, as it goes on.
+    made: Vec<u8>,
 }
 
 impl Proxy {
@@ -205,6 +207,7 @@ impl Proxy {
             branches: Slab::new(),
             waits: Lanes::default(),
             text: Vec::new(),
+            made: Vec::new(),
         }
     }
 

@@ -331,13 +331,13 @@ impl What {
         matches!(self, Self::Registration(registration) if registration.is_flow())
     }
 
-    /// Takes what a 200 says of it.
     /// Whether there is a state that the compositor does not have yet.
     #[cfg(feature = "snapshot")]
     pub(super) const fn has_unsaid(&self) -> bool {
         matches!(self, Self::Publication(publication) if publication.unsaid.is_some())
     }
 
+    /// Takes what a 200 says of it.
     fn learn(&mut self, request: &Message<'_>, response: &Message<'_>) {
         match self {
             Self::Registration(registration) => registration.learn(request, response),
