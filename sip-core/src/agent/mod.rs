@@ -1,10 +1,11 @@
 //! The agents behind the examples, without a runtime (feature `agent`): one that answers calls, one that places them, one
-//! that asks whether a peer lives, one that forwards, one where others are at home, one that sends what programs write that know no
+//! that asks whether a peer lives, one that forwards, one where others are at home, one that stands between two parties, one that sends what programs write that know no
 //! SIP.
 //!
 //! Each is a [`TransactionUser`](crate::TransactionUser) of a [`UserAgent`] or a [`Proxy`](crate::proxy::Proxy). Both
 //! adapters run them as they are.
 
+mod b2bua;
 mod enrolment;
 mod forwarder;
 mod home;
@@ -15,6 +16,7 @@ mod sender;
 mod uac;
 mod uas;
 
+pub use b2bua::B2bua;
 pub use enrolment::Enrolment;
 pub use forwarder::{Forwarder, ForwarderOptions, Report};
 pub use home::{Home, HomeOptions};

@@ -167,7 +167,8 @@ const ACTIVE: Content<'static> = Content::body(
     b"<?xml version=\"1.0\"?>\r\n<presence xmlns=\"urn:ietf:params:xml:ns:pidf\" entity=\"sip:uas@localhost\">\
     <tuple id=\"1\"><status><basic>open</basic></status></tuple></presence>\r\n",
 );
-const TRYING: Content<'static> = Content::body("message/sipfrag;version=2.0", b"SIP/2.0 100 Trying\r\n");
+pub(super) const TRYING: Content<'static> =
+    Content::body("message/sipfrag;version=2.0", b"SIP/2.0 100 Trying\r\n");
 const DONE: Content<'static> = Content::body("message/sipfrag;version=2.0", b"SIP/2.0 200 OK\r\n");
 /// After how long it registers again when that has failed.
 const ENROL_AGAIN: Duration = Duration::from_secs(30);
@@ -263,7 +264,7 @@ impl TransactionUser<UserAgent> for Uas {
 }
 
 /// Whether a SUBSCRIBE is about a REFER.
-fn is_refer(request: &Request<'_>) -> bool {
+pub(super) fn is_refer(request: &Request<'_>) -> bool {
     let event = request.get::<headers::Event<'_>>().ok().flatten();
     event.is_some_and(|event| event.package.eq_ignore_ascii_case(b"refer"))
 }

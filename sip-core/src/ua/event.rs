@@ -459,6 +459,8 @@ pub struct NewInvite<'a> {
     pub uri: &'a str,
     /// The value of From without a tag; empty: [`Config::identity`](super::Config::identity).
     pub from: &'a str,
+    /// How many hops it may go (RFC 3261 §8.1.1.6): 70; of who stands between two parties one less than came in (RFC 7332).
+    pub max_forwards: u8,
     /// Its Call-ID; empty: one that nobody can guess.
     pub call_id: &'a str,
     /// The values of Route, top first.
@@ -486,6 +488,7 @@ impl<'a> NewInvite<'a> {
         Self {
             uri,
             from: "",
+            max_forwards: 70,
             call_id: "",
             route: &[],
             target: None,
@@ -506,6 +509,10 @@ pub struct NewRequest<'a> {
     pub method: Method<'a>,
     /// The URI; it becomes Request-URI and To.
     pub uri: &'a str,
+    /// The value of From without a tag; empty: [`Config::identity`](super::Config::identity).
+    pub from: &'a str,
+    /// How many hops it may go, as of an [`INVITE`](NewInvite::max_forwards).
+    pub max_forwards: u8,
     /// Where to send it; `None`: by the Request-URI (RFC 3263).
     pub target: Option<Target>,
     /// The timers of its transaction; `None`: those of the user agent.
@@ -521,7 +528,17 @@ pub struct NewRequest<'a> {
 impl<'a> NewRequest<'a> {
     /// A request without content.
     pub const fn new(method: Method<'a>, uri: &'a str) -> Self {
-        Self { method, uri, target: None, timers: None, credentials: &[], user: 0, content: Content::NONE }
+        Self {
+            method,
+            uri,
+            from: "",
+            max_forwards: 70,
+            target: None,
+            timers: None,
+            credentials: &[],
+            user: 0,
+            content: Content::NONE,
+        }
     }
 }
 

@@ -109,6 +109,7 @@ impl UserAgent {
         }
         let outside = Outside {
             from: invite.from,
+            max_forwards: invite.max_forwards,
             route: invite.route,
             tag: &tag,
             call_id,

@@ -122,6 +122,7 @@ pub(super) struct Outside<'a> {
     pub(super) tag: &'a [u8],
     pub(super) call_id: &'a [u8],
     pub(super) cseq: u32,
+    pub(super) max_forwards: u8,
     /// The value of Contact; empty: none.
     pub(super) contact: &'a [u8],
     /// Headers of this machine's own.
@@ -140,6 +141,7 @@ impl<'a> Outside<'a> {
             tag: b"",
             call_id: b"",
             cseq: 1,
+            max_forwards: 70,
             contact: b"",
             extra: &[],
             content,
@@ -183,8 +185,13 @@ impl UserAgent {
             answers: Answers::with(request.credentials),
             ..Outgoing::new(Purpose::Other(Ends::Transaction), request.user, None)
         };
-        let outside =
-            Outside { tag: &tag, call_id: &call_id, ..Outside::new(method, request.uri, &request.content) };
+        let outside = Outside {
+            from: request.from,
+            max_forwards: request.max_forwards,
+            tag: &tag,
+            call_id: &call_id,
+            ..Outside::new(method, request.uri, &request.content)
+        };
         let done = self.send_outside(outgoing, &outside);
         self.leave();
         done.map(RequestId)
@@ -226,7 +233,8 @@ impl UserAgent {
                 "" => writer.field(Name::To, &[b"<", uri, b">"]),
                 to => writer.field(Name::To, &[to.as_bytes()]),
             };
-            writer.field(Name::CallId, &[outside.call_id]).cseq(cseq, method).number(Name::MaxForwards, 70);
+            let hops = u64::from(outside.max_forwards);
+            writer.field(Name::CallId, &[outside.call_id]).cseq(cseq, method).number(Name::MaxForwards, hops);
             if !outside.contact.is_empty() {
                 writer.field(Name::Contact, &[outside.contact]);
             }

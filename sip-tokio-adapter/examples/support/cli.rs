@@ -4,8 +4,8 @@ use clap::{Args, Parser, ValueEnum};
 use core::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use sip_core::agent::{
-    Enrolment, Forwarder, ForwarderOptions, Home, HomeOptions, Ping, PingError, Report, Sender, Sent, Uac,
-    UacOptions, Uas, UasOptions, Within,
+    B2bua, Enrolment, Forwarder, ForwarderOptions, Home, HomeOptions, Ping, PingError, Report, Sender, Sent,
+    Uac, UacOptions, Uas, UasOptions, Within,
 };
 use sip_core::auth::Credentials;
 use sip_core::message::Status;
@@ -107,6 +107,20 @@ struct ProxyArgs {
     events: Option<String>,
 }
 
+/// Stands between the two parties of a call, as a user agent to each: early media, re-INVITE, UPDATE, PRACK, INFO and REFER go across.
+#[derive(Parser)]
+struct B2buaArgs {
+    /// Where to listen, for example udp:127.0.0.1:5060; may be given more than once
+    #[arg(long, required = true, value_name = "ADDR")]
+    listen: Vec<Target>,
+    /// Whom to call for everyone who calls
+    #[arg(long, value_name = "URI", value_parser = place)]
+    to: String,
+    /// The name and password that challenges are answered with
+    #[arg(long, value_name = "USER:PASSWORD", value_parser = login)]
+    auth: Option<(String, String)>,
+}
+
 /// Registers phones in memory, and forwards their calls to each other; until SIGINT or SIGTERM.
 #[derive(Parser)]
 struct RegistrarArgs {
@@ -173,7 +187,13 @@ impl Identity {
     }
 
     /// A user agent with this identity; `user` and `host` are those of one that has none.
-    fn machine(&self, seed: sip_core::Seed, user: &str, host: &str, uas: bool) -> Result<UserAgent, Failure> {
+    fn machine(
+        &self,
+        seed: sip_core::Seed,
+        user: &str,
+        host: &str,
+        configure: fn(&mut ua::Config),
+    ) -> Result<UserAgent, Failure> {
         let user = self.auth.as_ref().map_or(user, |(user, _)| user);
         let mut config = ua::Config::new(Config::new(seed), user);
         config.identity = match self.enrolment()? {
@@ -184,9 +204,7 @@ impl Identity {
         config
             .credentials
             .extend(self.auth.as_ref().map(|(user, password)| Credentials::new(user, password)));
-        if uas {
-            Uas::configure(&mut config);
-        }
+        configure(&mut config);
         Ok(UserAgent::new(config))
     }
 }
@@ -266,7 +284,7 @@ pub(crate) fn uas(seed: sip_core::Seed, run: Run<Enrolling>) -> ExitCode {
         let ring = Duration::from_millis(args.ring);
         let agent =
             Uas::new(UasOptions { ring, answer: args.answer, login, key: nonce_key(&seed), register });
-        let machine = args.identity.machine(seed, "uas", "localhost", true)?;
+        let machine = args.identity.machine(seed, "uas", "localhost", Uas::configure)?;
         let registrar = args.identity.register.clone().unwrap_or_default();
         let (machine, Enrolling { agent, .. }) = run(machine, Enrolling { agent, registrar }, &listen, true)
             .map_err(|error| Failure(error.to_string(), 1))?;
@@ -304,7 +322,7 @@ pub(crate) fn uac(seed: sip_core::Seed, run: Run<Watched>) -> ExitCode {
             register: args.identity.enrolment()?,
         });
         let host = local.addr.ip().to_string();
-        let machine = args.identity.machine(seed, "uac", &host, false)?;
+        let machine = args.identity.machine(seed, "uac", &host, |_| ())?;
         let (machine, Watched { agent, progress }) =
             run(machine, Watched::new(agent, args.calls), &[local], false)
                 .map_err(|error| Failure(error.to_string(), 1))?;
@@ -350,6 +368,21 @@ pub(crate) fn proxy(seed: sip_core::Seed, run: Run<Forwarder<Tell>, Proxy>) -> E
         let config =
             proxy::Config { record_route: args.record_route, ..proxy::Config::new(Config::new(seed)) };
         let (machine, agent) = run(Proxy::new(config), Forwarder::new(options, tell), &args.listen, true)
+            .map_err(|error| Failure(error.to_string(), 1))?;
+        println!("{}", agent.report(&machine));
+        Ok(ExitCode::SUCCESS)
+    })())
+}
+
+/// The command `b2bua`.
+#[allow(dead_code, reason = "each example uses one of these")]
+pub(crate) fn b2bua(seed: sip_core::Seed, run: Run<B2bua>) -> ExitCode {
+    let args: B2buaArgs = parse();
+    exit((|| {
+        built(args.listen.iter().map(|target| target.transport))?;
+        let identity = Identity { auth: args.auth, ..NOBODY };
+        let machine = identity.machine(seed, "b2bua", "localhost", B2bua::configure)?;
+        let (machine, agent) = run(machine, B2bua::new(&args.to), &args.listen, true)
             .map_err(|error| Failure(error.to_string(), 1))?;
         println!("{}", agent.report(&machine));
         Ok(ExitCode::SUCCESS)
@@ -420,7 +453,7 @@ pub(crate) fn ping(seed: sip_core::Seed, run: Run<Ping>) -> ExitCode {
     exit((|| {
         let (uri, local) = towards(&args.uri, None)?;
         let host = local.addr.ip().to_string();
-        let machine = NOBODY.machine(seed, "ping", &host, false)?;
+        let machine = NOBODY.machine(seed, "ping", &host, |_| ())?;
         let (_, agent) =
             run(machine, Ping::new(&uri), &[local], false).map_err(|error| Failure(error.to_string(), 1))?;
         match agent.outcome() {

@@ -1,0 +1,671 @@
+//! An agent that stands between the two parties of a call, as a user agent to each (RFC 7092): a B2BUA.
+
+use super::uas::{TRYING, is_refer};
+use crate::headers::{Expires, Header, ReferTo, Replaces};
+use crate::message::{Content, Message, Method, Request, Response, Status};
+use crate::ua::{Config, Event, NewInvite, NewRefer, NewRequest, Notice, UserAgent};
+use crate::{
+    Cause, DialogId, Instant, Invitation, Machine, Misuse, RequestId, ServerTxn, SubscriptionId,
+    TransactionUser,
+};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// Couples each call that comes in with one that it places, and passes on what either side says in it: provisional responses with their sessions, the
+/// answer, re-INVITE, UPDATE, INFO, MESSAGE and PRACK, REFER with what becomes of it, the hang-up. Who calls with a Replaces takes the place of a party.
+///
+/// Sessions go across as they are: the parties agree with each other. Where they can't, because a reliable response holds an offer and the caller knows
+/// no PRACK, or because another fork has been agreed with already, the call is refused.
+#[derive(Debug)]
+pub struct B2bua {
+    target: String,
+    /// The calls that are not answered: what was placed for who calls, and the other way round.
+    placed: BTreeMap<DialogId, Invitation>,
+    callers: BTreeMap<Invitation, DialogId>,
+    /// Callers whose responses are all reliable.
+    reliable: BTreeSet<DialogId>,
+    /// For each reliable response to a caller, in their order, the fork that waits for its PRACK, if one does.
+    unacknowledged: BTreeMap<DialogId, VecDeque<Option<DialogId>>>,
+    /// The other side of each dialog.
+    others: BTreeMap<DialogId, DialogId>,
+    /// Dialogs whose 2xx had an offer: the ACK of the other side has the answer.
+    offered: BTreeSet<DialogId>,
+    /// What the requests of this side are for, and which of them answers a request.
+    asked: BTreeMap<RequestId, For>,
+    waiting: BTreeMap<ServerTxn, RequestId>,
+    /// The other side of each REFER, and those whose response is still to come.
+    referrals: BTreeMap<SubscriptionId, SubscriptionId>,
+    referred: BTreeMap<SubscriptionId, ServerTxn>,
+    calls: u64,
+    answered: u64,
+}
+
+/// What a request of this side is for.
+#[derive(Clone, Copy, Debug)]
+enum For {
+    /// It passes this one on.
+    Request(ServerTxn),
+    /// The party is to talk to this caller, in the place of the other.
+    Call { caller: DialogId, instead_of: DialogId },
+    /// The session is to be refreshed: what the party offers goes to the other.
+    Refresh,
+    /// That offer: the answer is for this dialog.
+    Answer(DialogId),
+}
+
+/// The headers that are for the other side, whatever stands between.
+const PASSED_ON: [&str; 19] = [
+    "Accept-Contact",
+    "Alert-Info",
+    "Call-Info",
+    "Content-Disposition",
+    "Content-Encoding",
+    "Content-Language",
+    "Error-Info",
+    "History-Info",
+    "Info-Package",
+    "MIME-Version",
+    "Organization",
+    "Priority",
+    "Privacy",
+    "Reason",
+    "Recv-Info",
+    "Referred-By",
+    "Retry-After",
+    "Subject",
+    "User-to-User",
+];
+
+/// What a message has for the other side.
+fn passed_on<T>(message: &Message<'_>, then: impl FnOnce(&Content<'_>) -> T) -> T {
+    let text = |value| core::str::from_utf8(value).ok().filter(|text| crate::message::is_text(text));
+    let of = |name| message.values_of(name).filter_map(text).map(move |value| (name, value));
+    let headers: Vec<_> = PASSED_ON.into_iter().flat_map(of).collect();
+    let content_type = message.value_of("Content-Type").and_then(text).unwrap_or_default();
+    let body = if content_type.is_empty() { b"" } else { message.body() };
+    then(&Content { headers: &headers, content_type, body })
+}
+
+/// What a refusal is to the other side: a challenge is for this one, and so are other addresses, which it would have tried.
+fn refusal(status: Status) -> Status {
+    match status.code() {
+        401 | 407 => Status::FORBIDDEN,
+        300..=399 => Status::TEMPORARILY_UNAVAILABLE,
+        _ => status,
+    }
+}
+
+/// What stands for a response that never came.
+const fn silence(cause: Cause) -> Status {
+    match cause {
+        Cause::Timeout => Status::REQUEST_TIMEOUT,
+        _ => Status::SERVICE_UNAVAILABLE,
+    }
+}
+
+/// Who sends a request, as it is told to the other side.
+fn sender(request: &Request<'_>) -> String {
+    let from = request.from();
+    let text = String::from_utf8_lossy;
+    match from.display {
+        b"" => format!("<{}>", text(from.uri_bytes)),
+        display => format!("\"{}\" <{}>", text(display), text(from.uri_bytes)),
+    }
+}
+
+/// How many hops a request may still go: who stands between counts as one (RFC 7332).
+fn hops(request: &Request<'_>) -> Option<u8> {
+    request.max_forwards().unwrap_or(70).checked_sub(1)
+}
+
+impl B2bua {
+    /// An agent that calls this URI for every caller.
+    pub fn new(target: &str) -> Self {
+        Self {
+            target: target.into(),
+            placed: BTreeMap::new(),
+            callers: BTreeMap::new(),
+            reliable: BTreeSet::new(),
+            unacknowledged: BTreeMap::new(),
+            others: BTreeMap::new(),
+            offered: BTreeSet::new(),
+            asked: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            referrals: BTreeMap::new(),
+            referred: BTreeMap::new(),
+            calls: 0,
+            answered: 0,
+        }
+    }
+
+    /// Lets a user agent take what this agent passes on.
+    pub fn configure(config: &mut Config) {
+        config.methods = [Method::Info, Method::Message, Method::Refer].into();
+        config.auto_prack = false;
+        config.redirects = 5;
+    }
+
+    /// What it did, as one line of `key=value`.
+    pub fn report(&self, machine: &UserAgent) -> String {
+        let stats = machine.stats();
+        format!(
+            "calls={} answered={} retransmissions_in={} retransmissions_out={} transactions_open={} dialogs_open={}",
+            self.calls,
+            self.answered,
+            stats.retransmissions_in,
+            stats.retransmissions_out,
+            stats.client_transactions + stats.server_transactions,
+            stats.dialogs,
+        )
+    }
+
+    fn pair(&mut self, left: DialogId, right: DialogId) {
+        self.others.insert(left, right);
+        self.others.insert(right, left);
+    }
+
+    // Calls.
+
+    fn incoming(&mut self, now: Instant, machine: &mut UserAgent, caller: DialogId, invite: &Request<'_>) {
+        let Some(max_forwards) = hops(invite) else {
+            return self.refuse(now, machine, caller, Status::TOO_MANY_HOPS, &Content::NONE);
+        };
+        if invite.values_of("Require").any(|tag| tag.eq_ignore_ascii_case(b"100rel")) {
+            self.reliable.insert(caller);
+        }
+        let (target, from) = (&*self.target, sender(invite));
+        let expires = invite.get::<Expires>().ok().flatten();
+        let expires = expires.map(|expires| Duration::from_secs(expires.0.into()));
+        let placed = passed_on(invite, |content| {
+            let new =
+                NewInvite { from: &from, max_forwards, expires, content: *content, ..NewInvite::new(target) };
+            machine.invite(now, &new)
+        });
+        match placed {
+            Ok(invitation) => {
+                self.placed.insert(caller, invitation);
+                self.callers.insert(invitation, caller);
+            }
+            Err(_) => {
+                self.refuse(now, machine, caller, Status::SERVICE_UNAVAILABLE, &Content::NONE);
+            }
+        }
+    }
+
+    /// RFC 3891: the caller takes the place of a party, whose other is asked to talk to it.
+    fn replace(
+        &mut self,
+        now: Instant,
+        machine: &mut UserAgent,
+        caller: DialogId,
+        instead_of: DialogId,
+        invite: &Request<'_>,
+    ) {
+        let Some(other) = self.others.get(&instead_of).copied() else {
+            return self.refuse(now, machine, caller, Status::NO_SUCH_TRANSACTION, &Content::NONE);
+        };
+        let asked = passed_on(invite, |content| machine.request_in(now, other, Method::Invite, 0, content));
+        match asked {
+            Ok(id) => drop(self.asked.insert(id, For::Call { caller, instead_of })),
+            Err(_) => self.refuse(now, machine, caller, Status::TEMPORARILY_UNAVAILABLE, &Content::NONE),
+        }
+    }
+
+    fn refuse(
+        &mut self,
+        now: Instant,
+        machine: &mut UserAgent,
+        caller: DialogId,
+        status: Status,
+        content: &Content<'_>,
+    ) {
+        if machine.reject(now, caller, refusal(status), content).is_err() {
+            let _ = machine.reject(now, caller, refusal(status), &Content::NONE);
+        }
+    }
+
+    fn progress(
+        &mut self,
+        now: Instant,
+        machine: &mut UserAgent,
+        (invitation, fork): (Invitation, DialogId),
+        wants_prack: bool,
+        response: &Response<'_>,
+    ) {
+        let Some(caller) = self.callers.get(&invitation).copied() else { return };
+        self.pair(fork, caller);
+        let status = response.status();
+        let knows_100rel = machine.view(caller).is_ok_and(|view| view.knows_100rel);
+        if wants_prack && knows_100rel {
+            let rung = passed_on(response, |content| machine.ring_reliably(now, caller, status, content));
+            if rung.is_ok() {
+                return self.unacknowledged.entry(caller).or_default().push_back(Some(fork));
+            }
+        }
+        let waiting = self.unacknowledged.entry(caller).or_default();
+        // What comes behind a reliable response is one as well.
+        let is_reliable = self.reliable.contains(&caller) || !waiting.is_empty();
+        let rung = passed_on(response, |content| {
+            // What does not fit the session of the caller, another fork's, rings all the same.
+            machine
+                .ring(now, caller, status, content)
+                .or_else(|_| machine.ring(now, caller, status, &Content::NONE))
+        });
+        if rung.is_ok() && is_reliable {
+            waiting.push_back(None);
+        }
+        if wants_prack && machine.prack(now, fork, 0, &Content::NONE).is_err() {
+            self.disagree(now, machine, caller);
+        }
+    }
+
+    /// The caller has acknowledged a reliable response: so is that of the fork it came from. Whether there is one.
+    fn acknowledge(
+        &mut self,
+        now: Instant,
+        machine: &mut UserAgent,
+        caller: DialogId,
+        prack: &Request<'_>,
+    ) -> Option<Result<RequestId, Misuse>> {
+        let fork = self.unacknowledged.get_mut(&caller)?.pop_front()??;
+        Some(passed_on(prack, |content| machine.prack(now, fork, 0, content)))
+    }
+
+    fn up(
+        &mut self,
+        now: Instant,
+        machine: &mut UserAgent,
+        (invitation, callee): (Invitation, DialogId),
+        wants_answer: bool,
+        response: &Response<'_>,
+    ) {
+        let Some(caller) = self.callers.remove(&invitation) else {
+            let _ = machine.hang_up(now, callee, &Content::NONE);
+            return;
+        };
+        self.placed.remove(&caller);
+        self.pair(caller, callee);
+        if !self.accept(now, machine, caller, callee, wants_answer, response) {
+            self.refuse(now, machine, caller, Status::SERVER_INTERNAL_ERROR, &Content::NONE);
+            let _ = machine.hang_up(now, callee, &Content::NONE);
+        }
+    }
+
+    /// The 2xx of one side is that to the caller; whether it could be.
+    fn accept(
+        &mut self,
+        now: Instant,
+        machine: &mut UserAgent,
+        caller: DialogId,
+        callee: DialogId,
+        wants_answer: bool,
+        response: &Response<'_>,
+    ) -> bool {
+        let accepted = passed_on(response, |content| {
+            // The session that a reliable response has brought may stand in the 2xx once more.
+            machine.accept(now, caller, content).or_else(|_| machine.accept(now, caller, &Content::NONE))
+        });
+        if accepted.is_ok() && wants_answer {
+            self.offered.insert(callee);
+        }
+        self.answered += u64::from(accepted.is_ok());
+        accepted.is_ok()
+    }
+
+    /// The ACK of one side has the answer to what the other has offered.
+    fn established(&mut self, now: Instant, machine: &mut UserAgent, dialog: DialogId, ack: &Request<'_>) {
+        let Some(other) = self.others.get(&dialog).copied() else { return };
+        if self.offered.remove(&other) && passed_on(ack, |content| machine.ack(now, other, content)).is_err()
+        {
+            self.part(now, machine, dialog);
+        }
+    }
+
+    /// A call that is not answered can't be, because its parties find no session.
+    fn disagree(&mut self, now: Instant, machine: &mut UserAgent, caller: DialogId) {
+        if let Some(invitation) = self.placed.remove(&caller) {
+            self.callers.remove(&invitation);
+            let _ = machine.cancel(now, invitation);
+        }
+        self.refuse(now, machine, caller, Status::NOT_ACCEPTABLE_HERE, &Content::NONE);
+    }
+
+    /// The INVITE for a caller has come to nothing.
+    fn refused(
+        &mut self,
+        now: Instant,
+        machine: &mut UserAgent,
+        invitation: Invitation,
+        status: Status,
+        response: Option<&Response<'_>>,
+    ) {
+        let Some(caller) = self.callers.remove(&invitation) else { return };
+        self.placed.remove(&caller);
+        match response {
+            Some(response) => {
+                passed_on(response, |content| self.refuse(now, machine, caller, status, content))
+            }
+            None => self.refuse(now, machine, caller, status, &Content::NONE),
+        }
+    }
+
+    fn ended(&mut self, now: Instant, machine: &mut UserAgent, dialog: DialogId) {
+        self.offered.remove(&dialog);
+        self.reliable.remove(&dialog);
+        self.unacknowledged.remove(&dialog);
+        let other = self.others.remove(&dialog);
+        if let Some(invitation) = self.placed.remove(&dialog) {
+            self.callers.remove(&invitation);
+            let _ = machine.cancel(now, invitation);
+            return;
+        }
+        let Some(other) = other.filter(|other| self.others.get(other) == Some(&dialog)) else { return };
+        self.others.remove(&other);
+        // One fork of several that ring.
+        if !self.placed.contains_key(&other) {
+            let _ = machine.hang_up(now, other, &Content::NONE);
+        }
+    }
+
+    /// Hangs up both sides.
+    fn part(&mut self, now: Instant, machine: &mut UserAgent, dialog: DialogId) {
+        let _ = machine.hang_up(now, dialog, &Content::NONE);
+        if let Some(other) = self.others.get(&dialog) {
+            let _ = machine.hang_up(now, *other, &Content::NONE);
+        }
+    }
+
+    // Requests in either direction.
+
+    fn request(
+        &mut self,
+        now: Instant,
+        machine: &mut UserAgent,
+        txn: ServerTxn,
+        dialog: Option<DialogId>,
+        request: &Request<'_>,
+    ) {
+        let asked = match (dialog, request.method()) {
+            (Some(caller), Method::Prack) => {
+                self.acknowledge(now, machine, caller, request).unwrap_or(Err(Misuse::Gone))
+            }
+            (Some(dialog), method) => match self.others.get(&dialog) {
+                Some(other) => {
+                    passed_on(request, |content| machine.request_in(now, *other, method, 0, content))
+                }
+                None => Err(Misuse::WrongState),
+            },
+            (None, method) => self.request_outside(now, machine, method, request),
+        };
+        match asked {
+            Ok(id) => {
+                self.asked.insert(id, For::Request(txn));
+                self.waiting.insert(txn, id);
+            }
+            Err(misuse) => {
+                let status = match misuse {
+                    // RFC 3261 §14.2: the other side is changing the session.
+                    Misuse::WrongState => Status::REQUEST_PENDING,
+                    _ => Status::SERVER_INTERNAL_ERROR,
+                };
+                let _ = machine.respond(now, txn, status, &Content::NONE);
+            }
+        }
+    }
+
+    fn request_outside(
+        &self,
+        now: Instant,
+        machine: &mut UserAgent,
+        method: Method<'_>,
+        request: &Request<'_>,
+    ) -> Result<RequestId, Misuse> {
+        let from = sender(request);
+        let max_forwards = hops(request).ok_or(Misuse::Forbidden)?;
+        passed_on(request, |content| {
+            let content = *content;
+            machine.request(
+                now,
+                &NewRequest { from: &from, max_forwards, content, ..NewRequest::new(method, &self.target) },
+            )
+        })
+    }
+
+    fn response(
+        &mut self,
+        now: Instant,
+        machine: &mut UserAgent,
+        id: RequestId,
+        dialog: Option<DialogId>,
+        (wants_prack, wants_answer): (bool, bool),
+        response: &Response<'_>,
+    ) {
+        let Some(asked) = self.asked.get(&id).copied() else { return };
+        let status = response.status();
+        if let (true, Some(dialog)) = (wants_prack, dialog) {
+            if machine.prack(now, dialog, 0, &Content::NONE).is_err() {
+                let _ = machine.cancel_request(now, id);
+            }
+        }
+        if !status.is_final() {
+            if let For::Request(txn) = asked {
+                let _ = machine.respond(now, txn, status, &Content::NONE);
+            }
+            return;
+        }
+        self.asked.remove(&id);
+        match (asked, dialog) {
+            (For::Request(txn), _) => {
+                self.waiting.remove(&txn);
+                let passed =
+                    passed_on(response, |content| machine.respond(now, txn, refusal(status), content));
+                match dialog {
+                    Some(dialog) if wants_answer && passed.is_ok() => drop(self.offered.insert(dialog)),
+                    Some(dialog) if wants_answer => self.part(now, machine, dialog),
+                    _ => {}
+                }
+            }
+            (For::Call { caller, instead_of }, Some(other)) if status.is_success() => {
+                self.others.remove(&instead_of);
+                self.pair(caller, other);
+                if !self.accept(now, machine, caller, other, wants_answer, response) {
+                    self.refuse(now, machine, caller, Status::SERVER_INTERNAL_ERROR, &Content::NONE);
+                    let _ = machine.hang_up(now, other, &Content::NONE);
+                }
+            }
+            (For::Call { caller, .. }, _) => {
+                passed_on(response, |content| self.refuse(now, machine, caller, status, content));
+            }
+            (For::Refresh, Some(dialog)) if wants_answer => {
+                let other = self.others.get(&dialog).copied();
+                let asked = other.map(|other| {
+                    passed_on(response, |content| machine.request_in(now, other, Method::Invite, 0, content))
+                });
+                match asked {
+                    Some(Ok(id)) => drop(self.asked.insert(id, For::Answer(dialog))),
+                    _ => self.part(now, machine, dialog),
+                }
+            }
+            (For::Answer(dialog), _) => {
+                let answered = status.is_success()
+                    && passed_on(response, |content| machine.ack(now, dialog, content)).is_ok();
+                if !answered {
+                    self.part(now, machine, dialog);
+                }
+            }
+            // What can't be refreshed ends by itself.
+            (For::Refresh, _) => {}
+        }
+    }
+
+    /// A request of this side has no final response.
+    fn unanswered(&mut self, now: Instant, machine: &mut UserAgent, id: RequestId, cause: Cause) {
+        match self.asked.remove(&id) {
+            Some(For::Request(txn)) => {
+                self.waiting.remove(&txn);
+                let _ = machine.respond(now, txn, silence(cause), &Content::NONE);
+            }
+            Some(For::Call { caller, .. }) => {
+                self.refuse(now, machine, caller, silence(cause), &Content::NONE)
+            }
+            Some(For::Answer(dialog)) => self.part(now, machine, dialog),
+            Some(For::Refresh) | None => {}
+        }
+    }
+
+    fn withdrawn(&mut self, now: Instant, machine: &mut UserAgent, txn: ServerTxn) {
+        if let Some(id) = self.waiting.remove(&txn) {
+            self.asked.remove(&id);
+            // Anything but an INVITE goes on, and nobody hears of it.
+            let _ = machine.cancel_request(now, id);
+        }
+    }
+
+    // Transfers.
+
+    fn refer(
+        &mut self,
+        now: Instant,
+        machine: &mut UserAgent,
+        txn: ServerTxn,
+        (dialog, subscription): (Option<DialogId>, Option<SubscriptionId>),
+        request: &Request<'_>,
+    ) {
+        let other = dialog.and_then(|dialog| self.others.get(&dialog).copied());
+        let (Some(other), Ok(Some(refer_to))) = (other, request.get::<ReferTo<'_>>()) else {
+            let _ = machine.respond(now, txn, Status::FORBIDDEN, &Content::NONE);
+            return;
+        };
+        let refer_to = self.translated(machine, &refer_to);
+        let asked = passed_on(request, |content| {
+            let follow = subscription.is_some();
+            let refer = NewRefer { follow, content: *content, ..NewRefer::new(&refer_to) };
+            machine.refer_in(now, other, &refer)
+        });
+        match asked {
+            Ok(asked) => {
+                self.referred.insert(asked, txn);
+                if let Some(subscription) = subscription {
+                    self.referrals.insert(asked, subscription);
+                    self.referrals.insert(subscription, asked);
+                }
+            }
+            Err(_) => drop(machine.respond(now, txn, Status::SERVER_INTERNAL_ERROR, &Content::NONE)),
+        }
+    }
+
+    /// Whom the other side is to contact. A call through this agent has another name there: that of its other half (RFC 3891 §3).
+    fn translated(&self, machine: &UserAgent, refer_to: &ReferTo<'_>) -> String {
+        let replaced = refer_to.invitation().and_then(|(_, replaces)| {
+            let replaces = Replaces::whole(replaces.as_bytes()).ok()?;
+            let dialog = machine.dialog(replaces.call_id, replaces.to_tag()?, replaces.from_tag()?)?;
+            machine.refer_to(*self.others.get(&dialog)?).ok()
+        });
+        replaced.unwrap_or_else(|| format!("<{}>", String::from_utf8_lossy(refer_to.0.uri_bytes)))
+    }
+
+    /// The REFER has its response.
+    fn referral(
+        &mut self,
+        now: Instant,
+        machine: &mut UserAgent,
+        asked: SubscriptionId,
+        status: Status,
+        content: &Content<'_>,
+    ) {
+        if let Some(txn) = self.referred.remove(&asked) {
+            let _ = machine.respond(now, txn, refusal(status), content);
+        }
+    }
+
+    fn notified(
+        &mut self,
+        now: Instant,
+        machine: &mut UserAgent,
+        asked: SubscriptionId,
+        notice: Notice,
+        request: Option<&Request<'_>>,
+    ) {
+        // A NOTIFY may come before the response.
+        self.referral(now, machine, asked, Status::ACCEPTED, &Content::NONE);
+        let Some(subscription) = self.referrals.get(&asked) else { return };
+        let _ = match request {
+            Some(request) => {
+                passed_on(request, |content| machine.notify(now, *subscription, notice, content))
+            }
+            None => machine.notify(now, *subscription, notice, &Content::NONE),
+        };
+    }
+}
+
+impl TransactionUser<UserAgent> for B2bua {
+    fn event(&mut self, now: Instant, machine: &mut UserAgent, event: Event<'_>) {
+        match event {
+            Event::Incoming { dialog, replaces, request, .. } => {
+                self.calls += 1;
+                match replaces {
+                    Some(instead_of) => self.replace(now, machine, dialog, instead_of, &request),
+                    None => self.incoming(now, machine, dialog, &request),
+                }
+            }
+            Event::Progress { invitation, dialog: Some(fork), wants_prack, response, .. } => {
+                self.progress(now, machine, (invitation, fork), wants_prack, &response);
+            }
+            Event::Answered { invitation, dialog, wants_answer, response, .. } => {
+                self.up(now, machine, (invitation, dialog), wants_answer, &response);
+            }
+            Event::Refused { invitation, response, .. } => {
+                self.refused(now, machine, invitation, response.status(), Some(&response));
+            }
+            Event::InvitationEnded { invitation, cause, .. } => {
+                self.refused(now, machine, invitation, silence(cause), None);
+            }
+            Event::Established { dialog, request, .. } => self.established(now, machine, dialog, &request),
+            Event::Acknowledged { dialog, request, .. } => {
+                if let Some(Err(_)) = self.acknowledge(now, machine, dialog, &request) {
+                    self.disagree(now, machine, dialog);
+                }
+            }
+            Event::Ended { dialog, .. } => self.ended(now, machine, dialog),
+            Event::Request { txn, dialog, request, .. } => self.request(now, machine, txn, dialog, &request),
+            Event::Withdrawn { txn } => self.withdrawn(now, machine, txn),
+            Event::Response { id, dialog, wants_prack, wants_answer, response, .. } => {
+                self.response(now, machine, id, dialog, (wants_prack, wants_answer), &response);
+            }
+            Event::RequestEnded { id, cause, .. } => self.unanswered(now, machine, id, cause),
+            Event::RefreshDue { dialog, .. } => {
+                if let Ok(id) = machine.request_in(now, dialog, Method::Invite, 0, &Content::NONE) {
+                    self.asked.insert(id, For::Refresh);
+                }
+            }
+            Event::Refer { txn, dialog, subscription, request, .. } => {
+                self.refer(now, machine, txn, (dialog, subscription), &request);
+            }
+            Event::SubscriptionAnswered { subscription, response, .. } => {
+                let status = response.status();
+                passed_on(&response, |content| self.referral(now, machine, subscription, status, content));
+            }
+            Event::Notified { subscription, notice, request, .. } => {
+                self.notified(now, machine, subscription, notice, Some(&request));
+            }
+            // RFC 3515 §2.4.4: who referred wants to be told longer, or no longer.
+            Event::Subscribe { txn, subscription, request, .. } if is_refer(&request) => {
+                let _ = machine.respond(now, txn, Status::OK, &Content::NONE);
+                let _ = machine.notify(now, subscription, Notice::Active, &TRYING);
+            }
+            Event::SubscriptionEnded { subscription, reason, retry_after, .. } => {
+                let notice = Notice::Terminated { reason, retry_after };
+                self.referral(now, machine, subscription, Status::SERVER_INTERNAL_ERROR, &Content::NONE);
+                self.notified(now, machine, subscription, notice, None);
+                if let Some(other) = self.referrals.remove(&subscription) {
+                    self.referrals.remove(&other);
+                    let _ = machine.unsubscribe(now, other, &Content::NONE);
+                }
+            }
+            _ => {}
+        }
+    }
+}
