@@ -5,18 +5,19 @@ use core::num::NonZero;
 use core::time::Duration;
 use sip_core::message::{Content, Message, Status};
 use sip_core::proxy::stateless::{self, Stateless};
-use sip_core::proxy::{Branch, Command, Config, Event, Part, Proxy};
+use sip_core::proxy::{Branch, CancelMode, Command, Config, Event, Part, Proxy};
+use sip_core::transaction::Timers;
 use sip_core::{
     BranchId, ContextId, Destination, Instant, Limits, Local, Machine, Output, Source, Transport,
 };
 use std::collections::BTreeSet;
 
-/// Each byte picks what comes next: a request, a response to what was forwarded, a decision of the user, time. Bytes behind some of them are lines of a
+/// The first byte picks a configuration, each other one what comes next: a request, a response to what was forwarded, a decision of the user, time. Bytes behind some of them are lines of a
 /// header. Whatever happens, what goes out can be read, each request has one end, and nothing is left; without state nothing is ever kept, and no
 /// response goes anywhere that was not asked for.
 pub fn forward(data: &[u8]) {
-    let mut scene = Scene::new();
     let mut bytes = data;
+    let mut scene = Scene::new(take(&mut bytes));
     for _ in 0..STEPS {
         let Some((op, rest)) = bytes.split_first() else { break };
         bytes = rest;
@@ -88,15 +89,25 @@ struct Scene {
 }
 
 impl Scene {
-    fn new() -> Self {
+    fn new(which: u8) -> Self {
+        let has = |bit: u8| which & bit != 0;
+        let mut core = sip_core::Config::new([5; 32]);
+        core.limits.early_cancels = usize::from(has(64)) * 2;
         let config = || Config {
             domains: vec!["example.com".into()],
             record_route: true,
             recurse: true,
-            ask: true,
+            ask: !has(1),
+            end_at_6xx: !has(2),
+            cancel_others: !has(4),
+            carry_over: !has(8),
+            give_up_at_once: has(16),
+            cancel: [CancelMode::WhenHeard, CancelMode::CountNow, CancelMode::Now]
+                [usize::from(which / 32 % 3)],
+            hop_headers: vec!["X-Hop".into()],
             patience: Duration::from_secs(20),
             invite_lifetime: Some(Duration::from_secs(300)),
-            ..Config::new(sip_core::Config::new([5; 32]))
+            ..Config::new(core.clone())
         };
         let (mut proxy, mut stateless) = (Proxy::new(config()), Stateless::new(config()));
         for transport in [Transport::Udp, Transport::Tcp] {
@@ -197,6 +208,8 @@ impl Scene {
         };
         let (one, two) = (place(which / 4), place(kind.wrapping_add(which)));
         let branch = BranchId::from_bits(u64::from(which % 8) | u64::from(which / 64) << 32);
+        let ringing = Some(Duration::from_secs(which.into()));
+        let timers = Timers { ringing, b: ringing, ..Timers::DEFAULT };
         let command = match kind {
             0..=7 => Command::Relay(context, &[one]),
             8..=15 => Command::Relay(context, &[one, two]),
@@ -207,6 +220,9 @@ impl Scene {
             23 => Command::Respond(context, Status::OK, Content::NONE),
             24 | 25 => Command::Cancel(context, "SIP;cause=200"),
             26 | 27 => Command::CancelBranch(branch, ""),
+            28 => Command::Release(context),
+            29 => Command::Forget(context),
+            30 => Command::SetTimers(branch, &timers),
             _ => Command::Hold(context, Duration::from_secs(which.into())),
         };
         let _ = self.proxy.command(self.now, command);

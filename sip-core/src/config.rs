@@ -12,6 +12,8 @@ pub struct Config {
     pub seed: Seed,
     /// The timers of transactions that are not given their own.
     pub timers: Timers,
+    /// What must be equal in two requests of one transaction.
+    pub matching: Matching,
     /// The caps on everything that a peer could make grow.
     pub limits: Limits,
 }
@@ -19,7 +21,29 @@ pub struct Config {
 impl Config {
     /// The defaults of the RFCs with this seed.
     pub const fn new(seed: Seed) -> Self {
-        Self { seed, timers: Timers::DEFAULT, limits: Limits::DEFAULT }
+        Self { seed, timers: Timers::DEFAULT, matching: Matching::DEFAULT, limits: Limits::DEFAULT }
+    }
+}
+
+/// What a request is matched with besides what the RFCs say of all (RFC 3261 §17.2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Matching {
+    /// The Request-URI, where a request has no branch of RFC 3261. Off for devices whose CANCEL or ACK has another one than their INVITE.
+    pub uri: bool,
+    /// The topmost Via, where a request has no branch of RFC 3261. Off for devices whose CANCEL or ACK has another one.
+    pub via: bool,
+    /// Call-ID and From tag, where it has one. RFC 3261 takes the branch for enough; on where peers use one twice.
+    pub call_id: bool,
+}
+
+impl Matching {
+    /// As the RFCs say.
+    pub const DEFAULT: Self = Self { uri: true, via: true, call_id: false };
+}
+
+impl Default for Matching {
+    fn default() -> Self {
+        Self::DEFAULT
     }
 }
 
@@ -65,6 +89,9 @@ pub struct Limits {
     pub waiting_for_flow: usize,
     /// Outputs that wait to be drained; beyond: retransmissions and answers to strays count as lost.
     pub outbox: usize,
+    /// CANCELs that are remembered because they came before their INVITE, which is then answered with 487 at once; beyond: the oldest is forgotten. None by
+    /// default: such a CANCEL gets 481 in any case, and its INVITE is one like others.
+    pub early_cancels: usize,
     /// Bytes of idle buffers that are kept to be used again.
     pub idle_buffers: usize,
     /// What a new request beyond a cap gets.
@@ -103,6 +130,7 @@ impl Limits {
         stream_idle: Duration::from_secs(32),
         waiting_for_flow: 1_000,
         outbox: 100_000,
+        early_cancels: 0,
         idle_buffers: 16 << 20,
         overload: Overload::Refuse,
         retry_after: Duration::from_secs(5),

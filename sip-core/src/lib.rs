@@ -104,7 +104,7 @@ mod transport;
 pub mod ua;
 pub mod uri;
 
-pub use config::{Config, Limits, Overload};
+pub use config::{Config, Limits, Matching, Overload};
 pub use endpoint::{
     Cause, Command, Destination, Endpoint, Event, Misuse, NewRequest, Output, Rejected, SendError, Source,
     Stats, Ticket, Transmit, Txn,

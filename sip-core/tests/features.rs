@@ -39,6 +39,7 @@ fn everything_that_is_named_is_there() {
         for name in ours.split('`').skip(1).step_by(2) {
             let is = |start: &str, end: &str| code.contains(&format!("{start}{name}{end}"));
             let known = is("pub fn ", "(")
+                || is("pub fn ", "<")
                 || is("pub const fn ", "(")
                 || is("    fn ", "(")
                 || is("pub struct ", "")

@@ -7,7 +7,7 @@ use sip_core::agent::{Home, HomeOptions};
 use sip_core::auth::Credentials;
 use sip_core::proxy::{self, Proxy};
 use sip_core::ua::{self, NewInvite, NewRegistration, UserAgent};
-use sip_core::{Local, Machine, Source, Target, TransactionUser, Transport};
+use sip_core::{Destination, Local, Machine, Output, Source, Target, TransactionUser, Transport};
 use support::call::{BODY, SDP, sent};
 use support::{Out, PEER, Rig, US, header, ms, response};
 
@@ -27,18 +27,11 @@ impl Street {
     fn of(seed: u8) -> Self {
         let domains = vec!["example.com".to_owned()];
         let core = sip_core::Config::new([seed; 32]);
-        let config = proxy::Config {
-            domains: domains.clone(),
-            record_route: true,
-            guarded: true,
-            route_key: Some([5; 16]),
-            ..proxy::Config::new(core)
-        };
         let logins = vec![("alice".into(), "secret".into())];
-        Self {
-            rig: Rig::new(Proxy::new(config)),
-            home: Home::new(&HomeOptions { logins, key: [7; 32], domains }),
-        }
+        let options = HomeOptions { logins, key: [7; 32], domains };
+        let mut config = proxy::Config { route_key: Some([5; 16]), ..proxy::Config::new(core) };
+        Home::configure(&mut config, &options);
+        Self { rig: Rig::new(Proxy::new(config)), home: Home::new(&options) }
     }
 
     /// What is sent for a datagram from there, and where to.
@@ -47,13 +40,28 @@ impl Street {
         if let Some(event) = self.rig.machine.datagram(self.rig.now, source, bytes.as_bytes()) {
             self.home.event(self.rig.now, &mut self.rig.machine, event);
         }
-        let out = self.rig.drain();
-        out.into_iter()
-            .filter_map(|out| match out {
-                Out::Sent { to, bytes, .. } => Some((to, bytes)),
-                _ => None,
-            })
-            .collect()
+        self.sent()
+    }
+}
+
+impl Street {
+    /// What is sent now that the home has heard of all.
+    fn sent(&mut self) -> Vec<(String, String)> {
+        let mut sent = Vec::new();
+        while let Some(output) = self.rig.machine.poll() {
+            match output {
+                Output::Event(event) => {
+                    let event = event.into_owned();
+                    self.home.event(self.rig.now, &mut self.rig.machine, event);
+                }
+                Output::Transmit(transmit) => {
+                    let Destination::Datagram { remote, .. } = transmit.to else { continue };
+                    sent.push((remote.to_string(), String::from_utf8_lossy(transmit.bytes).into_owned()));
+                }
+                _ => {}
+            }
+        }
+        sent
     }
 }
 
@@ -212,12 +220,11 @@ fn a_secure_contact_hides_no_phone() {
     assert!(out.iter().any(|(to, _)| to == "192.0.2.7:5060"), "{out:#?}");
 }
 
-/// RFC 5626 §7: of several flows to one phone one is tried, and another when that has failed.
-#[test]
-fn a_phone_with_two_flows_is_called_once() {
+/// A phone at PEER that has registered by two edge proxies, and a call to it.
+fn called_by_two_flows() -> (Street, Vec<(String, String)>) {
+    let options = HomeOptions { domains: vec!["example.com".to_owned()], ..HomeOptions::default() };
     let mut street = Street::new();
-    street.home =
-        Home::new(&HomeOptions { domains: vec!["example.com".to_owned()], ..HomeOptions::default() });
+    street.home = Home::new(&options);
     for id in 1..=2 {
         let register = format!(
             "REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2{id};branch=z9hG4bKe{id}\r\nVia: SIP/2.0/TCP {PEER};branch=z9hG4bKr{id}\r\n\
@@ -228,6 +235,7 @@ fn a_phone_with_two_flows_is_called_once() {
         );
         let answer = street.hear(PEER, &register);
         assert!(answer[0].1.starts_with("SIP/2.0 200"), "{answer:#?}");
+        street.rig.now = ms(id * 1_000);
     }
     let out = street.hear(
         PEER,
@@ -237,6 +245,47 @@ fn a_phone_with_two_flows_is_called_once() {
              Content-Length: 0\r\n\r\n"
         ),
     );
-    let calls: Vec<_> = out.iter().filter(|(_, text)| text.starts_with("INVITE")).map(|(to, _)| to).collect();
+    (street, starting(out, "INVITE"))
+}
+
+fn starting(out: Vec<(String, String)>, start: &str) -> Vec<(String, String)> {
+    out.into_iter().filter(|(_, text)| text.starts_with(start)).collect()
+}
+
+#[test]
+fn a_phone_with_two_flows_is_called_once() {
+    let (_, calls) = called_by_two_flows();
     assert_eq!(calls.len(), 1, "one phone, called by {calls:?}");
+    // By the newest.
+    assert_eq!(calls[0].0, "192.0.2.22:5060");
+}
+
+/// RFC 5626 §7: when that flow has failed, by the other; once.
+#[test]
+fn a_phone_is_called_by_its_next_flow() {
+    for last in ["200 OK", "430 Flow Failed", "486 Busy Here"] {
+        let (mut street, calls) = called_by_two_flows();
+        let out = street.hear("192.0.2.22:5060", &response(&calls[0].1, "430 Flow Failed", "f", ""));
+        let next = starting(out.clone(), "INVITE");
+        assert_eq!(next.iter().map(|(to, _)| &**to).collect::<Vec<_>>(), ["192.0.2.21:5060"]);
+        assert!(starting(out, "SIP/2.0 4").is_empty());
+        let out = street.hear("192.0.2.21:5060", &response(&next[0].1, last, "g", ""));
+        assert!(starting(out.clone(), "INVITE").is_empty());
+        let heard = starting(out, "SIP/2.0");
+        let expected = if last.starts_with("430") { "480" } else { &last[..3] };
+        assert!(heard.len() == 1 && heard[0].1[8..].starts_with(expected), "{last}: {heard:?}");
+    }
+    // Whom nothing can be sent to, or who says nothing for 64·T1.
+    let (mut street, _) = called_by_two_flows();
+    let mut called = Vec::new();
+    while let Some(due) = street.rig.machine.deadline().filter(|due| *due < ms(50_000)) {
+        street.rig.now = due;
+        street.rig.machine.advance(due);
+        for (to, _) in starting(street.sent(), "INVITE") {
+            if to.starts_with("192.0.2.21:") && called.is_empty() {
+                called.push(due);
+            }
+        }
+    }
+    assert_eq!(called, [ms(34_000)]);
 }

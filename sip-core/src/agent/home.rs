@@ -2,11 +2,11 @@
 
 use super::registrar::{Door, Registrar, admit, is_user};
 use crate::auth::{Authenticator, Guard, Side};
-use crate::headers::{Contact, Header};
 use crate::message::{Content, Method, Request, Status};
-use crate::proxy::{Branch, Event, Proxy};
-use crate::registrar::{Binding, Headers, address_of_record};
+use crate::proxy::{Branch, Config, Event, Origin, Proxy};
+use crate::registrar::{Binding, Headers, address_of_record, by_phone};
 use crate::{ContextId, Instant, Machine, TransactionUser};
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -28,6 +28,8 @@ pub struct Home {
     registrar: Registrar,
     door: Option<Door>,
     domains: Vec<String>,
+    /// The flows by which the phones of a request have not been tried, the next one last; a branch has the place of its phone as its number.
+    untried: BTreeMap<ContextId, Vec<Vec<Binding>>>,
     requests: u64,
     answered: u64,
 }
@@ -44,7 +46,23 @@ impl Home {
         };
         let door = (!options.logins.is_empty()).then(|| (Authenticator::new(guard), options.logins.clone()));
         let registrar = Registrar::new(&options.logins, REALM, options.key);
-        Self { registrar, door, domains: options.domains.clone(), requests: 0, answered: 0 }
+        Self {
+            registrar,
+            door,
+            domains: options.domains.clone(),
+            untried: BTreeMap::new(),
+            requests: 0,
+            answered: 0,
+        }
+    }
+
+    /// Lets a proxy do what this agent goes by.
+    pub fn configure(config: &mut Config, options: &HomeOptions) {
+        config.domains.clone_from(&options.domains);
+        config.record_route = true;
+        config.guarded = !options.logins.is_empty();
+        // When one flow of a phone has failed, another is tried.
+        config.ask = true;
     }
 
     /// What it did, as one line of `key=value`.
@@ -99,7 +117,7 @@ impl Home {
     }
 
     fn forward(
-        &self,
+        &mut self,
         now: Instant,
         machine: &mut Proxy,
         context: ContextId,
@@ -119,43 +137,51 @@ impl Home {
         if found.is_empty() {
             return Err(refuse(Status::TEMPORARILY_UNAVAILABLE));
         }
-        let found = one_for_each_phone(found);
-        let routes: Vec<Vec<&str>> =
-            found.iter().map(|binding| binding.path.iter().map(|path| &**path).collect()).collect();
-        let branches = found.iter().zip(&routes).map(|(binding, routes)| Branch {
-            q: binding.q,
-            routes,
-            ..Branch::to(&binding.uri)
-        });
         // A contact that no call can go to, or not this one (RFC 5630 §5.3), hides no other.
-        let branches: Vec<_> = branches.filter(|branch| machine.check(context, branch).is_ok()).collect();
-        if branches.is_empty() {
+        let found = found
+            .into_iter()
+            .filter(|binding| with_branch(binding, 0, |branch| machine.check(context, branch)).is_ok());
+        let mut phones: Vec<Vec<Binding>> =
+            by_phone(found).into_iter().map(|flows| flows.into_iter().rev().cloned().collect()).collect();
+        let first: Vec<Binding> = phones.iter_mut().filter_map(Vec::pop).collect();
+        if first.is_empty() {
             return Err(refuse(Status::TEMPORARILY_UNAVAILABLE));
         }
-        machine.relay(now, context, &branches).map_err(|_| refuse(Status::SERVER_INTERNAL_ERROR))
+        let paths: Vec<Vec<&str>> = first.iter().map(path_of).collect();
+        let places = first.iter().zip(&paths).zip(0..);
+        let branches: Vec<_> =
+            places.map(|((binding, path), place)| branch_to(binding, path, place)).collect();
+        machine.relay(now, context, &branches).map_err(|_| refuse(Status::SERVER_INTERNAL_ERROR))?;
+        if phones.iter().any(|flows| !flows.is_empty()) {
+            self.untried.insert(context, phones);
+        }
+        Ok(())
     }
-}
 
-/// RFC 5626 §7: of several flows to one phone the newest; the same request twice would be a loop there.
-fn one_for_each_phone(all: Vec<&Binding>) -> Vec<&Binding> {
-    let mut phones: Vec<(Option<String>, &Binding)> = Vec::new();
-    for binding in all {
-        let instance = instance_of(binding);
-        match phones.iter_mut().find(|(known, _)| known.is_some() && *known == instance) {
-            Some((_, known)) if known.until < binding.until => *known = binding,
-            Some(_) => {}
-            None => phones.push((instance, binding)),
+    /// RFC 5626 §7: a phone that could not be reached by one flow is tried by its next one.
+    fn try_next_flow(&mut self, now: Instant, machine: &mut Proxy, context: ContextId, phone: u64) {
+        let phones = self.untried.get_mut(&context);
+        let Some(flows) = phones.and_then(|phones| phones.get_mut(usize::try_from(phone).ok()?)) else {
+            return;
+        };
+        while let Some(binding) = flows.pop() {
+            if with_branch(&binding, phone, |branch| machine.relay(now, context, &[*branch])).is_ok() {
+                return;
+            }
         }
     }
-    phones.into_iter().map(|(_, binding)| binding).collect()
 }
 
-/// Which phone it is, if it says so.
-fn instance_of(binding: &Binding) -> Option<String> {
-    let text = format!("<{}>{}", binding.uri, binding.params);
-    let contact = Contact::whole(text.as_bytes()).ok()?;
-    let instance = contact.address()?.params.get("+sip.instance")?;
-    Some(String::from_utf8_lossy(instance).into_owned())
+fn path_of(binding: &Binding) -> Vec<&str> {
+    binding.path.iter().map(|path| &**path).collect()
+}
+
+fn branch_to<'a>(binding: &'a Binding, path: &'a [&'a str], phone: u64) -> Branch<'a> {
+    Branch { q: binding.q, routes: path, user: phone, ..Branch::to(&binding.uri) }
+}
+
+fn with_branch<T>(binding: &Binding, phone: u64, then: impl FnOnce(&Branch<'_>) -> T) -> T {
+    then(&branch_to(binding, &path_of(binding), phone))
 }
 
 impl TransactionUser<Proxy> for Home {
@@ -164,6 +190,30 @@ impl TransactionUser<Proxy> for Home {
             Event::Request { context, request, routed, recorded, .. } => {
                 self.requests += 1;
                 self.on_request(now, machine, context, &request, (routed, recorded));
+            }
+            Event::Response { context, branch_user, response, .. }
+                if matches!(response.status(), Status::FLOW_FAILED | Status::REQUEST_TIMEOUT) =>
+            {
+                self.try_next_flow(now, machine, context, branch_user);
+            }
+            Event::BranchFailed { context, branch_user, outcome, .. }
+                if outcome.origin != Origin::Cancelled =>
+            {
+                self.try_next_flow(now, machine, context, branch_user);
+            }
+            // Another flow may be under way by now.
+            Event::AllFailed { context, .. } if machine.branches(context).next().is_some() => {}
+            Event::AllFailed { context, best, .. } => {
+                // What a flow was is nothing to the caller.
+                let _ = match best.status {
+                    Status::FLOW_FAILED => {
+                        machine.respond(now, context, Status::TEMPORARILY_UNAVAILABLE, &Content::NONE)
+                    }
+                    _ => machine.forward_best(now, context),
+                };
+            }
+            Event::Ended { context, .. } => {
+                self.untried.remove(&context);
             }
             Event::Answered { .. } => self.answered += 1,
             _ => {}

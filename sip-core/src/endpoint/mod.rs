@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::handle::{ClientTxn, FlowId, ServerTxn};
 use crate::headers::Name;
 use crate::machine::Machine;
-use crate::message::{Content, Error, Method, Parsed, Status, hex};
+use crate::message::{Content, Error, Message, Method, Parsed, Status, hex};
 #[cfg(feature = "snapshot")]
 use crate::snapshot::{In, Kind as Snapshot, Out, RestoreError};
 use crate::time::Instant;
@@ -162,6 +162,12 @@ impl Endpoint {
         self.layer.user(txn).ok_or(Misuse::Gone)?;
         self.layer.set_user(txn, user);
         Ok(())
+    }
+
+    /// The transaction that a message belongs to; of an ACK or a CANCEL that of its INVITE. Nothing changes: for who spreads messages over several
+    /// machines.
+    pub fn find(&self, message: &Message<'_>) -> Option<Txn> {
+        self.layer.find(message)
     }
 
     /// The state of a transaction; nothing if it is over.

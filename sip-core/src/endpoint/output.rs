@@ -164,6 +164,12 @@ pub struct Stats {
     pub sent: u64,
     /// Messages among them that had been sent before.
     pub retransmissions_out: u64,
+    /// Responses among the received by the class of their status, 1xx first; copies count.
+    pub responses_received: [u64; 6],
+    /// Responses among the sent by class, without those that were sent before.
+    pub responses_sent: [u64; 6],
+    /// Responses among the sent that are somebody else's, passed on; the others are of this side's making.
+    pub responses_relayed: u64,
     /// Malformed messages.
     pub rejected: u64,
     /// Responses that belong to nothing here.

@@ -2,9 +2,10 @@
 
 use super::best::Preference;
 use super::routing::Arrival;
-use super::{Origin, Outcome, Part};
+use super::{Outcome, Part};
 use crate::handle::{BranchId, ClientTxn, ContextId, Key, ServerTxn};
-use crate::message::Status;
+use crate::headers::RequestDisposition;
+use crate::message::{Message, Status};
 use crate::time::Instant;
 use crate::transaction::{BufferId, Timers};
 use crate::transport::Target;
@@ -13,6 +14,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::num::NonZero;
+use core::time::Duration;
 
 pub(super) struct Context {
     pub(super) user: u64,
@@ -20,16 +22,21 @@ pub(super) struct Context {
     /// The server transaction lives.
     pub(super) serving: bool,
     pub(super) is_invite: bool,
+    pub(super) wishes: Wishes,
     pub(super) arrival: Arrival,
     /// The request, prepared to be forwarded.
     pub(super) request: BufferId,
     /// What finds loops.
     pub(super) mark: u64,
+    /// The hash of its Call-ID and CSeq number.
+    pub(super) call: u64,
     pub(super) phase: Phase,
     /// The caller has cancelled.
     pub(super) cancelled: bool,
     /// It has lived as long as it may.
     pub(super) expired: bool,
+    /// A 6xx has ended the search (RFC 3261 §16.7, step 5).
+    pub(super) refused: bool,
     /// Until when others are waited for, though all have failed.
     pub(super) held: Option<Instant>,
     /// The Request-URIs that have been tried, if those of a 3xx are.
@@ -44,6 +51,30 @@ pub(super) struct Context {
     pub(super) later: Vec<Later>,
     /// The final responses other than 2xx that came, and what stands for those that did not.
     pub(super) ended: Vec<Ended>,
+    /// How many outcomes were forgotten.
+    pub(super) forgotten: usize,
+    /// The tags of those whose 2xx has been acknowledged, as hashes.
+    pub(super) acked: Vec<u64>,
+    /// After how long the 2xx that was given here is sent again; zero: it is not.
+    pub(super) repeats: Duration,
+}
+
+/// What a caller wants of proxies, as far as this one looks at it (RFC 3841 §9.1).
+#[derive(Clone, Copy, Default)]
+pub(super) struct Wishes {
+    pub(super) no_cancel: bool,
+    pub(super) no_recurse: bool,
+}
+
+impl Wishes {
+    pub(super) fn of(request: &Message<'_>) -> Self {
+        let mut wishes = Self::default();
+        for wish in request.all::<RequestDisposition<'_>>().map_while(Result::ok) {
+            wishes.no_cancel |= wish.0.eq_ignore_ascii_case(b"no-cancel");
+            wishes.no_recurse |= wish.0.eq_ignore_ascii_case(b"no-recurse");
+        }
+        wishes
+    }
 }
 
 /// How far a response context is.
@@ -55,6 +86,8 @@ pub(super) enum Phase {
     Relaying,
     /// A final response went back.
     Answered(Status),
+    /// Nothing is to go back, unless somebody takes the call all the same.
+    Released,
 }
 
 /// A branch that waits for those before it.
@@ -105,7 +138,7 @@ impl Context {
     pub(super) const fn status(&self) -> Option<Status> {
         match self.phase {
             Phase::Answered(status) => Some(status),
-            Phase::Undecided | Phase::Relaying => None,
+            Phase::Undecided | Phase::Relaying | Phase::Released => None,
         }
     }
 
@@ -146,11 +179,14 @@ impl Context {
         matches!(self.phase, Phase::Answered(_))
     }
 
+    /// Whether nothing is wanted of it any more.
+    pub(super) const fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Answered(_) | Phase::Released)
+    }
+
     /// Whether the search is over: a 6xx came (RFC 3261 §16.7, step 5), or the caller does not want it any more.
-    pub(super) fn is_closed(&self) -> bool {
-        let is_global =
-            |ended: &Ended| ended.outcome.origin == Origin::Received && ended.outcome.status.code() >= 600;
-        self.cancelled || self.expired || self.is_answered() || self.ended.iter().any(is_global)
+    pub(super) const fn is_closed(&self) -> bool {
+        self.cancelled || self.expired || self.refused || self.is_over()
     }
 }
 

@@ -4,6 +4,7 @@ use super::{Branch, Outcome};
 use crate::endpoint::{Rejected, Source};
 use crate::handle::{BranchId, ContextId};
 use crate::message::{Content, Request, Response, Status};
+use crate::transaction::Timers;
 use core::time::Duration;
 
 /// What a proxy tells its user. `user` is the number that was attached to the response context, `branch_user` that of the branch.
@@ -24,8 +25,12 @@ pub enum Event<'b> {
         /// prove nothing.
         recorded: bool,
     },
-    /// An ACK for a 2xx. It has been forwarded, unless it has no more hops or leads nowhere but here.
+    /// An ACK for a 2xx. It has been forwarded, unless it has no more hops or leads nowhere but here, as that of a 2xx that was given here.
     Ack {
+        /// The response context of the INVITE, while that lives: 64·T1 from the 2xx on.
+        context: Option<ContextId>,
+        /// Whether it is the first of who sends it for that 2xx, and no copy. Without a context nobody knows.
+        first: bool,
         /// The ACK.
         request: Request<'b>,
         /// Whether it was.
@@ -116,7 +121,9 @@ impl Event<'_> {
             Self::Request { context, request, source, routed, recorded } => {
                 Event::Request { context, request: request.into_owned(), source, routed, recorded }
             }
-            Self::Ack { request, forwarded } => Event::Ack { request: request.into_owned(), forwarded },
+            Self::Ack { context, first, request, forwarded } => {
+                Event::Ack { context, first, request: request.into_owned(), forwarded }
+            }
             Self::Cancelled { context, user, request } => {
                 Event::Cancelled { context, user, request: request.into_owned() }
             }
@@ -153,4 +160,10 @@ pub enum Command<'a> {
     CancelBranch(BranchId, &'a str),
     /// [`hold`](super::Proxy::hold)
     Hold(ContextId, Duration),
+    /// [`forget`](super::Proxy::forget)
+    Forget(ContextId),
+    /// [`release`](super::Proxy::release)
+    Release(ContextId),
+    /// [`set_timers`](super::Proxy::set_timers)
+    SetTimers(BranchId, &'a Timers),
 }

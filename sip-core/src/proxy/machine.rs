@@ -1,8 +1,8 @@
 //! The verbs of a proxy.
 
-use super::context::{Context, Phase};
+use super::context::{Context, Phase, Wishes};
 use super::routing::Arrival;
-use super::{Branch, Command, Event, Proxy, routing};
+use super::{Branch, Command, Event, Proxy, Wait, routing};
 use crate::config::Limits;
 use crate::endpoint::{Misuse, Rejected, Source, Stats, Txn};
 use crate::handle::{BranchId, ContextId, ServerTxn};
@@ -14,12 +14,13 @@ use crate::transaction::{Heard, Told};
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 /// What a message means, without the message.
 #[derive(Clone, Copy)]
 pub(super) enum Meaning {
     Request { context: ContextId, routed: bool, recorded: bool },
-    Ack { forwarded: bool },
+    Ack { context: Option<ContextId>, first: bool, forwarded: bool },
     Cancelled { context: ContextId, user: u64 },
     Response { context: ContextId, user: u64, branch: BranchId, branch_user: u64, forwarded: bool },
     Refused(Status),
@@ -39,9 +40,10 @@ impl<'b> Event<'b> {
             }
             (Ok(request), Meaning::Cancelled { context, user }) => Self::Cancelled { context, user, request },
             (Ok(request), Meaning::Refused(status)) => Self::Refused { request, status },
-            (Ok(request), meaning) => {
-                Self::Ack { request, forwarded: matches!(meaning, Meaning::Ack { forwarded: true }) }
+            (Ok(request), Meaning::Ack { context, first, forwarded }) => {
+                Self::Ack { context, first, request, forwarded }
             }
+            (Ok(request), _) => Self::Ack { context: None, first: false, request, forwarded: false },
             (Err(response), Meaning::Response { context, user, branch, branch_user, forwarded }) => {
                 Self::Response { context, user, branch, branch_user, response, forwarded }
             }
@@ -69,6 +71,9 @@ impl Proxy {
                 Told::TransportError { .. } | Told::Unanswered { .. } => {}
             }
         }
+        while let Some(token) = self.layer.rung_out.as_mut().and_then(Vec::pop) {
+            self.on_rung_out(token);
+        }
     }
 
     fn next_due(&self) -> Option<Instant> {
@@ -85,10 +90,11 @@ impl Proxy {
             self.layer.fire();
         } else if let Some((_, place)) = self.waits.next() {
             self.waits.disarm(place);
-            match self.contexts.key_at(place / 2) {
-                Some(key) if place % 2 == 0 => self.on_patience_over(key),
-                Some(key) => self.on_lifetime_over(key),
-                None => {}
+            match (self.contexts.key_at(place / 3), Wait::ALL.get(place as usize % 3)) {
+                (Some(key), Some(Wait::User)) => self.on_patience_over(key),
+                (Some(key), Some(Wait::Life)) => self.on_lifetime_over(key),
+                (Some(key), Some(Wait::Repeat)) => self.repeat_success(key),
+                _ => {}
             }
         }
         self.leave();
@@ -111,9 +117,7 @@ impl Proxy {
         match heard {
             // RFC 3261 §16.3: a request that came by another path before is no loop, and a proxy takes it.
             Heard::Request { txn, .. } => Some(self.on_request(txn, source, message)),
-            Heard::Ack { .. } => {
-                Some(Meaning::Ack { forwarded: self.forward_ack(source, message).is_some() })
-            }
+            Heard::Ack { .. } => Some(self.on_ack(source, message)),
             Heard::Cancel { invite, .. } => {
                 let key = self.context_of(invite)?;
                 let user = self.contexts.get(key)?.user;
@@ -149,12 +153,15 @@ impl Proxy {
                     server: txn,
                     serving: true,
                     is_invite: request.method() == Method::Invite,
+                    wishes: Wishes::of(request),
                     arrival,
                     request: self.layer.buffers.keep(&text),
                     mark,
+                    call: self.hash_of_call(request.call_id(), request.cseq().number),
                     phase: Phase::Undecided,
                     cancelled: false,
                     expired: false,
+                    refused: false,
                     held: None,
                     tried: Vec::from([String::from_utf8_lossy(request.request_uri()).into()]),
                     branches: Vec::new(),
@@ -162,6 +169,9 @@ impl Proxy {
                     ready: VecDeque::new(),
                     later: Vec::new(),
                     ended: Vec::new(),
+                    forgotten: 0,
+                    acked: Vec::new(),
+                    repeats: Duration::ZERO,
                 };
                 Meaning::Request { context: Context::id(self.open(context)), routed, recorded }
             }
@@ -177,6 +187,35 @@ impl Proxy {
         };
         self.text = text;
         meaning
+    }
+
+    /// The ACK for a 2xx: of a callee, whom it goes on to, or of this side.
+    fn on_ack(&mut self, source: Source, ack: &Message<'_>) -> Meaning {
+        let call = self.hash_of_call(ack.call_id(), ack.cseq().number);
+        let tag = self.layer.hash.of(&[ack.to_tag().unwrap_or_default()]) as u64;
+        let is_taken = |context: &Context| {
+            context.call == call && context.is_invite && context.status().is_some_and(Status::is_success)
+        };
+        let found = self.by_call.all(call).find(|place| self.contexts.at(*place).is_some_and(is_taken));
+        let found = found.and_then(|place| self.contexts.key_at(place));
+        let most = self.config.core.limits.forks;
+        let Some((key, context)) = found.and_then(|key| Some((key, self.contexts.get_mut(key)?))) else {
+            return Meaning::Ack {
+                context: None,
+                first: false,
+                forwarded: self.forward_ack(source, ack).is_some(),
+            };
+        };
+        let first = !context.acked.contains(&tag) && context.acked.len() < most;
+        if first {
+            context.acked.push(tag);
+        }
+        let is_own = !context.repeats.is_zero() && self.layer.is_acknowledged_by(context.server, ack);
+        if is_own {
+            self.waits.disarm(Wait::Repeat.of(key));
+        }
+        let forwarded = !is_own && self.forward_ack(source, ack).is_some();
+        Meaning::Ack { context: Some(Context::id(key)), first, forwarded }
     }
 
     /// RFC 3261 §16.6, RFC 6026 §7.3: the ACK for a 2xx goes its way without a transaction. Nothing comes back to it, so what may not go
@@ -224,6 +263,9 @@ impl Machine for Proxy {
             Command::Cancel(context, reason) => self.cancel(now, context, reason),
             Command::CancelBranch(branch, reason) => self.cancel_branch(now, branch, reason),
             Command::Hold(context, time) => self.hold(now, context, time),
+            Command::Forget(context) => self.forget(now, context),
+            Command::Release(context) => self.release(now, context),
+            Command::SetTimers(branch, timers) => self.set_timers(now, branch, timers),
         }
     }
 

@@ -41,7 +41,7 @@ use crate::handle::{BranchId, ClientTxn, ContextId, FlowId, Key, Slab};
 use crate::message::{Content, Message, Status, is_text};
 use crate::random::KeyedHash;
 use crate::time::{Instant, micros};
-use crate::transaction::{BufferId, ClientRequest, Item, Lanes, Layer, Timers};
+use crate::transaction::{BufferId, ClientRequest, Index, Item, Lanes, Layer, Timers};
 use crate::transport::Target;
 use crate::uri::{SipUri, Uri};
 use alloc::boxed::Box;
@@ -74,6 +74,20 @@ pub struct Config {
     pub reasons: bool,
     /// Which response goes back when all branches have failed.
     pub prefer: Preference,
+    /// A 6xx ends the search: what is under way is cancelled, and nothing is added (RFC 3261 §16.7, step 5). Else it is a response like others until all
+    /// have come, and then the best.
+    pub end_at_6xx: bool,
+    /// A 2xx cancels the other branches (RFC 3261 §16.7, step 10). Else each may answer, as where the request itself wants so: `Request-Disposition:
+    /// no-cancel` (RFC 3841 §9.1).
+    pub cancel_others: bool,
+    /// What cancelling a branch means that nobody has heard of yet.
+    pub cancel: CancelMode,
+    /// A branch that has rung as long as it may counts as timed out at once. Else when its CANCEL has had its effect (RFC 3261 §16.8).
+    pub give_up_at_once: bool,
+    /// What the places of one turn have said counts beside what those of the next will say. Else only the last ones count, as with [`forget`](Proxy::forget).
+    pub carry_over: bool,
+    /// Names of headers that the CANCEL and the ACK of an INVITE have from it as it was sent (`ac_extra_hdrs` of Kamailio's TM).
+    pub hop_headers: Vec<String>,
     /// Whether the addresses of a 3xx are tried by this proxy (RFC 3261 §16.7, step 4), each once; else the response is one like others.
     pub recurse: bool,
     /// How long an INVITE may have branches in all, however often others are added, and how long another request: then what is under way is given
@@ -100,6 +114,12 @@ impl Config {
             guarded: false,
             reasons: true,
             prefer: Preference::Rfc3261,
+            end_at_6xx: true,
+            cancel_others: true,
+            cancel: CancelMode::WhenHeard,
+            give_up_at_once: false,
+            carry_over: true,
+            hop_headers: Vec::new(),
             recurse: false,
             invite_lifetime: None,
             lifetime: None,
@@ -107,6 +127,18 @@ impl Config {
             patience: Duration::from_secs(30),
         }
     }
+}
+
+/// What cancelling a branch means that has no provisional response yet (`cancel_b_method` of Kamailio's TM).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum CancelMode {
+    /// The CANCEL waits for one (RFC 3261 §9.1).
+    #[default]
+    WhenHeard,
+    /// As well, but the branch counts as cancelled now. Who answers it all the same is not kept from that: a 2xx may follow a 487.
+    CountNow,
+    /// The CANCEL goes out now, and the INVITE is not sent again. It may overtake it; then nobody has been cancelled.
+    Now,
 }
 
 /// A place to forward a request to.
@@ -183,6 +215,8 @@ pub struct Proxy {
     events: VecDeque<Event<'static>>,
     contexts: Slab<Context>,
     branches: Slab<BranchRecord>,
+    /// Contexts by Call-ID and CSeq number.
+    by_call: Index,
     /// Contexts whose user has to decide something, and those that do not live for ever.
     waits: Lanes,
     /// The request or response at hand, as it goes on.
@@ -197,7 +231,9 @@ impl Proxy {
         let mut core = config.core.clone();
         // A call rings as long as its branches do; what the user leaves undecided is this machine's to end.
         core.timers.unanswered_invite = None;
-        let layer = Layer::new(core);
+        let mut layer = Layer::new(core);
+        layer.rung_out = Some(Vec::new());
+        layer.hop_headers.clone_from(&config.hop_headers);
         Self {
             proof: routing::proof_key(&config, &layer),
             layer,
@@ -205,6 +241,7 @@ impl Proxy {
             events: VecDeque::new(),
             contexts: Slab::new(),
             branches: Slab::new(),
+            by_call: Index::default(),
             waits: Lanes::default(),
             text: Vec::new(),
             made: Vec::new(),
@@ -244,7 +281,7 @@ impl Proxy {
         let under_way = |id: &&Key| self.branches.get(**id).is_some_and(|branch| !branch.is_done);
         let under_way = found.branches.iter().filter(under_way).count();
         let waiting = found.ready.len() + found.later.len();
-        let all = under_way + found.ended.len() + waiting + branches.len();
+        let all = under_way + found.ended.len() + found.forgotten + waiting + branches.len();
         if branches.is_empty() || all > self.config.core.limits.forks {
             return Err(Misuse::Full);
         }
@@ -322,6 +359,9 @@ impl Proxy {
     /// It is the turn of those of the next q, if there are some.
     fn start_next(&mut self, key: Key) -> bool {
         let next = self.contexts.get_mut(key).is_some_and(Context::turn);
+        if next && !self.config.carry_over {
+            self.forget_outcomes(key);
+        }
         self.start_ready(key);
         next
     }
@@ -331,6 +371,15 @@ impl Proxy {
         let Some(context) = self.contexts.get_mut(key) else { return };
         for later in context.ready.drain(..).chain(context.later.drain(..)) {
             self.layer.buffers.unpin(later.request);
+        }
+    }
+
+    /// What has been answered counts no more.
+    fn forget_outcomes(&mut self, key: Key) {
+        let Some(context) = self.contexts.get_mut(key) else { return };
+        context.forgotten += context.ended.len();
+        for ended in context.ended.drain(..) {
+            self.layer.buffers.unpin(ended.response);
         }
     }
 
@@ -351,7 +400,7 @@ impl Proxy {
 
     /// The user has said what becomes of the request.
     fn decided(&mut self, key: Key) {
-        self.waits.disarm(guard_of(key));
+        self.waits.disarm(Wait::User.of(key));
         let Some(context) = self.contexts.get_mut(key) else { return };
         context.phase = Phase::Relaying;
         let server = context.server;
@@ -418,11 +467,12 @@ impl Proxy {
         Ok(())
     }
 
-    /// Answers the request from here. A final response cancels what is under way.
+    /// Answers the request from here. A final response cancels what is under way. A 2xx to an INVITE is sent again until its ACK comes
+    /// ([`Event::Ack`]), or for 64·T1 (RFC 3261 §13.3.1.4). What else makes a dialog is the user's: the Contact, an answer to the offer, and what
+    /// comes within it, as requests like others. A [`UserAgent`](crate::ua::UserAgent) does all that.
     ///
     /// # Errors
-    /// As [`Endpoint::respond`](crate::Endpoint::respond); [`Misuse::Forbidden`] for a 2xx to an INVITE: a call is taken by a
-    /// [`UserAgent`](crate::ua::UserAgent).
+    /// As [`Endpoint::respond`](crate::Endpoint::respond).
     pub fn respond(
         &mut self,
         now: Instant,
@@ -434,13 +484,18 @@ impl Proxy {
         self.enter(now);
         let found = self.contexts.get(context.0).ok_or(Misuse::Gone)?;
         let server = found.server;
-        if found.is_answered() {
+        let takes_call = found.is_invite && status.is_success();
+        if found.is_over() {
             return Err(Misuse::WrongState);
         }
-        if found.is_invite && status.is_success() {
-            return Err(Misuse::Forbidden);
-        }
         let done = self.layer.respond(server, status, content, |_| {});
+        if done.is_ok() && takes_call {
+            let after = self.config.core.timers.t1;
+            if let Some(found) = self.contexts.get_mut(context.0) {
+                found.repeats = after;
+            }
+            self.waits.arm(Wait::Repeat.of(context.0), self.layer.clock(), micros(after));
+        }
         if done.is_ok() && !status.is_provisional() {
             self.has_answered(context.0, status);
         }
@@ -460,7 +515,7 @@ impl Proxy {
         if !found.is_invite {
             return Err(Misuse::BadMethod);
         }
-        if found.is_answered() {
+        if found.is_over() {
             return Err(Misuse::WrongState);
         }
         self.on_cancel(context.0, &reason);
@@ -476,12 +531,79 @@ impl Proxy {
         let reason = reason_line(reason)?;
         self.enter(now);
         let txn = self.branches.get(branch.0).and_then(|branch| branch.txn).ok_or(Misuse::Gone)?;
-        let done = self.layer.cancel_because(txn, reason.as_bytes());
-        if let (Ok(()), Some(branch)) = (done, self.branches.get_mut(branch.0)) {
-            branch.given_up = true;
+        let done = self.cancel_txn(branch.0, txn, reason.as_bytes());
+        let found = self.branches.get_mut(branch.0);
+        if let (Ok(()), Some(key)) = (done, found.map(|branch| branch.context)) {
+            if let Some(branch) = self.branches.get_mut(branch.0) {
+                branch.given_up = true;
+            }
+            self.settle(key);
         }
         self.leave();
         done
+    }
+
+    /// What has come of branches so far counts no more (`t_drop_replies`): before others are added when all have failed.
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]; [`Misuse::WrongState`] if the search is over.
+    pub fn forget(&mut self, now: Instant, context: ContextId) -> Result<(), Misuse> {
+        self.enter(now);
+        if self.contexts.get(context.0).ok_or(Misuse::Gone)?.is_closed() {
+            return Err(Misuse::WrongState);
+        }
+        self.forget_outcomes(context.0);
+        Ok(())
+    }
+
+    /// Leaves a request without an answer (`t_release`, `noisy_ctimer`): what is under way is cancelled, and nothing goes back, unless somebody takes the
+    /// call all the same. Copies of it are absorbed for 64·T1.
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]; [`Misuse::WrongState`] after a final response.
+    pub fn release(&mut self, now: Instant, context: ContextId) -> Result<(), Misuse> {
+        self.enter(now);
+        let found = self.contexts.get_mut(context.0).ok_or(Misuse::Gone)?;
+        if found.is_over() {
+            return Err(Misuse::WrongState);
+        }
+        found.phase = Phase::Released;
+        let server = found.server;
+        self.layer.uncount(server);
+        self.layer.mute(server);
+        self.forget_later(context.0);
+        self.forget_outcomes(context.0);
+        self.cancel_branches(context.0, |_| String::new());
+        let absorbs = micros(self.config.core.timers.t1x64());
+        self.waits.arm(Wait::User.of(context.0), self.layer.clock(), absorbs);
+        self.leave();
+        Ok(())
+    }
+
+    /// Gives a branch other timers (`t_set_fr`). What it waits for now, its first or its final response, it waits for as long as these say from now on.
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]
+    pub fn set_timers(&mut self, now: Instant, branch: BranchId, timers: &Timers) -> Result<(), Misuse> {
+        self.enter(now);
+        let txn = self.branches.get(branch.0).and_then(|branch| branch.txn).ok_or(Misuse::Gone)?;
+        if self.layer.set_timers(txn, *timers) { Ok(()) } else { Err(Misuse::Gone) }
+    }
+
+    /// Cancels a branch in the way that is configured.
+    fn cancel_txn(&mut self, id: Key, txn: ClientTxn, reason: &[u8]) -> Result<(), Misuse> {
+        let is_silent = !self.rings(txn);
+        match self.config.cancel {
+            CancelMode::Now => self.layer.cancel_at_once(txn, reason),
+            CancelMode::CountNow if is_silent => {
+                self.layer.cancel_because(txn, reason)?;
+                if self.branches.get(id).is_some_and(|branch| !branch.is_done) {
+                    self.fail(id, Origin::Cancelled);
+                }
+                Ok(())
+            }
+            _ => self.layer.cancel_because(txn, reason),
+        }
     }
 
     /// Keeps a request open for so long from now, though all its branches have failed or there is none: others are still to be found, by waking a phone
@@ -530,6 +652,37 @@ impl Proxy {
         self.contexts.iter().map(|(key, _)| ContextId(key))
     }
 
+    /// The branches of a request that have no final response yet, in the order in which they were sent, with their numbers.
+    pub fn branches(&self, context: ContextId) -> impl Iterator<Item = (BranchId, u64)> {
+        let all = self.contexts.get(context.0).into_iter().flat_map(|context| &context.branches);
+        let open = |id: &Key| self.branches.get(*id).filter(|branch| !branch.is_done);
+        all.filter_map(move |id| Some((BranchRecord::id(*id), open(id)?.user)))
+    }
+
+    /// The response context of a message: of a request, a CANCEL, an ACK that its transaction takes, or a response. Nothing changes: for who spreads
+    /// messages over several machines.
+    pub fn find(&self, message: &Message<'_>) -> Option<ContextId> {
+        match self.layer.find(message)? {
+            Txn::Server(txn) => self.context_of(txn).map(ContextId),
+            Txn::Client(txn) => {
+                let branch = context::key_of(self.layer.user(Txn::Client(txn))?)?;
+                self.branches.get(branch).map(|branch| ContextId(branch.context))
+            }
+        }
+    }
+
+    /// The response contexts of the requests with this Call-ID and this number: one, or several if a request came back on its way (a spiral). Takes as
+    /// long among a million as among ten.
+    pub fn contexts_of(&self, call_id: &[u8], cseq: u32) -> impl Iterator<Item = ContextId> {
+        let call = self.hash_of_call(call_id, cseq);
+        let is = move |place: &u32| self.contexts.at(*place).is_some_and(|context| context.call == call);
+        self.by_call.all(call).filter(is).filter_map(|place| self.contexts.key_at(place).map(ContextId))
+    }
+
+    fn hash_of_call(&self, call_id: &[u8], cseq: u32) -> u64 {
+        self.layer.hash.of(&[call_id, &cseq.to_be_bytes()]) as u64
+    }
+
     /// The request of a context as it will be forwarded: its Via stamped, its hops counted, routes to this proxy taken off.
     ///
     /// # Errors
@@ -551,7 +704,7 @@ impl Proxy {
         // Who is asked has its time, and what is held is held so long.
         let is_held = !held.is_zero() && !self.config.ask;
         let after = if is_held { held } else { held.max(self.config.patience) };
-        self.waits.arm(guard_of(key), clock, micros(after));
+        self.waits.arm(Wait::User.of(key), clock, micros(after));
     }
 
     /// Nobody is wanted any more: all branches that have no final response are cancelled, for a reason that is written if there are some.
@@ -572,30 +725,33 @@ impl Proxy {
     fn cancel_those(&mut self, key: Key, is_meant: fn(Part) -> bool, reason: impl FnOnce(&Self) -> String) {
         let Some(context) = self.contexts.get(key) else { return };
         let waits = |record: &&BranchRecord| !record.is_done && is_meant(record.part);
-        let waiting = context.branches.iter().filter_map(|id| self.branches.get(*id)).filter(waits);
-        let waiting: Vec<ClientTxn> = waiting.filter_map(|record| record.txn).collect();
+        let waiting = context.branches.iter().filter_map(|id| {
+            let record = self.branches.get(*id).filter(waits)?;
+            Some((*id, record.txn?))
+        });
+        let waiting: Vec<(Key, ClientTxn)> = waiting.collect();
         if waiting.is_empty() {
             return;
         }
         let reason = reason(self);
-        for txn in waiting {
+        for (id, txn) in waiting {
             // What has not left is not sent; what is no INVITE ends by itself.
             let unsent = self.layer.is_unsent(txn) && self.layer.abort(Txn::Client(txn));
             if !unsent {
-                let _ = self.layer.cancel_because(txn, reason.as_bytes());
+                let _ = self.cancel_txn(id, txn, reason.as_bytes());
             }
         }
     }
 
     /// Whether a context is over, and what follows from that.
-    fn release(&mut self, key: Key) {
+    fn close(&mut self, key: Key) {
         let Some(context) = self.contexts.get(key) else { return };
         if context.serving || !context.branches.is_empty() {
             return;
         }
-        self.waits.disarm(guard_of(key));
-        self.waits.disarm(lifetime_of(key));
+        Wait::ALL.into_iter().for_each(|wait| self.waits.disarm(wait.of(key)));
         let Some(context) = self.contexts.remove(key) else { return };
+        self.by_call.remove(context.call, key.index);
         self.layer.buffers.unpin(context.request);
         for Later { request, .. } in context.ready.iter().chain(&context.later) {
             self.layer.buffers.unpin(*request);
@@ -608,13 +764,14 @@ impl Proxy {
 
     /// Keeps a new request.
     fn open(&mut self, context: Context) -> Key {
-        let server = context.server;
+        let (server, call) = (context.server, context.call);
         let lasts = if context.is_invite { self.config.invite_lifetime } else { self.config.lifetime };
         let key = self.contexts.insert(context);
+        self.by_call.insert(call, key.index);
         self.layer.set_user(Txn::Server(server), token_of(key));
         self.wait(key);
         if let Some(lasts) = lasts {
-            self.waits.arm(lifetime_of(key), self.layer.clock(), micros(lasts));
+            self.waits.arm(Wait::Life.of(key), self.layer.clock(), micros(lasts));
         }
         key
     }
@@ -623,11 +780,22 @@ impl Proxy {
 /// No response is kept.
 const NOTHING: BufferId = BufferId::NONE;
 
-/// The timer of a context whose user has to decide something, and that of its whole life.
-const fn guard_of(key: Key) -> u32 {
-    key.index * 2
+/// What a context may wait for.
+#[derive(Clone, Copy)]
+enum Wait {
+    /// Its user, who has to decide something.
+    User,
+    /// The end of its life.
+    Life,
+    /// The ACK for the 2xx that was given here.
+    Repeat,
 }
 
-const fn lifetime_of(key: Key) -> u32 {
-    key.index * 2 + 1
+impl Wait {
+    const ALL: [Self; 3] = [Self::User, Self::Life, Self::Repeat];
+
+    /// The timer of a context for it.
+    const fn of(self, key: Key) -> u32 {
+        key.index * 3 + self as u32
+    }
 }

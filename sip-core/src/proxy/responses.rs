@@ -3,12 +3,13 @@
 use super::best::{Origin, Outcome};
 use super::context::{BranchRecord, Context, Ended, Phase, key_of};
 use super::machine::Meaning;
-use super::{Branch, Event, NOTHING, Part, Proxy};
+use super::{Branch, Event, NOTHING, Part, Proxy, Wait};
 use crate::config::Limits;
 use crate::endpoint::{Cause, Txn};
-use crate::handle::{Key, ServerTxn};
+use crate::handle::{ClientTxn, Key, ServerTxn};
 use crate::headers::{Contact, Name, Via};
 use crate::message::{Content, Message, Status};
+use crate::time::micros;
 use crate::transaction::{BufferId, State, ict};
 use crate::uri::without_headers;
 use alloc::format;
@@ -43,14 +44,12 @@ impl Proxy {
     /// Sends a response on, or keeps it; whether it was sent on.
     fn pass_on(&mut self, key: Key, id: Key, status: Status, response: &[u8]) -> bool {
         let Some(context) = self.contexts.get(key) else { return false };
-        let (server, is_answered) = (context.server, context.is_answered());
+        let (server, is_answered, is_over) = (context.server, context.is_answered(), context.is_over());
         let is_copy = self.branches.get(id).is_some_and(|branch| branch.part == Part::Copy);
         if status.is_provisional() {
-            return !is_copy && !is_answered && self.layer.relay(server, status, response).is_ok();
+            return !is_copy && !is_over && self.layer.relay(server, status, response).is_ok();
         }
-        if let Some(branch) = self.branches.get_mut(id) {
-            branch.is_done = true;
-        }
+        let done = self.branches.get_mut(id).map(|branch| core::mem::replace(&mut branch.is_done, true));
         if is_copy {
             return false;
         }
@@ -62,10 +61,14 @@ impl Proxy {
             }
             return sent;
         }
+        // It was given up, and has its outcome.
+        if done == Some(true) {
+            return false;
+        }
         if (300..400).contains(&status.code()) && self.recurse(key, response) {
             return false;
         }
-        if !is_answered {
+        if !is_over {
             let response = self.layer.buffers.keep(response);
             // What a branch says of being given up from here tells nobody why the call failed.
             let given_up = self.branches.get(id).is_some_and(|branch| branch.given_up);
@@ -73,7 +76,10 @@ impl Proxy {
             let origin = if was_cancelled { Origin::Cancelled } else { Origin::Received };
             self.note(key, Outcome { status, origin }, response);
         }
-        if status.code() >= 600 {
+        if status.code() >= 600 && self.config.end_at_6xx {
+            if let Some(context) = self.contexts.get_mut(key) {
+                context.refused = true;
+            }
             self.forget_later(key);
             self.cancel_branches(key, |proxy| proxy.reason_for(status));
         }
@@ -83,6 +89,9 @@ impl Proxy {
     /// RFC 3261 §16.7, step 4: the addresses of a 3xx that have not been tried take its place; whether there is one.
     fn recurse(&mut self, key: Key, response: &[u8]) -> bool {
         let Some(context) = self.contexts.get(key).filter(|_| self.config.recurse) else { return false };
+        if context.wishes.no_recurse {
+            return false;
+        }
         let Ok(response) = Message::parse(response, &Limits::NONE) else { return false };
         let mut found: Vec<(u16, String)> = Vec::new();
         for contact in response.all::<Contact<'_>>().map_while(Result::ok) {
@@ -121,18 +130,18 @@ impl Proxy {
         let outcome = Outcome { status, origin };
         let Some(context) = self.contexts.get_mut(key) else { return };
         let user = context.user;
-        if !context.is_answered() && part != Part::Copy {
+        if !context.is_over() && part != Part::Copy {
             context.ended.push(Ended { outcome, response: NOTHING });
         }
         let (context, branch) = (Context::id(key), BranchRecord::id(id));
         self.push(Event::BranchFailed { context, user, branch, branch_user, outcome });
         // One that was never sent has no transaction whose end would tell.
         if self.branches.get(id).is_some_and(|branch| branch.txn.is_none()) {
-            self.forget(id);
+            self.drop_branch(id);
         }
     }
 
-    fn forget(&mut self, id: Key) {
+    fn drop_branch(&mut self, id: Key) {
         let Some(branch) = self.branches.remove(id) else { return };
         if let Some(context) = self.contexts.get_mut(branch.context) {
             context.branches.retain(|other| *other != id);
@@ -151,9 +160,9 @@ impl Proxy {
             };
             self.fail(id, origin);
         }
-        self.forget(id);
+        self.drop_branch(id);
         self.settle(key);
-        self.release(key);
+        self.close(key);
     }
 
     pub(super) fn on_server_over(&mut self, token: u64) {
@@ -162,7 +171,7 @@ impl Proxy {
         context.serving = false;
         self.forget_later(key);
         self.cancel_branches(key, |_| String::new());
-        self.release(key);
+        self.close(key);
     }
 
     /// When all branches of a context have failed, its user decides, or the best response goes back.
@@ -246,7 +255,7 @@ impl Proxy {
             self.has_answered(key, status);
         } else {
             // Nobody is to be answered: the server transaction ends by itself.
-            self.waits.disarm(super::guard_of(key));
+            self.waits.disarm(Wait::User.of(key));
         }
     }
 
@@ -278,17 +287,20 @@ impl Proxy {
 
     /// A final response went back: nobody else is wanted (RFC 3261 §16.7, step 10).
     pub(super) fn has_answered(&mut self, key: Key, status: Status) {
-        self.waits.disarm(super::guard_of(key));
+        self.waits.disarm(Wait::User.of(key));
         let Some(context) = self.contexts.get_mut(key) else { return };
         context.phase = Phase::Answered(status);
-        let (server, user) = (context.server, context.user);
+        let (server, user, no_cancel) = (context.server, context.user, context.wishes.no_cancel);
         for ended in core::mem::take(&mut context.ended) {
             self.layer.buffers.unpin(ended.response);
         }
         self.push(Event::Answered { context: Context::id(key), user, status });
         self.layer.uncount(server);
         self.forget_later(key);
-        self.cancel_branches(key, |proxy| proxy.reason_for(status));
+        let keeps_others = status.is_success() && (!self.config.cancel_others || no_cancel);
+        if !keeps_others {
+            self.cancel_branches(key, |proxy| proxy.reason_for(status));
+        }
     }
 
     /// Why a branch is not wanted any more when this response came (RFC 3326): a line, or nothing.
@@ -325,9 +337,36 @@ impl Proxy {
         }
     }
 
+    /// An INVITE has rung as long as it may. Its CANCEL has gone out.
+    pub(super) fn on_rung_out(&mut self, token: u64) {
+        let Some(id) = key_of(token).filter(|_| self.config.give_up_at_once) else { return };
+        let Some(key) = self.branches.get(id).map(|branch| branch.context) else { return };
+        self.fail(id, Origin::Timeout);
+        self.settle(key);
+    }
+
+    /// The 2xx that was given here has no ACK yet (RFC 3261 §13.3.1.4).
+    pub(super) fn repeat_success(&mut self, key: Key) {
+        let most = self.config.core.timers.t2;
+        let Some(context) = self.contexts.get_mut(key) else { return };
+        let (server, after) = (context.server, context.repeats.saturating_mul(2).min(most));
+        context.repeats = after;
+        self.waits.arm(Wait::Repeat.of(key), self.layer.clock(), micros(after));
+        self.layer.repeat_success(server);
+    }
+
     /// The user has not decided in time.
     pub(super) fn on_patience_over(&mut self, key: Key) {
         let Some(context) = self.contexts.get(key) else { return };
+        match context.phase {
+            Phase::Answered(_) => return,
+            // Copies of the request have been absorbed long enough.
+            Phase::Released => {
+                self.layer.abort(Txn::Server(context.server));
+                return;
+            }
+            Phase::Undecided | Phase::Relaying => {}
+        }
         if !context.ended.is_empty() {
             return self.send_best(key);
         }
@@ -344,7 +383,7 @@ impl Proxy {
 
     /// A request has lived as long as it may: what nobody has answered counts as timed out, what rings is cancelled, and nothing is added.
     pub(super) fn on_lifetime_over(&mut self, key: Key) {
-        let Some(context) = self.contexts.get_mut(key).filter(|context| !context.is_answered()) else {
+        let Some(context) = self.contexts.get_mut(key).filter(|context| !context.is_over()) else {
             return;
         };
         context.expired = true;
@@ -355,9 +394,7 @@ impl Proxy {
         let Some(context) = self.contexts.get(key) else { return };
         let silent = |id: &Key| {
             let txn = self.branches.get(*id).filter(|branch| !branch.is_done)?.txn?;
-            let rings =
-                matches!(self.layer.state(Txn::Client(txn)), Some(State::Ict(ict::State::Proceeding { .. })));
-            (!rings).then_some((*id, txn))
+            (!self.rings(txn)).then_some((*id, txn))
         };
         let silent: Vec<_> = context.branches.iter().filter_map(silent).collect();
         for (id, txn) in silent {
@@ -366,6 +403,11 @@ impl Proxy {
         }
         self.cancel_branches(key, |_| String::new());
         self.settle(key);
+    }
+
+    /// Whether an INVITE has a provisional response.
+    pub(super) fn rings(&self, txn: ClientTxn) -> bool {
+        matches!(self.layer.state(Txn::Client(txn)), Some(State::Ict(ict::State::Proceeding { .. })))
     }
 
     /// The context of a server transaction.

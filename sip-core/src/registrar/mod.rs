@@ -98,6 +98,22 @@ impl Default for Policy {
     }
 }
 
+/// The phones among some bindings, each with the flows that lead to it, the newest first: a request goes to one of them, and to the next only when that
+/// has failed, by a 430, a 408 or its connection (RFC 5626 §7). Bindings without an instance are a phone each.
+pub fn by_phone<'a>(bindings: impl IntoIterator<Item = &'a Binding>) -> Vec<Vec<&'a Binding>> {
+    let mut phones: Vec<(Option<String>, Vec<&Binding>)> = Vec::new();
+    for binding in bindings {
+        let instance = binding.instance();
+        match phones.iter_mut().find(|(known, _)| known.is_some() && *known == instance) {
+            Some((_, flows)) => {
+                flows.insert(flows.partition_point(|other| other.until >= binding.until), binding)
+            }
+            None => phones.push((instance, Vec::from([binding]))),
+        }
+    }
+    phones.into_iter().map(|(_, flows)| flows).collect()
+}
+
 /// One contact of an address-of-record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
@@ -115,6 +131,16 @@ pub struct Binding {
     pub cseq: u32,
     /// The proxies on the way to it, as values of Route (RFC 3327).
     pub path: Vec<String>,
+}
+
+impl Binding {
+    /// Which phone it is, if it says so (RFC 5626 §4.1).
+    pub fn instance(&self) -> Option<String> {
+        let text = alloc::format!("<{}>{}", self.uri, self.params);
+        let contact = Contact::whole(text.as_bytes()).ok()?;
+        let instance = contact.address()?.params.get("+sip.instance")?;
+        Some(String::from_utf8_lossy(instance).into_owned())
+    }
 }
 
 /// Why a REGISTER is refused.

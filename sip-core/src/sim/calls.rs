@@ -259,7 +259,7 @@ impl Setup {
         let [first, second, ..] = &mut seed;
         (*first, *second) = (node as u8 + 1, incarnation as u8);
         let limits = Limits { transactions: self.transactions, ..Limits::DEFAULT };
-        Config { seed, timers: self.timers, limits }
+        Config { timers: self.timers, limits, ..Config::new(seed) }
     }
 
     fn host(&self, node: usize, incarnation: u32, actor: impl Actor + 'static) -> Box<dyn Node> {

@@ -148,7 +148,7 @@ fn write_content(out: &mut String, content: &Content<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn values(timers: &Timers) -> [Option<Duration>; 22] {
+fn values(timers: &Timers) -> [Option<Duration>; 25] {
     let Timers {
         t1,
         t2,
@@ -171,8 +171,10 @@ fn values(timers: &Timers) -> [Option<Duration>; 22] {
         unanswered,
         rport,
         a_most,
+        intervals,
         restart,
     } = *timers;
+    let interval = |at: usize| intervals.and_then(|all| all.get(at).copied());
     [
         Some(t1),
         Some(t2),
@@ -196,6 +198,9 @@ fn values(timers: &Timers) -> [Option<Duration>; 22] {
         rport,
         a_most,
         Some(Duration::from_micros(restart as u64)),
+        interval(0),
+        interval(1),
+        interval(2),
     ]
 }
 
@@ -487,5 +492,9 @@ fn read_timers(words: &[Word<'_>]) -> Option<Timers> {
             2 => Restart::Never,
             _ => return None,
         },
+        intervals: value(22)
+            .zip(value(23))
+            .zip(value(24))
+            .map(|((first, second), third)| [first, second, third]),
     })
 }

@@ -261,7 +261,7 @@ impl<'t> Stage<'t> {
     fn machine(&mut self) -> &mut Endpoint {
         let Self { machine, timers, limits, .. } = self;
         machine.get_or_insert_with(|| {
-            let config = Config { seed: [7; 32], timers: *timers, limits: limits.clone() };
+            let config = Config { timers: *timers, limits: limits.clone(), ..Config::new([7; 32]) };
             let mut endpoint = Endpoint::new(config);
             for transport in [Transport::Udp, Transport::Tcp] {
                 if let Ok(addr) = US.parse() {

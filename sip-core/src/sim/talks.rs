@@ -11,7 +11,7 @@ use super::router::Router;
 use super::tape::{Choice, Kind, Site, Tape};
 use super::trace::Trace;
 use super::world::World;
-use crate::config::{Config as CoreConfig, Limits};
+use crate::config::Config as CoreConfig;
 use crate::handle::DialogId;
 use crate::machine::TransactionUser;
 use crate::message::{Content, Method, Status};
@@ -130,7 +130,7 @@ impl Talks {
         let mut seed = [0; 32];
         let [first, second, ..] = &mut seed;
         (*first, *second) = (node as u8 + 1, incarnation as u8);
-        CoreConfig { seed, timers: self.timers, limits: Limits::DEFAULT }
+        CoreConfig { timers: self.timers, ..CoreConfig::new(seed) }
     }
 
     fn proxy(&self, node: usize, incarnation: u32) -> Box<dyn Node> {

@@ -208,6 +208,20 @@ impl<A: Keep, B: Keep> Keep for (A, B) {
     }
 }
 
+impl<T: Keep> Keep for [T; 3] {
+    fn keep(&self, out: &mut Out<'_>) {
+        out.list(3);
+        self.iter().for_each(|value| value.keep(out));
+    }
+
+    fn back(from: &mut In<'_>) -> Result<Self, RestoreError> {
+        if from.list()? != 3 {
+            return Err(RestoreError::Damaged);
+        }
+        Ok([T::back(from)?, T::back(from)?, T::back(from)?])
+    }
+}
+
 impl<T: Keep> Keep for Option<T> {
     fn keep(&self, out: &mut Out<'_>) {
         match self {

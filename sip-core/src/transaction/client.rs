@@ -10,6 +10,7 @@ use crate::headers::{Header, Name, Route, Via};
 use crate::message::{Content, Message, Method, Writer, hex};
 use crate::transport::{NextHop, Target, Transport, next_hop_of};
 use crate::uri::Uri;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -150,6 +151,22 @@ impl Layer {
         self.cancel(txn)
     }
 
+    /// The same, though nothing has been heard: the CANCEL goes out at once, and the INVITE is not sent again.
+    pub(crate) fn cancel_at_once(&mut self, txn: ClientTxn, reason: &[u8]) -> Result<(), Misuse> {
+        self.cancel_because(txn, reason)?;
+        let waiting = self
+            .get(Txn::Client(txn))
+            .filter(|record| record.state == State::Ict(ict::State::Calling { cancel: true }));
+        if let Some(record) = waiting {
+            // As if a 100 had come.
+            let state = ict::State::Calling { cancel: true };
+            let step = ict::step(state, ict::Event::Trying, record.reliability()).map(State::Ict);
+            self.apply(txn.0, &step, None, false);
+            self.report_failures();
+        }
+        Ok(())
+    }
+
     /// Whether a request still waits here: for the address of its peer, or for the connection that leads there.
     pub(crate) fn is_unsent(&self, txn: ClientTxn) -> bool {
         match self.get(Txn::Client(txn)).map(Record::to) {
@@ -209,7 +226,7 @@ impl Layer {
     }
 
     /// RFC 3261 §17.1.3: the branch of the top Via and the method of CSeq; before it §18.1.2: sent-by is ours.
-    fn match_response(&self, response: &Message<'_>) -> Option<Key> {
+    pub(super) fn match_response(&self, response: &Message<'_>) -> Option<Key> {
         let via = response.via();
         if !self.locals.is_ours(via.transport, via.host, via.port.map(core::num::NonZero::get)) {
             return None;
@@ -283,7 +300,7 @@ impl Layer {
         let mut text = core::mem::take(&mut self.scratch);
         text.clear();
         if let Ok(invite) = Message::parse(self.buffers.message(invite), &Limits::NONE) {
-            derived(&mut text, &invite, method, to, self.buffers.message(lines));
+            derived(&mut text, &invite, method, to, (&self.hop_headers, self.buffers.message(lines)));
         }
         let buffer = self.buffers.keep(&text);
         self.scratch = text;
@@ -332,7 +349,13 @@ pub(crate) fn hop<'a>(target: Option<Target>, uri: &[u8], towards: &'a [u8]) -> 
     }
 }
 
-fn derived(out: &mut Vec<u8>, invite: &Message<'_>, method: Method<'_>, to: Option<&[u8]>, lines: &[u8]) {
+fn derived(
+    out: &mut Vec<u8>,
+    invite: &Message<'_>,
+    method: Method<'_>,
+    to: Option<&[u8]>,
+    (copied, lines): (&[String], &[u8]),
+) {
     let mut writer = Writer::request(out, method, invite.request_uri());
     // One Via, that of this side: those below it are the business of who sent the INVITE here.
     if let Some(via) = invite.value(Name::Via) {
@@ -357,6 +380,11 @@ fn derived(out: &mut Vec<u8>, invite: &Message<'_>, method: Method<'_>, to: Opti
         None => copy(Name::To),
     }
     writer.cseq(invite.cseq().number, method).number(Name::MaxForwards, 70).line(lines);
+    for name in copied {
+        for value in invite.values_of(name) {
+            writer.line(&[name.as_bytes(), b": ", value].concat());
+        }
+    }
     writer.finish(&Content::NONE);
 }
 

@@ -27,11 +27,11 @@ kept!(Question { 1 transport, 2 waits });
 kept!(Skeleton { 1 uri, 2 to, 3 end, 4 timestamp, 5 tagged });
 kept!(Record {
     1 state, 2 silent, 3 counted, 4 cause, 5 transport, 6 peer, 7 way, 8 buffer, 9 ack, 10 interval, 11 skeleton,
-    12 user, 13 secret, 14 timers, 15 born, 16 key, 17 merge_key, 18 exact, 19 rang,
+    12 user, 13 secret, 14 timers, 15 born, 16 key, 17 merge_key, 18 exact, 19 rang, 20 muted,
 });
 kept!(Timers {
     1 t1, 2 t2, 3 t4, 4 a, 5 b, 6 d, 7 e, 8 f, 9 g, 10 h, 11 i, 12 j, 13 k, 14 l, 15 m, 16 trying, 17 ringing,
-    18 unanswered_invite, 19 unanswered, 20 rport, 21 a_most, 22 restart,
+    18 unanswered_invite, 19 unanswered, 20 rport, 21 a_most, 22 restart, 23 intervals,
 });
 kept!(Flow { 1 target, 2 local, 3 open, 4 waiting, 5 first_txn, 6 watched, 7 heard, 8 pings });
 kept!(Armed { 1 lanes, 2 heap, 3 first });

@@ -7,11 +7,11 @@
 use super::buffers::{BufferId, Buffers};
 use super::lanes::Lanes;
 use super::outbox::{Item, Outbox};
-use super::record::{NOBODY, Record, Way};
+use super::record::{Key128, NOBODY, Record, Way};
 use super::table::{Index, Recent};
 use super::timers::Delays;
 use super::{Action, Delay, Report, Send, State, Step, Timer, Timers};
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, Matching};
 use crate::endpoint::{Cause, Destination, SendError, Source, Stats, Ticket, Txn};
 use crate::framing::StreamBuf;
 use crate::handle::{ClientTxn, FlowId, Key, ResolveId, ServerTxn, Slab};
@@ -20,6 +20,8 @@ use crate::random::{BytesHash, KeyedHash, Random};
 use crate::time::{Instant, micros};
 use crate::transport::{Flow, Flows, Local, Locals, Target, Transport, Waiting};
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -52,6 +54,7 @@ pub(crate) enum Told {
 
 pub(crate) struct Layer {
     pub(crate) limits: Limits,
+    pub(super) matching: Matching,
     pub(super) delays: Delays,
     clock: Instant,
     pub(crate) random: Random,
@@ -89,6 +92,12 @@ pub(crate) struct Layer {
     pub(super) owed: Lanes,
     pub(super) scratch: Vec<u8>,
     pub(crate) draining: bool,
+    /// The INVITEs of this side that have rung as long as they may and are cancelled, by the tokens of their owner, if it wants to know.
+    pub(crate) rung_out: Option<Vec<u64>>,
+    /// The names of headers that the CANCEL and the ACK of an INVITE have from it.
+    pub(crate) hop_headers: Vec<String>,
+    /// INVITEs that were cancelled before they came, the latest last.
+    pub(super) cancelled_early: VecDeque<Key128>,
     /// RFC 3261 §8.1.3.3: a user agent takes no response with more than one Via.
     pub(crate) one_via: bool,
     pub(crate) stats: Stats,
@@ -110,6 +119,7 @@ impl Layer {
     pub(crate) fn new(config: Config) -> Self {
         let mut random = Random::new(config.seed);
         Self {
+            matching: config.matching,
             delays: Delays::of(config.timers),
             clock: Instant::ZERO,
             hash: random.hash_key(),
@@ -136,6 +146,9 @@ impl Layer {
             owed: Lanes::default(),
             scratch: Vec::new(),
             draining: false,
+            rung_out: None,
+            hop_headers: Vec::new(),
+            cancelled_early: VecDeque::new(),
             one_via: false,
             stats: Stats::default(),
             limits: config.limits,
@@ -375,6 +388,9 @@ impl Layer {
     /// zero if it came over a connection.
     pub(crate) fn receive(&mut self, source: Source, message: &Message<'_>, exact: u64) -> Option<Heard> {
         self.count_received(source);
+        if let Some(class) = class_of(&mut self.stats.responses_received, message.status_code()) {
+            *class += 1;
+        }
         let heard = if message.is_request() {
             let peer = self.peer(source)?;
             self.receive_request(source, peer, message, exact)
@@ -411,6 +427,15 @@ impl Layer {
 
     pub(crate) fn state(&self, txn: Txn) -> Option<State> {
         self.get(txn).map(|record| record.state)
+    }
+
+    /// The transaction that a message belongs to; of an ACK or a CANCEL that of its INVITE. Nothing changes.
+    pub(crate) fn find(&self, message: &Message<'_>) -> Option<Txn> {
+        if message.is_request() {
+            self.find_request(message).map(Txn::Server)
+        } else {
+            self.match_response(message).map(|key| Txn::Client(ClientTxn(key)))
+        }
     }
 
     pub(crate) fn abort(&mut self, txn: Txn) -> bool {
@@ -583,6 +608,7 @@ impl Layer {
     fn send_what(&mut self, key: Key, what: Send, message: Option<&Message<'_>>, again: bool) {
         let Some(txn) = self.txns.get(key) else { return };
         match what {
+            Send::Trying | Send::Last if txn.muted => {}
             Send::Request | Send::Response | Send::Last => self.send(key, txn.buffer, again),
             Send::Ack => self.send_ack(key, message),
             Send::Cancel => self.send_cancel(key),
@@ -602,7 +628,35 @@ impl Layer {
     fn on_timer(&mut self, key: Key, timer: Timer) {
         let Some(record) = self.txns.get(key) else { return };
         let step = record.state.on_timer(timer, record.reliability());
+        if let (Timer::Ringing, Some(rung_out)) = (timer, &mut self.rung_out) {
+            rung_out.push(record.user);
+        }
         self.apply(key, &step, None, true);
+    }
+
+    /// From now on a client transaction has these timers: what it waits for, it waits for so long again. Nothing else changes once it has had an answer
+    /// or is being cancelled.
+    pub(crate) fn set_timers(&mut self, txn: ClientTxn, timers: Timers) -> bool {
+        let Some(record) = self.txns.get_mut(txn.0).filter(|record| record.state.is_client()) else {
+            return false;
+        };
+        if let Some(timer @ (Timer::B | Timer::F | Timer::Ringing)) = record.state.timer(true) {
+            let (node, on) = (node_of(txn.0, timer), record.reliability());
+            match timers.first(timer, on) {
+                Some(after) => self.lanes.arm(node, self.clock, micros(after)),
+                None => self.lanes.disarm(node),
+            }
+        }
+        record.timers = Some(Arc::new(timers));
+        true
+    }
+
+    /// Says nothing more to a request but what its user says: copies of it are absorbed.
+    pub(crate) fn mute(&mut self, txn: ServerTxn) {
+        if let Some(record) = self.txns.get_mut(txn.0) {
+            record.muted = true;
+            self.lanes.disarm(txn.0.index * 2);
+        }
     }
 
     pub(super) fn report_failures(&mut self) {
@@ -617,6 +671,11 @@ impl Layer {
 /// What a step had besides its change of state.
 pub(super) struct Applied {
     pub(super) report: Option<Report>,
+}
+
+/// The counter of a class of status codes; of a request, whose code is zero, there is none.
+pub(super) fn class_of(counters: &mut [u64; 6], code: u16) -> Option<&mut u64> {
+    counters.get_mut(usize::from(code / 100).checked_sub(1)?)
 }
 
 /// The place of a timer: two for each transaction.

@@ -14,6 +14,8 @@ pub(super) struct Record {
     pub(super) state: State,
     /// Nobody is told of it: the transactions of a CANCEL.
     pub(super) silent: bool,
+    /// Server: copies of its request are absorbed, and not answered.
+    pub(super) muted: bool,
     /// Server: it counts among those that wait for their user; what ends something does not.
     pub(super) counted: bool,
     pub(super) cause: Cause,
@@ -97,6 +99,7 @@ impl Record {
         Self {
             state,
             silent: false,
+            muted: false,
             counted: false,
             cause: Cause::Completed,
             rang: 0,

@@ -1,6 +1,6 @@
 //! Server transactions: requests in, responses out (RFC 3261 §17.2, §9.2).
 
-use super::layer::{Heard, Layer};
+use super::layer::{Heard, Layer, class_of};
 use super::record::{Key128, Record};
 use super::skeleton::{Skeleton, Tag};
 use super::table::{self, Rule};
@@ -44,12 +44,12 @@ impl Layer {
         let of = if method == Method::Ack { Method::Invite } else { method };
         // RFC 3261 §17.2.3: of an ACK by the rules of RFC 2543 the To tag is that of the response, or the INVITE had it too.
         let to_tag = request.to_tag().filter(|_| method != Method::Ack);
-        let key = table::key(&self.hash, rule, request, of, to_tag).into();
+        let key = self.key_as(rule, request, of, to_tag);
         let arrival = Arrival { source, peer, request, method, rule, key, exact };
-        let found = self.matching(&arrival, key).or_else(|| {
+        let found = self.matching(rule, request, key).or_else(|| {
             let tagged = method == Method::Ack && rule == Rule::Rfc2543;
-            let key = tagged.then(|| table::key(&self.hash, rule, request, of, request.to_tag()));
-            self.matching(&arrival, key?.into())
+            let key = tagged.then(|| self.key_as(rule, request, of, request.to_tag()));
+            self.matching(rule, request, key?)
         });
         if let Some(found) = found {
             return self.receive_again(found, method == Method::Ack);
@@ -78,10 +78,10 @@ impl Layer {
 
     /// The live transaction of a request. By the rules of RFC 2543 the Request-URI counts too, by RFC 3261 §19.1.4, and the
     /// To tag: that of the request, or for an ACK the one that we gave.
-    fn matching(&self, arrival: &Arrival<'_>, key: Key128) -> Option<Key> {
+    fn matching(&self, rule: Rule, request: &Message<'_>, key: Key128) -> Option<Key> {
         let is = |place| {
             self.txns.at(place).is_some_and(|record| {
-                record.key == key && (arrival.rule == Rule::Branch || self.matches(record, arrival.request))
+                record.key == key && (rule == Rule::Branch || self.matches(record, request))
             })
         };
         self.txns.key_at(self.requests.get(key.hash(), is)?)
@@ -100,6 +100,9 @@ impl Layer {
         };
         if request.request_method() == Some(Method::Ack) && untagged && !for_ours() {
             return false;
+        }
+        if !self.matching.uri {
+            return true;
         }
         let kept = record.skeleton.uri(whole);
         match (Uri::parse(kept), Uri::parse(request.request_uri())) {
@@ -139,6 +142,15 @@ impl Layer {
         let is = |place| self.txns.at(place).is_some_and(|record| record.merge_key == merge_key);
         let merged = merge_key != 0 && self.merged.get(merge_key, is).is_some();
         let txn = self.open_server(arrival);
+        let was_cancelled = method == Method::Invite && self.cancelled_early.contains(&arrival.key);
+        if was_cancelled {
+            self.cancelled_early.retain(|key| *key != arrival.key);
+            if let Some(record) = self.txns.get_mut(txn.0) {
+                record.silent = true;
+            }
+            let _ = self.respond(txn, Status::REQUEST_TERMINATED, &Content::NONE, |_| {});
+            return None;
+        }
         if merge_key != 0 && !merged {
             self.merged.insert(merge_key, txn.0.index);
             if let Some(record) = self.txns.get_mut(txn.0) {
@@ -157,14 +169,8 @@ impl Layer {
     /// RFC 3261 §9.2: 200 if there is something to cancel, whether it has an effect or not.
     fn receive_cancel(&mut self, arrival: &Arrival<'_>) -> Option<Heard> {
         let Arrival { source, request: cancel, rule, .. } = *arrival;
-        let matching = |method| {
-            self.matching(arrival, table::key(&self.hash, rule, cancel, method, cancel.to_tag()).into())
-        };
-        let Some(found) = Method::KNOWN
-            .into_iter()
-            .filter(|of| !matches!(of, Method::Ack | Method::Cancel))
-            .find_map(matching)
-        else {
+        let Some(found) = self.cancelled(rule, cancel) else {
+            self.remember_cancel(rule, cancel);
             return self.receive_new(arrival);
         };
         if self.is_full(Method::Cancel) {
@@ -183,6 +189,42 @@ impl Layer {
         let _ = self.respond(txn, Status::OK, &Content::NONE, |_| {});
         let waiting = matches!(state, State::Ist(ist::State::Proceeding { .. }));
         waiting.then_some(Heard::Cancel { invite: ServerTxn(found), user })
+    }
+
+    /// What a CANCEL cancels.
+    fn cancelled(&self, rule: Rule, cancel: &Message<'_>) -> Option<Key> {
+        let all = Method::KNOWN.into_iter().filter(|of| !matches!(of, Method::Ack | Method::Cancel));
+        all.into_iter()
+            .find_map(|of| self.matching(rule, cancel, self.key_as(rule, cancel, of, cancel.to_tag())))
+    }
+
+    /// A CANCEL has overtaken its INVITE.
+    fn remember_cancel(&mut self, rule: Rule, cancel: &Message<'_>) {
+        let key = self.key_as(rule, cancel, Method::Invite, cancel.to_tag());
+        if self.limits.early_cancels > 0 && !self.cancelled_early.contains(&key) {
+            let surplus = (self.cancelled_early.len() + 1).saturating_sub(self.limits.early_cancels);
+            self.cancelled_early.drain(..surplus);
+            self.cancelled_early.push_back(key);
+        }
+    }
+
+    /// The server transaction of a request, by all that could match it.
+    pub(super) fn find_request(&self, request: &Message<'_>) -> Option<ServerTxn> {
+        let method = request.request_method()?;
+        let rule = table::rule(request);
+        let found = match method {
+            Method::Cancel => self.cancelled(rule, request),
+            Method::Ack => [None, request.to_tag()].into_iter().find_map(|to_tag| {
+                self.matching(rule, request, self.key_as(rule, request, Method::Invite, to_tag))
+            }),
+            _ => self.matching(rule, request, self.key_as(rule, request, method, request.to_tag())),
+        };
+        found.map(ServerTxn)
+    }
+
+    /// The key of a request as if its method and its To tag were these.
+    fn key_as(&self, rule: Rule, request: &Message<'_>, method: Method<'_>, to_tag: Option<&[u8]>) -> Key128 {
+        table::key(&self.hash, self.matching, rule, request, method, to_tag).into()
     }
 
     fn open_server(&mut self, arrival: &Arrival<'_>) -> ServerTxn {
@@ -245,6 +287,8 @@ impl Layer {
     /// Passes on a response to what was forwarded, byte for byte (RFC 3261 §16.7).
     pub(crate) fn relay(&mut self, txn: ServerTxn, status: Status, response: &[u8]) -> Result<(), Misuse> {
         let step = self.response_step(txn, status)?;
+        self.stats.responses_relayed += 1;
+        self.count_sent(status);
         if let Some(record) = self.txns.get_mut(txn.0) {
             let skeleton = record.skeleton.len();
             let room = skeleton + response.len();
@@ -342,6 +386,14 @@ impl Layer {
         }
     }
 
+    /// Whether an ACK is for the 2xx that this side has given (RFC 3261 §13.3.1.4).
+    pub(crate) fn is_acknowledged_by(&self, txn: ServerTxn, ack: &Message<'_>) -> bool {
+        self.get(Txn::Server(txn)).zip(ack.to_tag()).is_some_and(|(record, tag)| {
+            record.skeleton.to_tag(self.buffers.whole(record.buffer)) == Some(tag)
+                || Tag(record.secret).is(tag)
+        })
+    }
+
     /// The To tag that the responses of this transaction carry, where the request had none.
     pub(crate) fn local_tag(&self, txn: ServerTxn) -> Option<u64> {
         self.get(Txn::Server(txn)).map(|record| record.secret)
@@ -354,6 +406,7 @@ impl Layer {
         headers: impl FnOnce(&mut Writer<'_>),
         content: &Content<'_>,
     ) {
+        self.count_sent(status);
         let mut tail = core::mem::take(&mut self.scratch);
         tail.clear();
         let mut writer = Writer::resume(&mut tail);
@@ -373,6 +426,12 @@ impl Layer {
         self.scratch = tail;
     }
 
+    fn count_sent(&mut self, status: Status) {
+        if let Some(class) = class_of(&mut self.stats.responses_sent, status.code()) {
+            *class += 1;
+        }
+    }
+
     /// RFC 4320 §4.1
     fn late_trying_is_due(&self, key: Key) -> bool {
         let Some(record) = self.txns.get(key) else { return false };
@@ -390,6 +449,7 @@ impl Layer {
         headers: impl FnOnce(&mut Writer<'_>),
     ) {
         let Some(peer) = self.peer(source) else { return };
+        self.count_sent(status);
         let via = request.via();
         let target = Target {
             transport: peer.transport,

@@ -3,6 +3,7 @@
 //! Client transactions need no table: the branch that we mint names the slot. The peer picks what server transactions
 //! are found by, so their keys are hashed under a secret key, and the 128 bits of the hash are the key.
 
+use crate::config::Matching;
 use crate::message::{Message, Method};
 use crate::random::KeyedHash;
 use alloc::vec;
@@ -120,6 +121,7 @@ pub(crate) fn rule(request: &Message<'_>) -> Rule {
 /// caller, because a URI has no one spelling. All that a peer could vary is in the key, so that it can't fill one place of the table.
 pub(crate) fn key(
     hash: &KeyedHash,
+    matching: Matching,
     rule: Rule,
     request: &Message<'_>,
     method: Method<'_>,
@@ -129,15 +131,20 @@ pub(crate) fn key(
     let port = via.port.map_or_else(|| default_port(via.transport), core::num::NonZero::get);
     // Rule, port and number in one.
     let numbers = |rule: u8| {
+        let port = if rule == b'2' && !matching.via { 0 } else { port };
         let ([p, q], [a, b, c, d]) = (port.to_be_bytes(), request.cseq().number.to_be_bytes());
         [rule, p, q, a, b, c, d]
     };
     let sent_by = [via.host, request.branch().unwrap_or_default()];
     let method = method.as_bytes();
+    let from_tag = request.from_tag().unwrap_or_default();
     match rule {
+        Rule::Branch if matching.call_id => {
+            hash.hash(&sent_by, &[&numbers(b'c'), method, request.call_id(), from_tag])
+        }
         Rule::Branch => hash.hash(&sent_by, &[&numbers(b'b'), method]),
         Rule::Rfc2543 => {
-            let from_tag = request.from_tag().unwrap_or_default();
+            let sent_by = if matching.via { sent_by } else { [b"".as_slice(); 2] };
             let to_tag = to_tag.unwrap_or_default();
             hash.hash(&sent_by, &[&numbers(b'2'), method, request.call_id(), from_tag, to_tag])
         }

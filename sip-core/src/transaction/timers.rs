@@ -100,6 +100,9 @@ pub struct Timers {
     pub a: Option<Duration>,
     /// The longest interval between retransmissions of an INVITE; none: it doubles as long as Timer B lets it.
     pub a_most: Option<Duration>,
+    /// The first three intervals between retransmissions of a request or a response, each longer than the one before (`retr_timer1p1` to `1p3` of the TM
+    /// module); those that follow double and have their caps. None: T1 doubles from the start.
+    pub intervals: Option<[Duration; 3]>,
     /// 64·T1
     pub b: Option<Duration>,
     /// 64·T1, at least 32 s; 0 on reliable transports.
@@ -146,6 +149,7 @@ impl Timers {
         t4: Duration::from_secs(5),
         a: None,
         a_most: None,
+        intervals: None,
         b: None,
         d: None,
         e: None,
@@ -193,11 +197,12 @@ impl Timers {
     /// How long a timer runs when it is first set. `None`: it is not set at all; zero: its time is at once.
     pub fn first(&self, timer: Timer, transport: Reliability) -> Option<Duration> {
         let unreliable = transport == Reliability::Unreliable;
+        let t1 = self.intervals.map_or(self.t1, |[first, ..]| first);
         let t1x64 = Some(self.t1x64());
         match timer {
-            Timer::A => unreliable.then_some(self.a.unwrap_or(self.t1)),
-            Timer::E => unreliable.then_some(self.e.unwrap_or(self.t1)),
-            Timer::G => unreliable.then_some(self.g.unwrap_or(self.t1)),
+            Timer::A => unreliable.then_some(self.a.unwrap_or(t1)),
+            Timer::E => unreliable.then_some(self.e.unwrap_or(t1)),
+            Timer::G => unreliable.then_some(self.g.unwrap_or(t1)),
             Timer::B => self.b.or(t1x64),
             Timer::F => self.f.or(t1x64),
             Timer::H => self.h.or(t1x64),
@@ -231,11 +236,17 @@ impl Timers {
     ) -> Option<Duration> {
         let delay = match delay {
             Delay::First => self.first(timer, transport),
-            Delay::Doubled => Some(before.saturating_mul(2).min(self.a_most.unwrap_or(Duration::MAX))),
-            Delay::Capped => Some(before.saturating_mul(2).min(self.t2)),
+            Delay::Doubled => Some(self.after(before).min(self.a_most.unwrap_or(Duration::MAX))),
+            Delay::Capped => Some(self.after(before).min(self.t2)),
             Delay::T2 => Some(self.t2),
         };
         if timer.ends() { delay } else { delay.map(Self::interval) }
+    }
+
+    /// The interval that follows another.
+    fn after(&self, before: Duration) -> Duration {
+        let given = self.intervals.and_then(|all| all.into_iter().find(|interval| *interval > before));
+        given.unwrap_or_else(|| before.saturating_mul(2))
     }
 
     /// What repeats does so after some time: an interval of zero would be no end of work at one instant.
@@ -293,6 +304,7 @@ mod tests {
             t4: Duration::from_secs(3),
             a: own(4),
             a_most: own(21),
+            intervals: None,
             b: own(5),
             d: own(6),
             e: own(7),

@@ -395,15 +395,10 @@ pub(crate) fn registrar(seed: sip_core::Seed, run: Run<Home, Proxy>) -> ExitCode
     let args: RegistrarArgs = parse();
     exit((|| {
         built(args.listen.iter().map(|target| target.transport))?;
-        let (domains, guarded) = (args.domain.clone(), !args.auth.is_empty());
-        let home = Home::new(&HomeOptions { logins: args.auth, key: nonce_key(&seed), domains });
-        let config = proxy::Config {
-            record_route: true,
-            guarded,
-            domains: args.domain,
-            ..proxy::Config::new(Config::new(seed))
-        };
-        let (machine, agent) = run(Proxy::new(config), home, &args.listen, true)
+        let options = HomeOptions { logins: args.auth, key: nonce_key(&seed), domains: args.domain };
+        let mut config = proxy::Config::new(Config::new(seed));
+        Home::configure(&mut config, &options);
+        let (machine, agent) = run(Proxy::new(config), Home::new(&options), &args.listen, true)
             .map_err(|error| Failure(error.to_string(), 1))?;
         println!("{}", agent.report(&machine));
         Ok(ExitCode::SUCCESS)
