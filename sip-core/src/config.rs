@@ -118,7 +118,7 @@ impl Limits {
         line: 1 << 16,
         header_section: 128 << 10,
         vias: 256,
-        routes: 64,
+        routes: 256,
         multipart_depth: 8,
         transactions: 1_000_000,
         unanswered: 50_000,

@@ -57,8 +57,8 @@ impl Preference {
                     // Who has cancelled wants to hear that it is.
                     487 if cancelled => 0,
                     _ if is_mendable(code) => 1,
-                    // What says least; and of a flow that has failed nobody wants to hear (RFC 5626 §11.5).
-                    408 | 430 | 503 => 3,
+                    // What says least, and what is this search's own affair: a flow that has failed (RFC 5626 §11.5), a second way to one callee.
+                    408 | 430 | 482 | 503 => 3,
                     _ => 2,
                 };
                 // What the caller has cancelled before it was sent is cancelled.

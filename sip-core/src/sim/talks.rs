@@ -137,7 +137,11 @@ impl Talks {
         let param = if self.transport == Transport::Udp { "" } else { ";transport=tcp" };
         let targets = (1..node).map(|at| format!("sip:talker@{}{param}", address(at))).collect();
         let config = proxy::Config { record_route: true, ..proxy::Config::new(self.core(node, incarnation)) };
-        Box::new(Party::new(Proxy::new(config), address(node), Router::new(targets, false, None)))
+        Box::new(Party::new(
+            Proxy::new(config),
+            address(node),
+            Router { turns: [targets].into(), ..Router::default() },
+        ))
     }
 
     fn party(

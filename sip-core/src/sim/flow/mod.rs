@@ -31,7 +31,8 @@
 //! |---|---|
 //! | `over tcp` | how they talk; else UDP |
 //! | `agent a timer=90s methods=REFER,REGISTER packages=presence noprack` | how an agent is configured: a session timer, what it takes besides INFO and MESSAGE, `noprack`: the user sends each PRACK |
-//! | `proxy p to=b,c serial challenges leaves` | `p`, then `q`: a proxy that forwards what comes to it to all of these, or to one after the other (`serial`); `challenges`: only with credentials, any will do; `leaves`: it does not stay on the way of the dialog |
+//! | `proxy p to=b,c/d challenges leaves` | `p`, then `q`: a proxy that forwards what comes to it to all of these, and to those behind a `/` when they have failed; `challenges`: only with credentials, any will do; `leaves`: it does not stay on the way of the dialog; `ringing=10s`: Timer C; `recurse`: it tries the addresses of a 3xx; `redirects`: it says where they are, and forwards nothing; `as=repro`: whose order of responses it has |
+//! | `proxy p to=b,p spiral=9:c,d` | one of its targets is itself: what goes there comes back nine times, and goes to these in the end |
 //! | `hold a BYE 50ms`, `lose a ACK`, `copy b 200 INVITE` | the next message of `a` like this one comes late, is lost, or comes twice |
 //! | `a > invite NAME [to=c] [bare] [replaces=OTHER] [expires=3s]` | a call to `b`, or `c`; `bare`: without an offer |
 //! | `a > ring NAME 183 [reliably] [offer]`, `accept NAME [bare]`, `reject NAME 486 [challenge] [to=c]`, `cancel NAME`, `bye NAME`, `ack NAME`, `prack NAME [bare]` | what users do with calls |
@@ -54,13 +55,13 @@ use super::ledger::{Ledger, Ledgers, left};
 use super::monitor::{Violation, wire_monitors};
 use super::node::Node;
 use super::party::Party;
-use super::router::Router;
+use super::router::{Router, Spiral};
 use super::scenario::{Failed, sections, words};
 use super::tape::Tape;
 use super::world::World;
 use crate::config::Config as CoreConfig;
 use crate::message::Method;
-use crate::proxy::{self, Proxy};
+use crate::proxy::{self, Preference, Proxy};
 use crate::time::Instant;
 use crate::transaction::Timers;
 use crate::transport::Transport;
@@ -76,10 +77,10 @@ use core::cell::RefCell;
 const TAKEN: [Method<'static>; 4] = [Method::Refer, Method::Register, Method::Publish, Method::Options];
 
 /// The nodes, by their letters: user agents, then proxies.
-const NODES: [&str; 5] = ["a", "b", "c", "p", "q"];
+const NODES: [&str; 6] = ["a", "b", "c", "d", "p", "q"];
 
 /// How many of them are user agents.
-const AGENTS: usize = 3;
+const AGENTS: usize = 4;
 
 /// One section of a file of flows.
 #[derive(Clone, Debug)]
@@ -105,10 +106,15 @@ struct Agent {
 /// How a proxy is configured.
 #[derive(Clone, Debug, Default)]
 struct Relay {
-    to: Vec<usize>,
-    serial: bool,
+    to: Vec<Vec<usize>>,
     challenges: bool,
     leaves: bool,
+    recurse: bool,
+    redirects: bool,
+    ringing: Option<core::time::Duration>,
+    prefer: Preference,
+    /// How often a request comes back to it that is sent to itself, and where it goes then.
+    spiral: Option<(u8, Vec<usize>)>,
 }
 
 /// A line that says what happens.
@@ -168,6 +174,11 @@ fn node(name: &str) -> Result<usize, String> {
         .iter()
         .position(|known| *known == name)
         .ok_or_else(|| format!("{name} is none of {}", NODES.join(", ")))
+}
+
+/// A list of names.
+fn nodes(names: &str) -> Result<Vec<usize>, String> {
+    names.split(',').map(node).collect()
 }
 
 impl Flow {
@@ -317,11 +328,23 @@ fn uri(node: usize, transport: Transport) -> String {
 impl Relay {
     fn set(&mut self, word: &str) -> Result<(), String> {
         match word.split_once('=') {
-            Some(("to", names)) => self.to = names.split(',').map(node).collect::<Result<_, _>>()?,
-            None if word == "serial" => self.serial = true,
+            Some(("to", names)) => self.to = names.split('/').map(nodes).collect::<Result<_, _>>()?,
+            Some(("ringing", time)) => self.ringing = Some(words::need(words::duration(time), "the time")?),
+            Some(("as", "repro")) => self.prefer = Preference::Repro,
+            Some(("spiral", rest)) => {
+                let (times, names) = words::need(rest.split_once(':'), "where it ends")?;
+                let times = times.parse().map_err(|_| format!("{times} is no number"))?;
+                self.spiral = Some((times, nodes(names)?));
+            }
             None if word == "challenges" => self.challenges = true,
             None if word == "leaves" => self.leaves = true,
-            _ => return Err(format!("{word} is none of to=, serial, challenges, leaves")),
+            None if word == "recurse" => self.recurse = true,
+            None if word == "redirects" => self.redirects = true,
+            _ => {
+                return Err(format!(
+                    "{word} is none of to=, ringing=, as=repro, spiral=, challenges, leaves, recurse, redirects"
+                ));
+            }
         }
         Ok(())
     }
@@ -331,13 +354,28 @@ impl Relay {
         if let Some(first) = seed.first_mut() {
             *first = node as u8;
         }
-        Proxy::new(proxy::Config { record_route: !self.leaves, ..proxy::Config::new(CoreConfig::new(seed)) })
+        Proxy::new(proxy::Config {
+            record_route: !self.leaves,
+            recurse: self.recurse,
+            prefer: self.prefer,
+            ..proxy::Config::new(CoreConfig::new(seed))
+        })
     }
 
     fn router(&self, node: usize, transport: Transport) -> Router {
-        let targets = self.to.iter().map(|node| uri(*node, transport)).collect();
-        let realm = NODES.get(node).filter(|_| self.challenges).map(|name| (*name).into());
-        Router::new(targets, self.serial, realm)
+        let host = address(node).to_string();
+        let times = self.spiral.as_ref().map_or(0, |(times, _)| *times);
+        let target = |to: &usize| {
+            if *to == node { format!("sip:{times}@{host}") } else { uri(*to, transport) }
+        };
+        let targets = |nodes: &Vec<usize>| nodes.iter().map(target).collect();
+        Router {
+            turns: self.to.iter().map(targets).collect(),
+            realm: NODES.get(node).filter(|_| self.challenges).map(|name| (*name).into()),
+            redirects: self.redirects,
+            spiral: self.spiral.as_ref().map(|(_, end)| Spiral { end: targets(end), host: host.clone() }),
+            ringing: self.ringing,
+        }
     }
 }
 
