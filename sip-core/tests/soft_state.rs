@@ -683,3 +683,24 @@ fn ends_that_nobody_asks_for() {
     let told = compositor.advance(ms(1_000_000_000)).len();
     assert!((10..=20).contains(&told), "{told}");
 }
+
+/// Who has twice the q comes first twice as often; who has none comes last.
+#[test]
+fn places_in_an_order_that_is_drawn() {
+    use sip_core::registrar::by_chance;
+    let mut state = 7_u64;
+    let mut draw = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state >> 20
+    };
+    let mut first = [0_u32; 3];
+    for _ in 0..9_000 {
+        let order = by_chance(vec![(1_000, 0), (500, 1), (0, 2)], &mut draw);
+        assert_eq!(order.len(), 3);
+        assert_eq!(order[2], 2);
+        first[order[0]] += 1;
+    }
+    assert!((5_700..6_300).contains(&first[0]) && first[2] == 0, "{first:?}");
+    assert_eq!(by_chance(vec![(0, 1), (0, 2)], || 1), [1, 2]);
+    assert_eq!(by_chance(Vec::<(u16, u8)>::new(), || 1), []);
+}

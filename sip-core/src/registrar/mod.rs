@@ -114,6 +114,32 @@ pub fn by_phone<'a>(bindings: impl IntoIterator<Item = &'a Binding>) -> Vec<Vec<
     phones.into_iter().map(|(_, flows)| flows).collect()
 }
 
+/// An order in which places are tried one after the other, by chance: the higher its q, the more often a place comes early; of equal ones each as often
+/// (mode 1 of `t_load_contacts` in Kamailio's TM). Those whose q is zero come last. `draw` gives random numbers.
+///
+/// ```
+/// use sip_core::registrar::by_chance;
+/// let mut drawn = 0;
+/// let order = by_chance(vec![(1_000, "a"), (0, "b"), (500, "c")], || { drawn += 1_200; drawn });
+/// assert_eq!(order, ["c", "a", "b"]);
+/// ```
+pub fn by_chance<T>(mut places: Vec<(u16, T)>, mut draw: impl FnMut() -> u64) -> Vec<T> {
+    let mut order = Vec::with_capacity(places.len());
+    while !places.is_empty() {
+        let all: u64 = places.iter().map(|(q, _)| u64::from(*q)).sum();
+        let mut left = draw().checked_rem(all).unwrap_or_default();
+        let found = places.iter().position(|(q, _)| match left.checked_sub(u64::from(*q)) {
+            Some(rest) if all > 0 => {
+                left = rest;
+                false
+            }
+            _ => true,
+        });
+        order.push(places.remove(found.unwrap_or_default()).1);
+    }
+    order
+}
+
 /// One contact of an address-of-record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
