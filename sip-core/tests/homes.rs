@@ -222,14 +222,19 @@ fn a_secure_contact_hides_no_phone() {
 
 /// A phone at PEER that has registered by two edge proxies, and a call to it.
 fn called_by_two_flows() -> (Street, Vec<(String, String)>) {
+    called_by(&["", ""])
+}
+
+/// By as many as there are parameters of their edge proxies.
+fn called_by(params: &[&str]) -> (Street, Vec<(String, String)>) {
     let options = HomeOptions { domains: vec!["example.com".to_owned()], ..HomeOptions::default() };
     let mut street = Street::new();
     street.home = Home::new(&options);
-    for id in 1..=2 {
+    for (id, param) in (1..).zip(params) {
         let register = format!(
             "REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2{id};branch=z9hG4bKe{id}\r\nVia: SIP/2.0/TCP {PEER};branch=z9hG4bKr{id}\r\n\
              From: <sip:bob@example.com>;tag=e{id}\r\nTo: <sip:bob@example.com>\r\nCall-ID: r{id}\r\nCSeq: 1 REGISTER\r\nMax-Forwards: 70\r\n\
-             Path: <sip:192.0.2.2{id};lr;ob>\r\nSupported: path, outbound\r\n\
+             Path: <sip:192.0.2.2{id}{param};lr;ob>\r\nSupported: path, outbound\r\n\
              Contact: <sip:bob@192.0.2.2;transport=tcp>;+sip.instance=\"<urn:uuid:1>\";reg-id={id}\r\nExpires: 3600\r\n\
              Content-Length: 0\r\n\r\n"
         );
@@ -288,4 +293,18 @@ fn a_phone_is_called_by_its_next_flow() {
         }
     }
     assert_eq!(called, [ms(34_000)]);
+}
+
+/// One that nothing can be sent by, and another behind it.
+#[test]
+fn a_flow_that_fails_at_once_hides_no_other() {
+    let (mut street, calls) = called_by(&["", ";transport=tls", ""]);
+    assert_eq!(calls[0].0, "192.0.2.23:5060");
+    let out = street.hear("192.0.2.23:5060", &response(&calls[0].1, "430 Flow Failed", "f", ""));
+    let next = starting(out.clone(), "INVITE");
+    assert_eq!(next.iter().map(|(to, _)| &**to).collect::<Vec<_>>(), ["192.0.2.21:5060"], "{out:?}");
+    assert!(starting(out, "SIP/2.0 4").is_empty());
+    // Its refusal is the answer.
+    let out = street.hear("192.0.2.21:5060", &response(&next[0].1, "486 Busy Here", "g", ""));
+    assert_eq!(starting(out, "SIP/2.0 486").len(), 1);
 }

@@ -505,3 +505,129 @@ fn responses_are_counted() {
     rig.hear(&invite("1"));
     assert_eq!(rig.machine.stats().responses_sent, [1, 1, 0, 1, 0, 0]);
 }
+
+/// The 2xx of a callee that crosses the CANCEL is the callee's to repeat; this side repeats its own, whatever T2 is.
+#[test]
+fn the_2xx_of_this_side_is_repeated_and_no_others() {
+    for t2 in [4_000, 0] {
+        let mut core = sip_core::Config::new([9; 32]);
+        core.timers.t2 = Duration::from_millis(t2);
+        let mut rig = rig(Config { core, ..config() });
+        let (context, sent) = relayed(&mut rig, &invite("1"), &[B]);
+        answer(&mut rig, &sent[0], "180 Ringing");
+        rig.machine.respond(rig.now, context, Status::OK, &Content::NONE).unwrap();
+        let own = header(&texts(&rig.drain(), "SIP/2.0 200")[0], "To").unwrap().to_owned();
+        assert_eq!(texts(&answer(&mut rig, &sent[0], "200 OK"), "SIP/2.0 200").len(), 1);
+        let again = texts(&rig.run_until(ms(504)), "SIP/2.0 200");
+        assert_eq!(again.len(), if t2 == 0 { 5 } else { 1 });
+        assert!(again.iter().all(|text| header(text, "To") == Some(&*own)), "{again:#?}");
+        rig.run_until(ms(100_000));
+        assert!(rig.machine.is_idle() && rig.machine.stats().retained_bytes == 0);
+    }
+}
+
+/// Two passes of one call are each answered here: each ACK ends the 2xx that it is for.
+#[test]
+fn each_ack_finds_its_own_2xx() {
+    let mut rig = rig(config());
+    let mut acks = Vec::new();
+    for branch in ["1", "2"] {
+        let (context, _) = take(&mut rig, &invite(branch));
+        rig.machine.respond(rig.now, context, Status::OK, &Content::NONE).unwrap();
+        let ok = texts(&rig.drain(), "SIP/2.0 200").remove(0);
+        let ack = request("ACK", "sip:bob@example.com", "9", "");
+        let to = format!("To: {}", header(&ok, "To").unwrap());
+        acks.push((context, ack.replace("To: <sip:bob@example.com>", &to)));
+    }
+    for (context, ack) in acks.into_iter().rev() {
+        match rig.machine.datagram(rig.now, Rig::<Proxy>::source(), ack.as_bytes()) {
+            Some(Event::Ack { context: found, first: true, .. }) => assert_eq!(found, Some(context)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(sends(&rig.run_until(ms(40_000)), "SIP/2.0 200").is_empty());
+}
+
+/// RFC 5393 §5.3.3.1: only a final response gives a branch's share of Max-Breadth to others.
+#[test]
+fn who_is_given_up_keeps_its_breadth() {
+    let text = request("INVITE", "sip:bob@example.com", "1", "Max-Breadth: 1\r\n");
+    let turns = [B, Branch { q: 1, ..C }];
+    let mut rig = rig(Config { cancel: CancelMode::CountNow, give_up_at_once: true, ..config() });
+    let (context, sent) = relayed(&mut rig, &text, &turns);
+    let branch = rig.machine.branches(context).next().unwrap().0;
+    rig.machine.cancel_branch(rig.now, branch, "").unwrap();
+    assert!(texts(&rig.drain(), "INVITE").is_empty());
+    // What comes then is no news, and makes room.
+    assert_eq!(rig.hear(&response(&sent[0], "180 Ringing", "t", "")), None);
+    assert_eq!(rig.hear(&response(&sent[0], "487 Request Terminated", "t", "")), None);
+    assert_eq!(lines(&rig.drain(), "INVITE"), ["INVITE sip:c@192.0.2.8 SIP/2.0"]);
+    // Who has rung too long.
+    let mut rig = support::proxying::rig(Config { give_up_at_once: true, ..config() });
+    let (_, sent) = relayed(&mut rig, &text, &turns);
+    answer(&mut rig, &sent[0], "180 Ringing");
+    assert!(lines(&rig.run_until(ms(190_000)), "INVITE").is_empty());
+    assert_eq!(lines(&answer(&mut rig, &sent[0], "487 No"), "INVITE sip:c").len(), 1);
+}
+
+/// Who only listens keeps nobody from its turn, and nothing alive.
+#[test]
+fn copies_take_no_part() {
+    let copy = Branch { part: sip_core::proxy::Part::Copy, ..C };
+    for extra in ["", "Max-Breadth: 1\r\n"] {
+        let mut rig = rig(config());
+        let text = request("INVITE", "sip:bob@example.com", "1", extra);
+        let (context, sent) = relayed(&mut rig, &text, &[copy]);
+        answer(&mut rig, &sent[0], "183 Session Progress");
+        rig.machine.relay(rig.now, context, &[B]).unwrap();
+        let out = rig.drain();
+        // Where there is room for one alone the copy is given up, and the other waits for its end.
+        let called = texts(&out, "INVITE sip:b").len();
+        assert_eq!((called, texts(&out, "CANCEL").len()), if extra.is_empty() { (1, 0) } else { (0, 1) });
+        let out = answer(&mut rig, &sent[0], "487 Request Terminated");
+        assert_eq!(called + texts(&out, "INVITE sip:b").len(), 1);
+    }
+    // One that says 183 without end, of a call that is answered, and of one that has a life.
+    for invite_lifetime in [None, Some(Duration::from_secs(60))] {
+        let mut rig = rig(Config { invite_lifetime, ..config() });
+        let (_, sent) = relayed(&mut rig, &invite("1"), &[B, copy]);
+        answer(&mut rig, &sent[1], "183 Session Progress");
+        answer(&mut rig, &sent[0], "200 OK");
+        for minute in 1..5 {
+            rig.run_until(ms(minute * 60_000));
+            answer(&mut rig, &sent[1], "183 Session Progress");
+        }
+        assert!(rig.machine.contexts().next().is_none());
+    }
+}
+
+/// The caller who cancels is answered, until its ACK comes; a late 2xx to another request is nobody's.
+#[test]
+fn what_comes_to_a_request_that_was_released() {
+    let mut rig = rig(config());
+    let (context, _) = relayed(&mut rig, &invite("1"), &[B]);
+    rig.machine.release(rig.now, context).unwrap();
+    rig.hear(&cancel());
+    assert_eq!(texts(&rig.drain(), "SIP/2.0 487").len(), 1);
+    assert_eq!(sends(&rig.run_until(ms(2_000)), "SIP/2.0 487"), [500, 1_500]);
+    rig.hear(&request("ACK", "sip:bob@example.com", "1", ""));
+    rig.run_until(ms(100_000));
+    assert!(rig.machine.is_idle());
+    let mut rig = support::proxying::rig(config());
+    let (context, sent) = relayed(&mut rig, &request("OPTIONS", "sip:bob@example.com", "1", ""), &[B]);
+    rig.machine.release(rig.now, context).unwrap();
+    assert!(texts(&answer(&mut rig, &sent[0], "200 OK"), "SIP/2.0").is_empty());
+}
+
+/// Mode 3 of `failure_reply_mode`: what the user adds takes the place of what was.
+#[test]
+fn what_the_user_adds_counts_alone() {
+    let mut rig = rig(Config { ask: true, carry_over: false, ..config() });
+    let (context, first) = relayed(&mut rig, &invite("1"), &[B]);
+    answer(&mut rig, &first[0], "401 A");
+    rig.machine.relay(rig.now, context, &[C]).unwrap();
+    let second = texts(&rig.drain(), "INVITE");
+    answer(&mut rig, &second[0], "404 B");
+    rig.machine.forward_best(rig.now, context).unwrap();
+    assert_eq!(lines(&rig.drain(), "SIP/2.0 4"), ["SIP/2.0 404 B"]);
+}

@@ -158,16 +158,41 @@ impl Home {
         Ok(())
     }
 
-    /// RFC 5626 §7: a phone that could not be reached by one flow is tried by its next one.
+    /// RFC 5626 §7: a phone that could not be reached by one flow is tried by its next one, unless that is under way.
     fn try_next_flow(&mut self, now: Instant, machine: &mut Proxy, context: ContextId, phone: u64) {
         let phones = self.untried.get_mut(&context);
         let Some(flows) = phones.and_then(|phones| phones.get_mut(usize::try_from(phone).ok()?)) else {
             return;
         };
-        while let Some(binding) = flows.pop() {
-            if with_branch(&binding, phone, |branch| machine.relay(now, context, &[*branch])).is_ok() {
-                return;
+        let is_called = |machine: &Proxy| machine.branches(context).any(|(_, user)| user == phone);
+        while !is_called(machine) {
+            let Some(binding) = flows.pop() else { return };
+            // What can't be sent has failed at once.
+            let _ = with_branch(&binding, phone, |branch| machine.relay(now, context, &[*branch]));
+        }
+    }
+
+    /// All that were called have failed: those that have other flows are tried by them. The others have their answer.
+    fn all_failed(&mut self, now: Instant, machine: &mut Proxy, context: ContextId, best: Status) {
+        let phones = self.untried.get(&context).map_or(0, Vec::len);
+        (0..).zip(0..phones).for_each(|(phone, _)| self.try_next_flow(now, machine, context, phone));
+        if machine.branches(context).next().is_some() {
+            return;
+        }
+        let _ = match best {
+            // What a flow was is nothing to the caller.
+            Status::FLOW_FAILED => {
+                machine.respond(now, context, Status::TEMPORARILY_UNAVAILABLE, &Content::NONE)
             }
+            _ => machine.forward_best(now, context),
+        };
+    }
+
+    /// A phone has refused: by whatever flow, that is its answer.
+    fn refused(&mut self, context: ContextId, phone: u64) {
+        let phones = self.untried.get_mut(&context);
+        if let Some(flows) = phones.and_then(|phones| phones.get_mut(usize::try_from(phone).ok()?)) {
+            flows.clear();
         }
     }
 }
@@ -201,17 +226,10 @@ impl TransactionUser<Proxy> for Home {
             {
                 self.try_next_flow(now, machine, context, branch_user);
             }
-            // Another flow may be under way by now.
-            Event::AllFailed { context, .. } if machine.branches(context).next().is_some() => {}
-            Event::AllFailed { context, best, .. } => {
-                // What a flow was is nothing to the caller.
-                let _ = match best.status {
-                    Status::FLOW_FAILED => {
-                        machine.respond(now, context, Status::TEMPORARILY_UNAVAILABLE, &Content::NONE)
-                    }
-                    _ => machine.forward_best(now, context),
-                };
+            Event::Response { context, branch_user, response, .. } if response.status().is_final() => {
+                self.refused(context, branch_user);
             }
+            Event::AllFailed { context, best, .. } => self.all_failed(now, machine, context, best.status),
             Event::Ended { context, .. } => {
                 self.untried.remove(&context);
             }

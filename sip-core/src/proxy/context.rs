@@ -55,8 +55,8 @@ pub(super) struct Context {
     pub(super) forgotten: usize,
     /// The tags of those whose 2xx has been acknowledged, as hashes.
     pub(super) acked: Vec<u64>,
-    /// After how long the 2xx that was given here is sent again; zero: it is not.
-    pub(super) repeats: Duration,
+    /// The 2xx that was given here, and after how long it is sent again.
+    pub(super) own: Option<(BufferId, Duration)>,
 }
 
 /// What a caller wants of proxies, as far as this one looks at it (RFC 3841 §9.1).
@@ -122,8 +122,10 @@ pub(super) struct BranchRecord {
     pub(super) context: Key,
     pub(super) txn: Option<ClientTxn>,
     pub(super) part: Part,
-    /// It has had its final response.
+    /// It has had its final response, or counts as if it had.
     pub(super) is_done: bool,
+    /// It has had it.
+    pub(super) has_answered: bool,
     /// Its share of Max-Breadth.
     pub(super) breadth: u32,
     /// It alone was cancelled, from here.

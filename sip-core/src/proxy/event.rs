@@ -60,7 +60,7 @@ pub enum Event<'b> {
         /// Whether it went on at once.
         forwarded: bool,
     },
-    /// A branch ends without a final response.
+    /// A branch ends without a final response, or counts as if it did; a refusal that comes later is not told.
     BranchFailed {
         /// The response context.
         context: ContextId,

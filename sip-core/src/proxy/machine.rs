@@ -14,7 +14,6 @@ use crate::transaction::{Heard, Told};
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 /// What a message means, without the message.
 #[derive(Clone, Copy)]
@@ -171,7 +170,7 @@ impl Proxy {
                     ended: Vec::new(),
                     forgotten: 0,
                     acked: Vec::new(),
-                    repeats: Duration::ZERO,
+                    own: None,
                 };
                 Meaning::Request { context: Context::id(self.open(context)), routed, recorded }
             }
@@ -193,13 +192,22 @@ impl Proxy {
     fn on_ack(&mut self, source: Source, ack: &Message<'_>) -> Meaning {
         let call = self.hash_of_call(ack.call_id(), ack.cseq().number);
         let tag = self.layer.hash.of(&[ack.to_tag().unwrap_or_default()]) as u64;
-        let is_taken = |context: &Context| {
+        let is_own =
+            |context: &Context| context.own.is_some() && self.layer.is_acknowledged_by(context.server, ack);
+        let is_taken = |context: &&Context| {
             context.call == call && context.is_invite && context.status().is_some_and(Status::is_success)
         };
-        let found = self.by_call.all(call).find(|place| self.contexts.at(*place).is_some_and(is_taken));
-        let found = found.and_then(|place| self.contexts.key_at(place));
+        // Of several (a spiral) that which it acknowledges, if that can be known.
+        let all = self.by_call.all(call);
+        let all = all.filter_map(|place| {
+            let context = self.contexts.at(place).filter(is_taken)?;
+            Some((!is_own(context), self.contexts.key_at(place)?))
+        });
+        let found =
+            all.min_by_key(|(not_own, key)| (*not_own, key.index)).map(|(not_own, key)| (key, !not_own));
         let most = self.config.core.limits.forks;
-        let Some((key, context)) = found.and_then(|key| Some((key, self.contexts.get_mut(key)?))) else {
+        let found = found.and_then(|(key, is_own)| Some((key, is_own, self.contexts.get_mut(key)?)));
+        let Some((key, is_own, context)) = found else {
             return Meaning::Ack {
                 context: None,
                 first: false,
@@ -210,7 +218,6 @@ impl Proxy {
         if first {
             context.acked.push(tag);
         }
-        let is_own = !context.repeats.is_zero() && self.layer.is_acknowledged_by(context.server, ack);
         if is_own {
             self.waits.disarm(Wait::Repeat.of(key));
         }

@@ -41,8 +41,8 @@ use crate::handle::{BranchId, ClientTxn, ContextId, FlowId, Key, Slab};
 use crate::message::{Content, Message, Status, is_text};
 use crate::random::KeyedHash;
 use crate::time::{Instant, micros};
-use crate::transaction::{BufferId, ClientRequest, Index, Item, Lanes, Layer, Timers};
-use crate::transport::Target;
+use crate::transaction::{BufferId, ClientRequest, Delay, Index, Item, Lanes, Layer, Timer, Timers};
+use crate::transport::{Reliability, Target};
 use crate::uri::{SipUri, Uri};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -84,7 +84,8 @@ pub struct Config {
     pub cancel: CancelMode,
     /// A branch that has rung as long as it may counts as timed out at once. Else when its CANCEL has had its effect (RFC 3261 §16.8).
     pub give_up_at_once: bool,
-    /// What the places of one turn have said counts beside what those of the next will say. Else only the last ones count, as with [`forget`](Proxy::forget).
+    /// What the places of one turn have said counts beside what those of the next will say, or those that the user adds when all have failed. Else only the
+    /// last ones count, as with [`forget`](Proxy::forget).
     pub carry_over: bool,
     /// Names of headers that the CANCEL and the ACK of an INVITE have from it as it was sent (`ac_extra_hdrs` of Kamailio's TM).
     pub hop_headers: Vec<String>,
@@ -173,8 +174,9 @@ pub enum Part {
     Whole,
     /// The request does not wait for it, but takes what it says meanwhile; when the others have failed it is cancelled.
     Minor,
-    /// None: a copy for somebody who only listens (TM's `t_replicate`). What it says goes nowhere, it is not cancelled, and the user answers the
-    /// request if nobody else is asked.
+    /// None: a copy for somebody who only listens (TM's `t_replicate`). What it says goes nowhere, it is not cancelled with the others, and the user answers
+    /// the request if nobody else is asked. It ends with its request's life, and its server transaction; and when Max-Breadth has no room for one that counts.
+    /// Its own share of that is 1.
     Copy,
 }
 
@@ -294,12 +296,19 @@ impl Proxy {
             let strict = self.build(found, branch, &mut text)?;
             let Branch { target, timers, breadth, part, user, .. } = *branch;
             let timers = timers.map(Arc::new);
+            // Who only listens leaves the others their share.
+            let breadth = if part == Part::Copy { breadth.or(NonZero::new(1)) } else { breadth };
             let way = Way { target, timers, breadth, part, user, strict };
             made.push((branch.q, start..text.len(), way));
             Ok(())
         });
         if sound.is_ok() {
             if branches.iter().any(|branch| branch.part != Part::Copy) {
+                let is_asked =
+                    self.contexts.get(key).is_some_and(|context| context.phase == Phase::Undecided);
+                if is_asked && !self.config.carry_over {
+                    self.forget_outcomes(key);
+                }
                 self.decided(key);
             }
             if self.config.recurse {
@@ -336,6 +345,7 @@ impl Proxy {
         let mut room = context.breadth.saturating_sub(self.outgoing_breadth(context));
         // Who is not waited for keeps nobody from its turn.
         if room == 0 && context.waits_for_room() {
+            self.cancel_those(key, |part| part == Part::Copy, |_| String::new());
             return self.cancel_minor(key);
         }
         let mut left = room.min(u32::try_from(context.ready.len()).unwrap_or(u32::MAX));
@@ -353,7 +363,7 @@ impl Proxy {
     /// What the branches without a final response have of Max-Breadth.
     fn outgoing_breadth(&self, context: &Context) -> u32 {
         let branches = context.branches.iter().filter_map(|id| self.branches.get(*id));
-        branches.filter(|branch| !branch.is_done).map(|branch| branch.breadth).sum()
+        branches.filter(|branch| !branch.has_answered).map(|branch| branch.breadth).sum()
     }
 
     /// It is the turn of those of the next q, if there are some.
@@ -410,8 +420,16 @@ impl Proxy {
     /// Sends one branch.
     fn start(&mut self, key: Key, way: &Way, request: BufferId, breadth: u32) {
         let Way { user, part, .. } = *way;
-        let record =
-            BranchRecord { user, context: key, txn: None, part, is_done: false, breadth, given_up: false };
+        let record = BranchRecord {
+            user,
+            context: key,
+            txn: None,
+            part,
+            is_done: false,
+            has_answered: false,
+            breadth,
+            given_up: false,
+        };
         let id = self.branches.insert(record);
         if let Some(context) = self.contexts.get_mut(key) {
             context.branches.push(id);
@@ -467,7 +485,7 @@ impl Proxy {
         Ok(())
     }
 
-    /// Answers the request from here. A final response cancels what is under way. A 2xx to an INVITE is sent again until its ACK comes
+    /// Answers the request from here. A final response cancels what is under way, unless it is a 2xx that [leaves the others alone](Config::cancel_others). A 2xx to an INVITE is sent again until its ACK comes
     /// ([`Event::Ack`]), or for 64·T1 (RFC 3261 §13.3.1.4). What else makes a dialog is the user's: the Contact, an answer to the offer, and what
     /// comes within it, as requests like others. A [`UserAgent`](crate::ua::UserAgent) does all that.
     ///
@@ -490,9 +508,12 @@ impl Proxy {
         }
         let done = self.layer.respond(server, status, content, |_| {});
         if done.is_ok() && takes_call {
-            let after = self.config.core.timers.t1;
+            let timers = &self.config.core.timers;
+            let after = timers.delay(Timer::G, Delay::First, Duration::ZERO, Reliability::Unreliable);
+            let after = after.unwrap_or(timers.t1);
+            let response = self.layer.keep_response(server);
             if let Some(found) = self.contexts.get_mut(context.0) {
-                found.repeats = after;
+                found.own = Some((response, after));
             }
             self.waits.arm(Wait::Repeat.of(context.0), self.layer.clock(), micros(after));
         }
@@ -557,7 +578,7 @@ impl Proxy {
     }
 
     /// Leaves a request without an answer (`t_release`, `noisy_ctimer`): what is under way is cancelled, and nothing goes back, unless somebody takes the
-    /// call all the same. Copies of it are absorbed for 64·T1.
+    /// call all the same, or the caller cancels, who gets 487. Copies of it are absorbed for 64·T1.
     ///
     /// # Errors
     /// [`Misuse::Gone`]; [`Misuse::WrongState`] after a final response.
@@ -758,6 +779,9 @@ impl Proxy {
         }
         for Ended { response, .. } in &context.ended {
             self.layer.buffers.unpin(*response);
+        }
+        if let Some((own, _)) = context.own {
+            self.layer.buffers.unpin(own);
         }
         self.push(Event::Ended { context: Context::id(key), user: context.user, status: context.status() });
     }

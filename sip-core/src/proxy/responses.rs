@@ -10,7 +10,8 @@ use crate::handle::{ClientTxn, Key, ServerTxn};
 use crate::headers::{Contact, Name, Via};
 use crate::message::{Content, Message, Status};
 use crate::time::micros;
-use crate::transaction::{BufferId, State, ict};
+use crate::transaction::{BufferId, Delay, State, Timer, ict};
+use crate::transport::Reliability;
 use crate::uri::without_headers;
 use alloc::format;
 use alloc::string::String;
@@ -31,12 +32,17 @@ impl Proxy {
         // there were none.
         let is_for_others = response.all::<Via<'_>>().nth(1).is_some_and(|via| via.is_ok());
         let mut edit = response.edit(&mut text);
+        let was_done = self.branches.get(id).is_some_and(|branch| branch.is_done);
         let goes_on =
             is_for_others && edit.pop_via().is_ok() && edit.declare_length(response.body().len()).is_ok();
         let forwarded = goes_on && self.pass_on(key, id, status, &text);
         self.text = text;
         let user = self.contexts.get(key)?.user;
         self.settle(key);
+        // What became of it has been told.
+        if was_done && !status.is_success() {
+            return None;
+        }
         let context = Context::id(key);
         Some(Meaning::Response { context, user, branch: BranchRecord::id(id), branch_user, forwarded })
     }
@@ -45,12 +51,21 @@ impl Proxy {
     fn pass_on(&mut self, key: Key, id: Key, status: Status, response: &[u8]) -> bool {
         let Some(context) = self.contexts.get(key) else { return false };
         let (server, is_answered, is_over) = (context.server, context.is_answered(), context.is_over());
+        let context_is_invite = context.is_invite;
         let is_copy = self.branches.get(id).is_some_and(|branch| branch.part == Part::Copy);
         if status.is_provisional() {
-            return !is_copy && !is_over && self.layer.relay(server, status, response).is_ok();
+            let is_done = self.branches.get(id).is_some_and(|branch| branch.is_done);
+            return !is_copy && !is_over && !is_done && self.layer.relay(server, status, response).is_ok();
         }
-        let done = self.branches.get_mut(id).map(|branch| core::mem::replace(&mut branch.is_done, true));
+        let done = self.branches.get_mut(id).map(|branch| {
+            branch.has_answered = true;
+            core::mem::replace(&mut branch.is_done, true)
+        });
         if is_copy {
+            return false;
+        }
+        // Of a request that was released somebody may take the call, and nothing more.
+        if status.code() < 300 && is_over && !is_answered && !context_is_invite {
             return false;
         }
         if status.code() < 300 {
@@ -171,6 +186,7 @@ impl Proxy {
         context.serving = false;
         self.forget_later(key);
         self.cancel_branches(key, |_| String::new());
+        self.end_copies(key);
         self.close(key);
     }
 
@@ -347,12 +363,14 @@ impl Proxy {
 
     /// The 2xx that was given here has no ACK yet (RFC 3261 §13.3.1.4).
     pub(super) fn repeat_success(&mut self, key: Key) {
-        let most = self.config.core.timers.t2;
+        let timers = &self.config.core.timers;
         let Some(context) = self.contexts.get_mut(key) else { return };
-        let (server, after) = (context.server, context.repeats.saturating_mul(2).min(most));
-        context.repeats = after;
+        let (server, Some((response, before))) = (context.server, context.own) else { return };
+        // As any final response to an INVITE, over any transport.
+        let after = timers.delay(Timer::G, Delay::Capped, before, Reliability::Unreliable).unwrap_or(before);
+        context.own = Some((response, after));
         self.waits.arm(Wait::Repeat.of(key), self.layer.clock(), micros(after));
-        self.layer.repeat_success(server);
+        self.layer.repeat_kept(server, response);
     }
 
     /// The user has not decided in time.
@@ -383,6 +401,7 @@ impl Proxy {
 
     /// A request has lived as long as it may: what nobody has answered counts as timed out, what rings is cancelled, and nothing is added.
     pub(super) fn on_lifetime_over(&mut self, key: Key) {
+        self.end_copies(key);
         let Some(context) = self.contexts.get_mut(key).filter(|context| !context.is_over()) else {
             return;
         };
@@ -403,6 +422,21 @@ impl Proxy {
         }
         self.cancel_branches(key, |_| String::new());
         self.settle(key);
+    }
+
+    /// Who only listens has listened long enough.
+    pub(super) fn end_copies(&mut self, key: Key) {
+        let ids = self.contexts.get(key).map(|context| context.branches.clone()).unwrap_or_default();
+        for id in ids {
+            let copy = self.branches.get(id).filter(|branch| branch.part == Part::Copy && !branch.is_done);
+            let Some(txn) = copy.and_then(|branch| branch.txn) else { continue };
+            if self.rings(txn) {
+                let _ = self.layer.cancel_because(txn, b"");
+            } else {
+                self.fail(id, Origin::Cancelled);
+                self.layer.abort(Txn::Client(txn));
+            }
+        }
     }
 
     /// Whether an INVITE has a provisional response.

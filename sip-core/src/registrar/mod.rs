@@ -106,7 +106,7 @@ pub fn by_phone<'a>(bindings: impl IntoIterator<Item = &'a Binding>) -> Vec<Vec<
         let instance = binding.instance();
         match phones.iter_mut().find(|(known, _)| known.is_some() && *known == instance) {
             Some((_, flows)) => {
-                flows.insert(flows.partition_point(|other| other.until >= binding.until), binding)
+                flows.insert(flows.partition_point(|other| other.since >= binding.since), binding)
             }
             None => phones.push((instance, Vec::from([binding]))),
         }
@@ -149,6 +149,8 @@ pub struct Binding {
     pub params: String,
     /// Its preference in thousandths; 1,000 if it has none.
     pub q: u16,
+    /// When it was bound, or refreshed last.
+    pub since: Instant,
     /// When it ends.
     pub until: Instant,
     /// The Call-ID and CSeq number of the REGISTER that it comes from, which later ones must not fall behind.
@@ -277,6 +279,7 @@ pub fn register(
             uri: String::from_utf8_lossy(address.uri_bytes).into_owned(),
             params: kept_params(&address, flow.is_some()),
             q: contact.q().unwrap_or(1_000),
+            since: now,
             until: now + lasts.min(policy.max_expires),
             call_id: request.call_id().into(),
             cseq: request.cseq().number,

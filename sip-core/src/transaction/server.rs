@@ -4,7 +4,7 @@ use super::layer::{Heard, Layer, class_of};
 use super::record::{Key128, Record};
 use super::skeleton::{Skeleton, Tag};
 use super::table::{self, Rule};
-use super::{State, Step, ist, nist};
+use super::{BufferId, State, Step, ist, nist};
 use crate::config::{Limits, Overload};
 use crate::endpoint::{Destination, Misuse, Source, Txn};
 use crate::handle::{Key, ServerTxn};
@@ -347,6 +347,10 @@ impl Layer {
         if status.code() >= 300 {
             self.unmerge(txn.0);
         }
+        // Who is answered after all is so with all that belongs to it.
+        if let Some(record) = self.txns.get_mut(txn.0).filter(|_| !status.is_provisional()) {
+            record.muted = false;
+        }
         self.apply(txn.0, step, None, false);
         self.report_failures();
     }
@@ -373,6 +377,21 @@ impl Layer {
         if let State::Ist(state @ ist::State::Accepted) = record.state {
             let step = ist::step(state, ist::Event::Success, record.reliability()).map(State::Ist);
             self.apply(txn.0, &step, None, true);
+            self.report_failures();
+        }
+    }
+
+    /// Pins the last response of a server transaction; the caller unpins it.
+    pub(crate) fn keep_response(&mut self, txn: ServerTxn) -> BufferId {
+        let buffer = self.get(Txn::Server(txn)).map_or(BufferId::NONE, |record| record.buffer);
+        self.buffers.pin(buffer);
+        buffer
+    }
+
+    /// Sends again a 2xx that was [kept](Self::keep_response); another may have been passed on since.
+    pub(crate) fn repeat_kept(&mut self, txn: ServerTxn, response: BufferId) {
+        if self.state(Txn::Server(txn)) == Some(State::Ist(ist::State::Accepted)) {
+            self.send(txn.0, response, true);
             self.report_failures();
         }
     }
