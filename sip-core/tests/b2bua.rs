@@ -5,7 +5,7 @@ mod support;
 
 use core::net::SocketAddr;
 use core::time::Duration;
-use sip_core::agent::B2bua;
+use sip_core::agent::{B2bua, B2buaOptions};
 use sip_core::message::{Content, Method, Status};
 use sip_core::ua::{Config, Event, NewInvite, NewRefer, Notice, UserAgent};
 use sip_core::{
@@ -69,7 +69,7 @@ impl Town {
         Self {
             now: Instant::ZERO,
             machines: (0..=CAROL).map(machine).collect(),
-            agent: B2bua::new(&uri(BOB)),
+            agent: B2bua::new(B2buaOptions { replaces: true, ..B2buaOptions::new(&uri(BOB)) }),
             told: (0..=CAROL).map(|_| VecDeque::new()).collect(),
             sent: Vec::new(),
             no_update: false,
@@ -242,6 +242,10 @@ impl Town {
         }
         let left = format!("{:?}", self.agent);
         for map in [
+            "agreed",
+            "said",
+            "said_to",
+            "reasons",
             "placed",
             "callers",
             "reliable",
@@ -485,7 +489,7 @@ fn refusals_go_across() {
 #[test]
 fn nobody_is_there() {
     let mut town = Town::new();
-    town.agent = B2bua::new("sip:nobody@192.0.2.99");
+    town.agent = B2bua::new(B2buaOptions::new("sip:nobody@192.0.2.99"));
     town.call(OFFER);
     town.run(ms(33_000));
     let status = town.await_for(ALICE, |event| match event {
@@ -496,11 +500,81 @@ fn nobody_is_there() {
     town.rest();
 }
 
+/// RFC 3891 §3: nobody takes another's place unless that is wanted.
+#[test]
+fn a_stranger_takes_nobodys_place() {
+    let mut town = Town::new();
+    town.agent = B2bua::new(B2buaOptions::new(&uri(BOB)));
+    let (alice, bob) = town.up(ALICE);
+    let (_, machine) = town.machine(BOB);
+    let replaces = machine.replaces(bob).unwrap();
+    let uri = uri(AGENT);
+    let (now, machine) = town.machine(CAROL);
+    machine.invite(now, &NewInvite { replaces: &replaces, content: OFFER, ..NewInvite::new(&uri) }).unwrap();
+    let status = town.await_for(CAROL, |event| match event {
+        Event::Refused { response, .. } => Some(response.status()),
+        _ => None,
+    });
+    assert_eq!(status, Status::FORBIDDEN);
+    assert_eq!(town.ask((ALICE, alice), BOB, Method::Info, OFFER).0, Status::OK);
+    town.bye(ALICE, alice);
+    town.rest();
+}
+
+/// Who wanted to take a party's place, and gives up while the other agrees: that one has another session now. Nobody is left in half a call.
+#[test]
+fn a_replacement_that_is_withdrawn() {
+    for agrees in [true, false] {
+        let mut town = Town::new();
+        let (alice, bob) = town.up(ALICE);
+        let (_, machine) = town.machine(BOB);
+        let replaces = machine.replaces(bob).unwrap();
+        let uri = uri(AGENT);
+        let (now, machine) = town.machine(CAROL);
+        let invite = NewInvite { replaces: &replaces, content: OFFER, ..NewInvite::new(&uri) };
+        let invitation = machine.invite(now, &invite).unwrap();
+        let txn = town.await_for(ALICE, |event| match event {
+            Event::Request { txn, .. } => Some(*txn),
+            _ => None,
+        });
+        town.run(town.now + Duration::from_millis(300));
+        let (now, machine) = town.machine(CAROL);
+        machine.cancel(now, invitation).unwrap();
+        if agrees {
+            // Before she hears of it.
+            let (now, machine) = town.machine(ALICE);
+            machine.respond(now, txn, Status::OK, &ANSWER).unwrap();
+        }
+        town.run(town.now + Duration::from_secs(40));
+        let up = |who: usize| town.machines[who].dialogs().count();
+        assert_eq!((up(ALICE), up(BOB), up(CAROL)), if agrees { (0, 0, 0) } else { (1, 1, 0) });
+        if !agrees {
+            town.bye(ALICE, alice);
+        }
+        town.rest();
+    }
+}
+
+/// RFC 3326: why somebody hangs up goes across.
+#[test]
+fn the_reason_of_a_bye() {
+    let mut town = Town::new();
+    let (alice, _) = town.up(ALICE);
+    let (now, machine) = town.machine(ALICE);
+    machine.bye(now, alice, &Content::headers(&[("Reason", "Q.850;cause=16")])).unwrap();
+    let reason = town.await_for(BOB, |event| match event {
+        Event::Served { request, .. } => Some(request.value_of("Reason").map(<[u8]>::to_vec)),
+        _ => None,
+    });
+    assert_eq!(reason.as_deref(), Some(b"Q.850;cause=16".as_slice()));
+    town.rest();
+}
+
 /// Two that call each other for every caller would do so for ever.
 #[test]
 fn a_circle_of_agents_ends() {
     let mut town = Town::new();
-    town.agent = B2bua::new(&uri(AGENT));
+    town.agent = B2bua::new(B2buaOptions::new(&uri(AGENT)));
     town.call(OFFER);
     town.run(ms(5_000));
     let status = town.await_for(ALICE, |event| match event {
@@ -767,4 +841,200 @@ fn nothing_stays_behind() {
         town.run(town.now + Duration::from_secs(3_700));
         town.rest();
     }
+}
+
+// What user agents do not do: the parties played by hand.
+
+use support::acting::Acting;
+use support::{PEER, US, header, response};
+
+/// The agent between a caller and a callee who are both at PEER.
+struct Hand(Acting<B2bua>);
+
+/// What a callee says of where it is.
+const AT_BOBS: &str =
+    "Contact: <sip:bob@192.0.2.2:5060>\r\nAllow: INVITE, ACK, BYE, CANCEL, UPDATE, PRACK, INFO\r\n";
+/// What the caller begins with.
+const TO: &str = "<sip:b2b@192.0.2.1>";
+
+fn sdp(text: &str) -> String {
+    format!("Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{text}", text.len())
+}
+
+impl Hand {
+    fn new() -> Self {
+        let mut config = Config::new(sip_core::Config::new([3; 32]), "b2b");
+        B2bua::configure(&mut config);
+        let options = B2buaOptions::new(&format!("sip:bob@{PEER}"));
+        Self(Acting::new(config, B2bua::new(options)))
+    }
+
+    /// What is sent after this comes.
+    fn hear(&mut self, text: &str) -> Vec<String> {
+        self.0.hear(text);
+        self.0.settle();
+        let all = self.0.take().into_iter().map(|out| out.bytes().to_owned());
+        all.filter(|text| !text.is_empty() && !text.starts_with("SIP/2.0 100")).collect()
+    }
+
+    /// A request of the caller. `lines` has the end of its headers if it brings a body.
+    fn says(&mut self, method: &str, number: u32, to: &str, lines: &str) -> Vec<String> {
+        let end = if lines.contains("\r\n\r\n") { "" } else { "Content-Length: 0\r\n\r\n" };
+        let of = if matches!(method, "ACK" | "CANCEL") && !to.contains(";tag") || method == "CANCEL" {
+            "INVITE"
+        } else {
+            method
+        };
+        self.hear(&format!(
+            "{method} sip:b2b@{US} SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bK{number}{of};rport\r\nMax-Forwards: 70\r\n\
+             From: <sip:alice@x>;tag=a\r\nTo: {to}\r\nCall-ID: hand\r\nCSeq: {number} {method}\r\n\
+             Contact: <sip:alice@{PEER}>\r\nAllow: INVITE, ACK, BYE, CANCEL, UPDATE, PRACK, INFO\r\n{lines}{end}"
+        ))
+    }
+
+    /// A response of the callee's, of the fork with this tag.
+    fn answers(&mut self, request: &str, status: &str, tag: &str, lines: &str) -> Vec<String> {
+        self.hear(&response(request, status, tag, &format!("{AT_BOBS}{lines}")))
+    }
+
+    /// A call that is up, by the caller's To.
+    fn up(&mut self) -> String {
+        let out = self.says("INVITE", 1, TO, &sdp("offer"));
+        let out = self.answers(&one(&out, "INVITE"), "200 OK", "b1", &sdp("answer"));
+        let to = header(&one(&out, "SIP/2.0 200"), "To").unwrap().to_owned();
+        self.says("ACK", 1, &to, "");
+        self.0.run(ms(5_000));
+        self.0.take();
+        to
+    }
+}
+
+fn one(all: &[String], start: &str) -> String {
+    let found: Vec<_> = all.iter().filter(|text| text.starts_with(start)).collect();
+    assert_eq!(found.len(), 1, "{start}: {all:#?}");
+    found[0].clone()
+}
+
+fn has(all: &[String], start: &str) -> bool {
+    all.iter().any(|text| text.starts_with(start))
+}
+
+const RELIABLE: &str = "Require: 100rel\r\nRSeq: 1\r\n";
+
+/// RFC 3262 §5: the answer stands in the 183, and the 2xx need not say it again; who has had no reliable response hears it there.
+#[test]
+fn an_answer_in_a_reliable_response_is_not_lost() {
+    let mut hand = Hand::new();
+    let out = hand.says("INVITE", 1, TO, &sdp("offer"));
+    let invite = one(&out, "INVITE");
+    let out = hand.answers(&invite, "183 Progress", "b1", &format!("{RELIABLE}{}", sdp("answer")));
+    assert!(one(&out, "SIP/2.0 183").ends_with("answer"));
+    hand.hear(&response(&one(&out, "PRACK"), "200 OK", "", ""));
+    let out = hand.answers(&invite, "200 OK", "b1", "");
+    assert!(one(&out, "SIP/2.0 200").ends_with("answer"));
+    // The same of a re-INVITE.
+    let mut hand = Hand::new();
+    let to = hand.up();
+    let out = hand.says("INVITE", 2, &to, &sdp("offer2"));
+    let invite = one(&out, "INVITE");
+    let mut out = hand.answers(&invite, "183 Progress", "b1", &format!("{RELIABLE}{}", sdp("answer2")));
+    hand.hear(&response(&one(&out, "PRACK"), "200 OK", "", ""));
+    out.extend(hand.answers(&invite, "200 OK", "b1", ""));
+    assert!(one(&out, "SIP/2.0 200").ends_with("answer2"), "{out:#?}");
+}
+
+/// The caller has the answer of one fork: another can't have the call, and what it says meanwhile goes to the one.
+#[test]
+fn another_fork_than_the_one_agreed_with() {
+    let mut hand = Hand::new();
+    let out = hand.says("INVITE", 1, TO, &format!("Supported: 100rel\r\n{}", sdp("offer")));
+    let invite = one(&out, "INVITE");
+    let out = hand.answers(&invite, "183 Progress", "b1", &format!("{RELIABLE}{}", sdp("answer1")));
+    let progress = one(&out, "SIP/2.0 183");
+    let (to, rseq) = (header(&progress, "To").unwrap(), header(&progress, "RSeq").unwrap());
+    let out = hand.says("PRACK", 2, to, &format!("RAck: {rseq} 1 INVITE\r\n"));
+    hand.hear(&response(&one(&out, "PRACK"), "200 OK", "", ""));
+    hand.answers(&invite, "180 Ringing", "b2", "");
+    let out = hand.says("UPDATE", 3, to, &sdp("offer2"));
+    assert!(header(&one(&out, "UPDATE"), "To").unwrap().ends_with("tag=b1"));
+    hand.hear(&response(&one(&out, "UPDATE"), "200 OK", "", &format!("{AT_BOBS}{}", sdp("answer3"))));
+    let out = hand.answers(&invite, "200 OK", "b2", &sdp("answer2"));
+    assert!(has(&out, "SIP/2.0 488") && has(&out, "BYE") && !has(&out, "SIP/2.0 200"), "{out:#?}");
+}
+
+/// What a fork says that has not been chosen is none of the call.
+#[test]
+fn a_stranger_in_the_call() {
+    let mut hand = Hand::new();
+    let out = hand.says("INVITE", 1, TO, &sdp("offer"));
+    let invite = one(&out, "INVITE");
+    hand.answers(&invite, "180 Ringing", "b1", "");
+    let out = hand.answers(&invite, "200 OK", "b2", &sdp("answer"));
+    let to = header(&one(&out, "SIP/2.0 200"), "To").unwrap().to_owned();
+    hand.says("ACK", 1, &to, "");
+    let out = hand.hear(&format!(
+        "INFO sip:b2b@{US} SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bKstranger\r\nMax-Forwards: 70\r\nFrom: {};tag=b1\r\n\
+         To: {}\r\nCall-ID: {}\r\nCSeq: 1 INFO\r\nContent-Length: 0\r\n\r\n",
+        header(&invite, "To").unwrap(),
+        header(&invite, "From").unwrap(),
+        header(&invite, "Call-ID").unwrap()
+    ));
+    assert!(has(&out, "SIP/2.0 488") && !has(&out, "INFO"), "{out:#?}");
+}
+
+/// A CANCEL and a 2xx that cross: the two sides would be in different sessions.
+#[test]
+fn an_offer_that_was_withdrawn_and_answered() {
+    let mut hand = Hand::new();
+    let to = hand.up();
+    let out = hand.says("INVITE", 2, &to, &sdp("offer2"));
+    let invite = one(&out, "INVITE");
+    hand.answers(&invite, "180 Ringing", "b1", "");
+    let out = hand.says("CANCEL", 2, &to, "");
+    assert!(has(&out, "SIP/2.0 487") && has(&out, "CANCEL"), "{out:#?}");
+    let out = hand.answers(&invite, "200 OK", "b1", &sdp("answer2"));
+    assert_eq!(out.iter().filter(|text| text.starts_with("BYE")).count(), 2, "{out:#?}");
+}
+
+/// RFC 3261 §7.3.1, §7.3: folds, and lists of option tags.
+#[test]
+fn folds_and_lists() {
+    let mut hand = Hand::new();
+    let body = sdp("offer").replace("application/sdp", "application/sdp;\r\n charset=utf-8");
+    let out = hand.says("INVITE", 1, TO, &format!("Require: timer, 100rel\r\nSubject: a\r\n b\r\n{body}"));
+    let invite = one(&out, "INVITE");
+    assert!(invite.ends_with("offer") && header(&invite, "Subject") == Some("a b"), "{invite}");
+    // All that rings does so reliably: the PRACK of the first is none for the callee's, which comes second.
+    let out = hand.answers(&invite, "180 Ringing", "b1", "");
+    let first = one(&out, "SIP/2.0 180");
+    let (to, rseq) = (header(&first, "To").unwrap().to_owned(), header(&first, "RSeq").unwrap().to_owned());
+    hand.answers(&invite, "183 Progress", "b1", RELIABLE);
+    let out = hand.says("PRACK", 2, &to, &format!("RAck: {rseq} 1 INVITE\r\n"));
+    assert!(!has(&out, "PRACK") && has(&out, "SIP/2.0 200"), "{out:#?}");
+}
+
+/// Where else the callee may be, the caller hears: an agent that tried it might be what it finds there.
+#[test]
+fn a_redirection_goes_across() {
+    let mut hand = Hand::new();
+    let out = hand.says("INVITE", 1, TO, &sdp("offer"));
+    let contacts = "Contact: <sip:bob@192.0.2.1>\r\nContact: <sip:bob@192.0.2.9>;q=0.5\r\n";
+    let out = hand.hear(&response(&one(&out, "INVITE"), "302 Moved", "b1", contacts));
+    assert!(!has(&out, "INVITE"));
+    let moved = one(&out, "SIP/2.0 302");
+    assert!(moved.contains("<sip:bob@192.0.2.1>") && moved.contains("<sip:bob@192.0.2.9>;q=0.5"), "{moved}");
+}
+
+/// RFC 6228: of several forks one is over; for the caller there is one callee, who rings.
+#[test]
+fn one_fork_of_several_is_over() {
+    let mut hand = Hand::new();
+    let out = hand.says("INVITE", 1, TO, &sdp("offer"));
+    let invite = one(&out, "INVITE");
+    hand.answers(&invite, "180 Ringing", "b1", "");
+    hand.answers(&invite, "180 Ringing", "b2", "");
+    let out = hand.answers(&invite, "199 Early Dialog Terminated", "b1", "");
+    assert!(!has(&out, "SIP/2.0"), "{out:#?}");
+    let out = hand.answers(&invite, "200 OK", "b2", &sdp("answer"));
+    assert!(one(&out, "SIP/2.0 200").ends_with("answer"));
 }

@@ -1,7 +1,8 @@
 //! An agent that stands between the two parties of a call, as a user agent to each (RFC 7092): a B2BUA.
 
 use super::uas::{TRYING, is_refer};
-use crate::headers::{Expires, Header, ReferTo, Replaces};
+use crate::headers::{Expires, Header, ReferTo, Replaces, Require};
+use crate::message::lex::unfolded;
 use crate::message::{Content, Message, Method, Request, Response, Status};
 use crate::ua::{Config, Event, NewInvite, NewRefer, NewRequest, Notice, UserAgent};
 use crate::{
@@ -15,18 +16,25 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 /// Couples each call that comes in with one that it places, and passes on what either side says in it: provisional responses with their sessions, the
-/// answer, re-INVITE, UPDATE, INFO, MESSAGE and PRACK, REFER with what becomes of it, the hang-up. Who calls with a Replaces takes the place of a party.
+/// answer, re-INVITE, UPDATE, INFO, MESSAGE and PRACK, REFER with what becomes of it, the hang-up with its reason.
 ///
 /// Sessions go across as they are: the parties agree with each other. Where they can't, because a reliable response holds an offer and the caller knows
-/// no PRACK, or because another fork has been agreed with already, the call is refused.
+/// no PRACK, or because another fork has been agreed with already, the call is refused; if they have agreed on different things because a request was
+/// withdrawn while it was answered, it ends.
 #[derive(Debug)]
 pub struct B2bua {
-    target: String,
+    options: B2buaOptions,
     /// The calls that are not answered: what was placed for who calls, and the other way round.
     placed: BTreeMap<DialogId, Invitation>,
     callers: BTreeMap<Invitation, DialogId>,
     /// Callers whose responses are all reliable.
     reliable: BTreeSet<DialogId>,
+    /// The fork whose session a caller has had in a reliable response.
+    agreed: BTreeMap<DialogId, DialogId>,
+    /// What forks have answered in reliable responses that the caller has had in others: their 2xx need not say it again.
+    said: BTreeMap<DialogId, Session>,
+    /// The same of requests within a call.
+    said_to: BTreeMap<RequestId, Session>,
     /// For each reliable response to a caller, in their order, the fork that waits for its PRACK, if one does.
     unacknowledged: BTreeMap<DialogId, VecDeque<Option<DialogId>>>,
     /// The other side of each dialog.
@@ -39,9 +47,31 @@ pub struct B2bua {
     /// The other side of each REFER, and those whose response is still to come.
     referrals: BTreeMap<SubscriptionId, SubscriptionId>,
     referred: BTreeMap<SubscriptionId, ServerTxn>,
+    /// Why a party has hung up.
+    reasons: BTreeMap<DialogId, String>,
     calls: u64,
     answered: u64,
 }
+
+/// Whom a [`B2bua`] calls, and what it lets callers do.
+#[derive(Clone, Debug)]
+pub struct B2buaOptions {
+    /// The URI that is called for every caller.
+    pub target: String,
+    /// Whether who calls with a Replaces takes the place of the party that it names (RFC 3891), whoever it is: who knows the name of a call has seen it, or
+    /// was told by who has. Else it gets 403.
+    pub replaces: bool,
+}
+
+impl B2buaOptions {
+    /// Calls this URI, and lets nobody take another's place.
+    pub fn new(target: &str) -> Self {
+        Self { target: target.into(), replaces: false }
+    }
+}
+
+/// A session description as it came: its type, and it.
+type Session = (String, Vec<u8>);
 
 /// What a request of this side is for.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +84,8 @@ enum For {
     Refresh,
     /// That offer: the answer is for this dialog.
     Answer(DialogId),
+    /// Nobody wants it any more. Who agrees to it has another session than the other side.
+    Nothing,
 }
 
 /// The headers that are for the other side, whatever stands between.
@@ -79,23 +111,38 @@ const PASSED_ON: [&str; 19] = [
     "User-to-User",
 ];
 
-/// What a message has for the other side.
-fn passed_on<T>(message: &Message<'_>, then: impl FnOnce(&Content<'_>) -> T) -> T {
-    let text = |value| core::str::from_utf8(value).ok().filter(|text| crate::message::is_text(text));
+/// What a message has for the other side; a session stands in for the one that it does not repeat.
+fn passed_on<T>(message: &Message<'_>, said: Option<&Session>, then: impl FnOnce(&Content<'_>) -> T) -> T {
+    let text = |value| Some(unfolded(value)).filter(|text| crate::message::is_text(text));
     let of = |name| message.values_of(name).filter_map(text).map(move |value| (name, value));
-    let headers: Vec<_> = PASSED_ON.into_iter().flat_map(of).collect();
+    let headers: Vec<(&str, String)> = PASSED_ON.into_iter().flat_map(of).collect();
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
     let content_type = message.value_of("Content-Type").and_then(text).unwrap_or_default();
-    let body = if content_type.is_empty() { b"" } else { message.body() };
+    let (content_type, body) = match said {
+        Some((content_type, body)) if message.body().is_empty() => (content_type, &**body),
+        _ => (&content_type, message.body()),
+    };
     then(&Content { headers: &headers, content_type, body })
 }
 
-/// What a refusal is to the other side: a challenge is for this one, and so are other addresses, which it would have tried.
+/// The session of a response.
+fn session_of(response: &Response<'_>) -> Option<Session> {
+    passed_on(response, None, |content| {
+        (!content.body.is_empty()).then(|| (content.content_type.into(), content.body.into()))
+    })
+}
+
+/// What a refusal is to the other side: a challenge is for this one, which could not answer it.
 fn refusal(status: Status) -> Status {
-    match status.code() {
-        401 | 407 => Status::FORBIDDEN,
-        300..=399 => Status::TEMPORARILY_UNAVAILABLE,
-        _ => status,
+    match status {
+        Status::UNAUTHORIZED | Status::PROXY_AUTHENTICATION_REQUIRED => Status::FORBIDDEN,
+        other => other,
     }
+}
+
+/// Whether a response makes a session what its request wanted it to be.
+fn has_agreed(response: &Response<'_>) -> bool {
+    response.status().is_success() && !response.body().is_empty()
 }
 
 /// What stands for a response that never came.
@@ -122,20 +169,24 @@ fn hops(request: &Request<'_>) -> Option<u8> {
 }
 
 impl B2bua {
-    /// An agent that calls this URI for every caller.
-    pub fn new(target: &str) -> Self {
+    /// An agent with these options.
+    pub fn new(options: B2buaOptions) -> Self {
         Self {
-            target: target.into(),
+            options,
             placed: BTreeMap::new(),
             callers: BTreeMap::new(),
             reliable: BTreeSet::new(),
             unacknowledged: BTreeMap::new(),
+            agreed: BTreeMap::new(),
+            said: BTreeMap::new(),
+            said_to: BTreeMap::new(),
             others: BTreeMap::new(),
             offered: BTreeSet::new(),
             asked: BTreeMap::new(),
             waiting: BTreeMap::new(),
             referrals: BTreeMap::new(),
             referred: BTreeMap::new(),
+            reasons: BTreeMap::new(),
             calls: 0,
             answered: 0,
         }
@@ -145,7 +196,6 @@ impl B2bua {
     pub fn configure(config: &mut Config) {
         config.methods = [Method::Info, Method::Message, Method::Refer].into();
         config.auto_prack = false;
-        config.redirects = 5;
     }
 
     /// What it did, as one line of `key=value`.
@@ -173,13 +223,13 @@ impl B2bua {
         let Some(max_forwards) = hops(invite) else {
             return self.refuse(now, machine, caller, Status::TOO_MANY_HOPS, &Content::NONE);
         };
-        if invite.values_of("Require").any(|tag| tag.eq_ignore_ascii_case(b"100rel")) {
+        if invite.all::<Require<'_>>().map_while(Result::ok).any(|tag| tag.is("100rel")) {
             self.reliable.insert(caller);
         }
-        let (target, from) = (&*self.target, sender(invite));
+        let (target, from) = (&*self.options.target, sender(invite));
         let expires = invite.get::<Expires>().ok().flatten();
         let expires = expires.map(|expires| Duration::from_secs(expires.0.into()));
-        let placed = passed_on(invite, |content| {
+        let placed = passed_on(invite, None, |content| {
             let new =
                 NewInvite { from: &from, max_forwards, expires, content: *content, ..NewInvite::new(target) };
             machine.invite(now, &new)
@@ -204,10 +254,14 @@ impl B2bua {
         instead_of: DialogId,
         invite: &Request<'_>,
     ) {
+        if !self.options.replaces {
+            return self.refuse(now, machine, caller, Status::FORBIDDEN, &Content::NONE);
+        }
         let Some(other) = self.others.get(&instead_of).copied() else {
             return self.refuse(now, machine, caller, Status::NO_SUCH_TRANSACTION, &Content::NONE);
         };
-        let asked = passed_on(invite, |content| machine.request_in(now, other, Method::Invite, 0, content));
+        let asked =
+            passed_on(invite, None, |content| machine.request_in(now, other, Method::Invite, 0, content));
         match asked {
             Ok(id) => drop(self.asked.insert(id, For::Call { caller, instead_of })),
             Err(_) => self.refuse(now, machine, caller, Status::TEMPORARILY_UNAVAILABLE, &Content::NONE),
@@ -236,29 +290,49 @@ impl B2bua {
         response: &Response<'_>,
     ) {
         let Some(caller) = self.callers.get(&invitation).copied() else { return };
-        self.pair(fork, caller);
         let status = response.status();
+        // What the caller says before the answer goes to the fork that it has agreed with, or the first one.
+        self.others.insert(fork, caller);
+        self.others.entry(caller).or_insert(fork);
+        let session = session_of(response);
+        let agreed = self.agreed.get(&caller).copied();
+        let is_its_own = agreed.is_none_or(|agreed| agreed == fork);
+        // RFC 6228: one fork of several is over, and for the caller there is only one.
+        let rings = status.code() != 199;
         let knows_100rel = machine.view(caller).is_ok_and(|view| view.knows_100rel);
-        if wants_prack && knows_100rel {
-            let rung = passed_on(response, |content| machine.ring_reliably(now, caller, status, content));
-            if rung.is_ok() {
-                return self.unacknowledged.entry(caller).or_default().push_back(Some(fork));
+        let ring = |machine: &mut UserAgent, reliably: bool| {
+            passed_on(response, None, |content| {
+                let content =
+                    if is_its_own { *content } else { Content { content_type: "", body: b"", ..*content } };
+                match reliably {
+                    true => machine.ring_reliably(now, caller, status, &content),
+                    // What does not fit the session of the caller rings all the same.
+                    false => machine
+                        .ring(now, caller, status, &content)
+                        .or_else(|_| machine.ring(now, caller, status, &Content::NONE)),
+                }
+            })
+        };
+        if rings && wants_prack && knows_100rel && ring(machine, true).is_ok() {
+            if session.is_some() && is_its_own {
+                self.agreed.insert(caller, fork);
+                self.others.insert(caller, fork);
             }
+            return self.unacknowledged.entry(caller).or_default().push_back(Some(fork));
         }
         let waiting = self.unacknowledged.entry(caller).or_default();
         // What comes behind a reliable response is one as well.
         let is_reliable = self.reliable.contains(&caller) || !waiting.is_empty();
-        let rung = passed_on(response, |content| {
-            // What does not fit the session of the caller, another fork's, rings all the same.
-            machine
-                .ring(now, caller, status, content)
-                .or_else(|_| machine.ring(now, caller, status, &Content::NONE))
-        });
-        if rung.is_ok() && is_reliable {
+        if rings && ring(machine, false).is_ok() && is_reliable {
             waiting.push_back(None);
         }
-        if wants_prack && machine.prack(now, fork, 0, &Content::NONE).is_err() {
-            self.disagree(now, machine, caller);
+        if wants_prack {
+            if let Some(session) = session {
+                self.said.insert(fork, session);
+            }
+            if machine.prack(now, fork, 0, &Content::NONE) == Err(Misuse::BadContent) {
+                self.disagree(now, machine, caller);
+            }
         }
     }
 
@@ -271,7 +345,7 @@ impl B2bua {
         prack: &Request<'_>,
     ) -> Option<Result<RequestId, Misuse>> {
         let fork = self.unacknowledged.get_mut(&caller)?.pop_front()??;
-        Some(passed_on(prack, |content| machine.prack(now, fork, 0, content)))
+        Some(passed_on(prack, None, |content| machine.prack(now, fork, 0, content)))
     }
 
     fn up(
@@ -288,7 +362,12 @@ impl B2bua {
         };
         self.placed.remove(&caller);
         self.pair(caller, callee);
-        if !self.accept(now, machine, caller, callee, wants_answer, response) {
+        let is_its_own = self.agreed.get(&caller).is_none_or(|agreed| *agreed == callee);
+        if !is_its_own {
+            // RFC 3261 §13.2.1: what another fork has answered stands.
+            self.refuse(now, machine, caller, Status::NOT_ACCEPTABLE_HERE, &Content::NONE);
+            let _ = machine.hang_up(now, callee, &Content::NONE);
+        } else if !self.accept(now, machine, (caller, callee), wants_answer, response, None) {
             self.refuse(now, machine, caller, Status::SERVER_INTERNAL_ERROR, &Content::NONE);
             let _ = machine.hang_up(now, callee, &Content::NONE);
         }
@@ -299,12 +378,13 @@ impl B2bua {
         &mut self,
         now: Instant,
         machine: &mut UserAgent,
-        caller: DialogId,
-        callee: DialogId,
+        (caller, callee): (DialogId, DialogId),
         wants_answer: bool,
         response: &Response<'_>,
+        said: Option<&Session>,
     ) -> bool {
-        let accepted = passed_on(response, |content| {
+        let said = said.or_else(|| self.said.get(&callee));
+        let accepted = passed_on(response, said, |content| {
             // The session that a reliable response has brought may stand in the 2xx once more.
             machine.accept(now, caller, content).or_else(|_| machine.accept(now, caller, &Content::NONE))
         });
@@ -318,7 +398,8 @@ impl B2bua {
     /// The ACK of one side has the answer to what the other has offered.
     fn established(&mut self, now: Instant, machine: &mut UserAgent, dialog: DialogId, ack: &Request<'_>) {
         let Some(other) = self.others.get(&dialog).copied() else { return };
-        if self.offered.remove(&other) && passed_on(ack, |content| machine.ack(now, other, content)).is_err()
+        if self.offered.remove(&other)
+            && passed_on(ack, None, |content| machine.ack(now, other, content)).is_err()
         {
             self.part(now, machine, dialog);
         }
@@ -345,14 +426,29 @@ impl B2bua {
         let Some(caller) = self.callers.remove(&invitation) else { return };
         self.placed.remove(&caller);
         match response {
+            // Where else the callee may be, the caller tries.
+            Some(response) if (300..400).contains(&status.code()) => {
+                let contacts: Vec<String> = response.values_of("Contact").map(unfolded).collect();
+                let headers: Vec<_> = contacts.iter().map(|contact| ("Contact", &**contact)).collect();
+                self.refuse(now, machine, caller, status, &Content::headers(&headers));
+            }
             Some(response) => {
-                passed_on(response, |content| self.refuse(now, machine, caller, status, content))
+                passed_on(response, None, |content| self.refuse(now, machine, caller, status, content))
             }
             None => self.refuse(now, machine, caller, status, &Content::NONE),
         }
     }
 
     fn ended(&mut self, now: Instant, machine: &mut UserAgent, dialog: DialogId) {
+        let reason = self.reasons.remove(&dialog);
+        self.said.remove(&dialog);
+        self.agreed.remove(&dialog);
+        // Who wanted to take another's place does so no more.
+        let is_its = |asked: &For| matches!(asked, For::Call { caller, .. } if *caller == dialog);
+        for (id, asked) in self.asked.iter_mut().filter(|(_, asked)| is_its(asked)) {
+            *asked = For::Nothing;
+            let _ = machine.cancel_request(now, *id);
+        }
         self.offered.remove(&dialog);
         self.reliable.remove(&dialog);
         self.unacknowledged.remove(&dialog);
@@ -366,7 +462,8 @@ impl B2bua {
         self.others.remove(&other);
         // One fork of several that ring.
         if !self.placed.contains_key(&other) {
-            let _ = machine.hang_up(now, other, &Content::NONE);
+            let headers: Vec<_> = reason.iter().map(|reason| ("Reason", &**reason)).collect();
+            let _ = machine.hang_up(now, other, &Content::headers(&headers));
         }
     }
 
@@ -393,8 +490,10 @@ impl B2bua {
                 self.acknowledge(now, machine, caller, request).unwrap_or(Err(Misuse::Gone))
             }
             (Some(dialog), method) => match self.others.get(&dialog) {
+                // Another fork than the one that the caller talks to.
+                Some(other) if self.others.get(other) != Some(&dialog) => Err(Misuse::Forbidden),
                 Some(other) => {
-                    passed_on(request, |content| machine.request_in(now, *other, method, 0, content))
+                    passed_on(request, None, |content| machine.request_in(now, *other, method, 0, content))
                 }
                 None => Err(Misuse::WrongState),
             },
@@ -409,6 +508,7 @@ impl B2bua {
                 let status = match misuse {
                     // RFC 3261 §14.2: the other side is changing the session.
                     Misuse::WrongState => Status::REQUEST_PENDING,
+                    Misuse::Forbidden => Status::NOT_ACCEPTABLE_HERE,
                     _ => Status::SERVER_INTERNAL_ERROR,
                 };
                 let _ = machine.respond(now, txn, status, &Content::NONE);
@@ -425,11 +525,16 @@ impl B2bua {
     ) -> Result<RequestId, Misuse> {
         let from = sender(request);
         let max_forwards = hops(request).ok_or(Misuse::Forbidden)?;
-        passed_on(request, |content| {
+        passed_on(request, None, |content| {
             let content = *content;
             machine.request(
                 now,
-                &NewRequest { from: &from, max_forwards, content, ..NewRequest::new(method, &self.target) },
+                &NewRequest {
+                    from: &from,
+                    max_forwards,
+                    content,
+                    ..NewRequest::new(method, &self.options.target)
+                },
             )
         })
     }
@@ -446,43 +551,62 @@ impl B2bua {
         let Some(asked) = self.asked.get(&id).copied() else { return };
         let status = response.status();
         if let (true, Some(dialog)) = (wants_prack, dialog) {
+            if let Some(session) = session_of(response) {
+                self.said_to.insert(id, session);
+            }
             if machine.prack(now, dialog, 0, &Content::NONE).is_err() {
                 let _ = machine.cancel_request(now, id);
             }
         }
         if !status.is_final() {
             if let For::Request(txn) = asked {
-                let _ = machine.respond(now, txn, status, &Content::NONE);
+                let _ = passed_on(response, None, |content| machine.respond(now, txn, status, content));
             }
             return;
         }
         self.asked.remove(&id);
+        let said = self.said_to.remove(&id);
         match (asked, dialog) {
             (For::Request(txn), _) => {
                 self.waiting.remove(&txn);
-                let passed =
-                    passed_on(response, |content| machine.respond(now, txn, refusal(status), content));
+                let passed = passed_on(response, said.as_ref(), |content| {
+                    // What it has had already need not be said again.
+                    machine.respond(now, txn, refusal(status), content).or_else(|_| {
+                        machine.respond(now, txn, refusal(status), &Content::headers(content.headers))
+                    })
+                });
+                if passed.is_err() {
+                    let _ = machine.respond(now, txn, Status::SERVER_INTERNAL_ERROR, &Content::NONE);
+                }
                 match dialog {
-                    Some(dialog) if wants_answer && passed.is_ok() => drop(self.offered.insert(dialog)),
-                    Some(dialog) if wants_answer => self.part(now, machine, dialog),
+                    Some(dialog) if wants_answer && passed.is_ok() => {
+                        self.offered.insert(dialog);
+                    }
+                    Some(dialog) if passed.is_err() && has_agreed(response) => {
+                        self.part(now, machine, dialog)
+                    }
                     _ => {}
                 }
             }
             (For::Call { caller, instead_of }, Some(other)) if status.is_success() => {
-                self.others.remove(&instead_of);
-                self.pair(caller, other);
-                if !self.accept(now, machine, caller, other, wants_answer, response) {
+                if self.accept(now, machine, (caller, other), wants_answer, response, said.as_ref()) {
+                    self.others.remove(&instead_of);
+                    self.pair(caller, other);
+                } else {
                     self.refuse(now, machine, caller, Status::SERVER_INTERNAL_ERROR, &Content::NONE);
-                    let _ = machine.hang_up(now, other, &Content::NONE);
+                    self.part(now, machine, other);
                 }
             }
+            (For::Nothing, Some(dialog)) if has_agreed(response) => self.part(now, machine, dialog),
             (For::Call { caller, .. }, _) => {
-                passed_on(response, |content| self.refuse(now, machine, caller, status, content));
+                passed_on(response, None, |content| self.refuse(now, machine, caller, status, content));
             }
             (For::Refresh, Some(dialog)) if wants_answer => {
                 let other = self.others.get(&dialog).copied();
                 let asked = other.map(|other| {
-                    passed_on(response, |content| machine.request_in(now, other, Method::Invite, 0, content))
+                    passed_on(response, None, |content| {
+                        machine.request_in(now, other, Method::Invite, 0, content)
+                    })
                 });
                 match asked {
                     Some(Ok(id)) => drop(self.asked.insert(id, For::Answer(dialog))),
@@ -491,18 +615,19 @@ impl B2bua {
             }
             (For::Answer(dialog), _) => {
                 let answered = status.is_success()
-                    && passed_on(response, |content| machine.ack(now, dialog, content)).is_ok();
+                    && passed_on(response, None, |content| machine.ack(now, dialog, content)).is_ok();
                 if !answered {
                     self.part(now, machine, dialog);
                 }
             }
             // What can't be refreshed ends by itself.
-            (For::Refresh, _) => {}
+            (For::Refresh | For::Nothing, _) => {}
         }
     }
 
     /// A request of this side has no final response.
     fn unanswered(&mut self, now: Instant, machine: &mut UserAgent, id: RequestId, cause: Cause) {
+        self.said_to.remove(&id);
         match self.asked.remove(&id) {
             Some(For::Request(txn)) => {
                 self.waiting.remove(&txn);
@@ -512,14 +637,14 @@ impl B2bua {
                 self.refuse(now, machine, caller, silence(cause), &Content::NONE)
             }
             Some(For::Answer(dialog)) => self.part(now, machine, dialog),
-            Some(For::Refresh) | None => {}
+            Some(For::Refresh | For::Nothing) | None => {}
         }
     }
 
     fn withdrawn(&mut self, now: Instant, machine: &mut UserAgent, txn: ServerTxn) {
         if let Some(id) = self.waiting.remove(&txn) {
-            self.asked.remove(&id);
             // Anything but an INVITE goes on, and nobody hears of it.
+            self.asked.insert(id, For::Nothing);
             let _ = machine.cancel_request(now, id);
         }
     }
@@ -540,7 +665,7 @@ impl B2bua {
             return;
         };
         let refer_to = self.translated(machine, &refer_to);
-        let asked = passed_on(request, |content| {
+        let asked = passed_on(request, None, |content| {
             let follow = subscription.is_some();
             let refer = NewRefer { follow, content: *content, ..NewRefer::new(&refer_to) };
             machine.refer_in(now, other, &refer)
@@ -594,7 +719,7 @@ impl B2bua {
         let Some(subscription) = self.referrals.get(&asked) else { return };
         let _ = match request {
             Some(request) => {
-                passed_on(request, |content| machine.notify(now, *subscription, notice, content))
+                passed_on(request, None, |content| machine.notify(now, *subscription, notice, content))
             }
             None => machine.notify(now, *subscription, notice, &Content::NONE),
         };
@@ -625,8 +750,14 @@ impl TransactionUser<UserAgent> for B2bua {
             }
             Event::Established { dialog, request, .. } => self.established(now, machine, dialog, &request),
             Event::Acknowledged { dialog, request, .. } => {
-                if let Some(Err(_)) = self.acknowledge(now, machine, dialog, &request) {
+                if let Some(Err(Misuse::BadContent)) = self.acknowledge(now, machine, dialog, &request) {
                     self.disagree(now, machine, dialog);
+                }
+            }
+            // A BYE says why (RFC 3326), which the other side is to hear.
+            Event::Served { dialog: Some(dialog), request, .. } if self.others.contains_key(&dialog) => {
+                if let Some(reason) = request.value_of("Reason").filter(|_| request.method() == Method::Bye) {
+                    self.reasons.insert(dialog, unfolded(reason));
                 }
             }
             Event::Ended { dialog, .. } => self.ended(now, machine, dialog),
@@ -646,7 +777,9 @@ impl TransactionUser<UserAgent> for B2bua {
             }
             Event::SubscriptionAnswered { subscription, response, .. } => {
                 let status = response.status();
-                passed_on(&response, |content| self.referral(now, machine, subscription, status, content));
+                passed_on(&response, None, |content| {
+                    self.referral(now, machine, subscription, status, content)
+                });
             }
             Event::Notified { subscription, notice, request, .. } => {
                 self.notified(now, machine, subscription, notice, Some(&request));

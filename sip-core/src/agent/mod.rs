@@ -16,7 +16,7 @@ mod sender;
 mod uac;
 mod uas;
 
-pub use b2bua::B2bua;
+pub use b2bua::{B2bua, B2buaOptions};
 pub use enrolment::Enrolment;
 pub use forwarder::{Forwarder, ForwarderOptions, Report};
 pub use home::{Home, HomeOptions};

@@ -316,6 +316,8 @@ pub enum Event<'b> {
     /// A request that this side answered by itself: OPTIONS; a BYE, whose headers may say why ([`Ended`](Self::Ended) follows); an UPDATE that only
     /// refreshes the session.
     Served {
+        /// The dialog that it is in; after a BYE that has no session any more.
+        dialog: Option<DialogId>,
         /// The request.
         request: Request<'b>,
         /// With what it was answered.
@@ -445,7 +447,9 @@ impl Event<'_> {
             Self::RefreshDue { dialog, user } => Event::RefreshDue { dialog, user },
             Self::Rejected(rejected) => Event::Rejected(rejected.into_owned()),
             Self::Declined { request, status } => Event::Declined { request: request.into_owned(), status },
-            Self::Served { request, status } => Event::Served { request: request.into_owned(), status },
+            Self::Served { dialog, request, status } => {
+                Event::Served { dialog, request: request.into_owned(), status }
+            }
             Self::Stray(Stray::Response(response)) => Event::Stray(Stray::Response(response.into_owned())),
             Self::Stray(Stray::Ack(request)) => Event::Stray(Stray::Ack(request.into_owned())),
         }

@@ -105,7 +105,7 @@ impl UserAgent {
             abilities.write_product(writer, Name::Server);
             abilities.write(writer);
         });
-        Some(Meaning::Served(Status::OK))
+        Some(Meaning::Served(None))
     }
 
     /// Gives a request to the user, who answers it with [`respond`](Self::respond).

@@ -83,7 +83,7 @@ impl UserAgent {
         if self.dialogs.get(key)?.session.phase != Phase::Terminating {
             self.end_session(key, Reason::RemoteBye);
         }
-        Some(Meaning::Served(Status::OK))
+        Some(Meaning::Served(Some(DialogId(key))))
     }
 
     /// RFC 3261 §14.2: a re-INVITE, unless one of either side is under way.
@@ -156,7 +156,7 @@ impl UserAgent {
             return meaning;
         }
         let _ = self.respond_inside(key, txn, Status::OK, &Content::NONE, None);
-        Some(Meaning::Served(Status::OK))
+        Some(Meaning::Served(Some(DialogId(key))))
     }
 
     /// Notes that a request of the peer brought an offer: if it is refused, that is gone with it.

@@ -34,7 +34,7 @@ pub(super) enum Meaning {
     PublicationRefused { publication: PublicationId, user: u64 },
     Response { id: RequestId, user: u64, dialog: Option<DialogId>, wants_prack: bool, wants_answer: bool },
     Declined(Status),
-    Served(Status),
+    Served(Option<DialogId>),
     Rejected(Error, Option<Status>),
     Stray,
     StrayAck,
@@ -69,7 +69,7 @@ impl<'b> Event<'b> {
                 Self::Refer { txn, dialog, user, subscription, request, source }
             }
             (Ok(request), Meaning::Declined(status)) => Self::Declined { request, status },
-            (Ok(request), Meaning::Served(status)) => Self::Served { request, status },
+            (Ok(request), Meaning::Served(dialog)) => Self::Served { dialog, request, status: Status::OK },
             (Ok(request), _) => Self::Stray(Stray::Ack(request)),
             (Err(response), Meaning::Progress { invitation, user, dialog, wants_prack }) => {
                 Self::Progress { invitation, user, dialog, wants_prack, response }

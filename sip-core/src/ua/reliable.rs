@@ -93,7 +93,7 @@ impl UserAgent {
             return self.decline(txn, Refusal::status(Status::NO_SUCH_TRANSACTION));
         }
         self.answer(txn, Status::OK, |_| {});
-        Some(Meaning::Served(Status::OK))
+        Some(Meaning::Served(Some(DialogId(key))))
     }
 
     /// Sends what has waited for a PRACK.

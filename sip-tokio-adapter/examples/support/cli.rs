@@ -4,8 +4,8 @@ use clap::{Args, Parser, ValueEnum};
 use core::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use sip_core::agent::{
-    B2bua, Enrolment, Forwarder, ForwarderOptions, Home, HomeOptions, Ping, PingError, Report, Sender, Sent,
-    Uac, UacOptions, Uas, UasOptions, Within,
+    B2bua, B2buaOptions, Enrolment, Forwarder, ForwarderOptions, Home, HomeOptions, Ping, PingError, Report,
+    Sender, Sent, Uac, UacOptions, Uas, UasOptions, Within,
 };
 use sip_core::auth::Credentials;
 use sip_core::message::Status;
@@ -116,6 +116,9 @@ struct B2buaArgs {
     /// Whom to call for everyone who calls
     #[arg(long, value_name = "URI", value_parser = place)]
     to: String,
+    /// Let who calls with a Replaces take the place of the party that it names, whoever it is
+    #[arg(long)]
+    replaces: bool,
     /// The name and password that challenges are answered with
     #[arg(long, value_name = "USER:PASSWORD", value_parser = login)]
     auth: Option<(String, String)>,
@@ -382,7 +385,8 @@ pub(crate) fn b2bua(seed: sip_core::Seed, run: Run<B2bua>) -> ExitCode {
         built(args.listen.iter().map(|target| target.transport))?;
         let identity = Identity { auth: args.auth, ..NOBODY };
         let machine = identity.machine(seed, "b2bua", "localhost", B2bua::configure)?;
-        let (machine, agent) = run(machine, B2bua::new(&args.to), &args.listen, true)
+        let options = B2buaOptions { target: args.to, replaces: args.replaces };
+        let (machine, agent) = run(machine, B2bua::new(options), &args.listen, true)
             .map_err(|error| Failure(error.to_string(), 1))?;
         println!("{}", agent.report(&machine));
         Ok(ExitCode::SUCCESS)
