@@ -26,6 +26,7 @@ Places calls over a simulated network, checks every invariant on the way, and pr
   --delay MS          the longest time that a message is under way
   --transport T       udp (default) or tcp
   --topology T        uac-uas (default), proxy or fork
+  --callees N         to how many a fork goes: 1 to 5 (default 3)
   --chaos             every fault there is, each seed with rates of its own; calls of all kinds, and a hostile peer
   --exhaustive        instead of seeds, every single and every double fault (lost, doubled, held back) of eight base flows
   --ladder FORM       prints the run as text, mermaid or svg, before the line of totals (`head -n -1` leaves that out)
@@ -93,7 +94,7 @@ fn options() -> Result<Option<Options>, String> {
             options.exhaustive = true;
             continue;
         }
-        const FLAGS: [&str; 13] = [
+        const FLAGS: [&str; 14] = [
             "--seed",
             "--seeds",
             "--replay",
@@ -104,6 +105,7 @@ fn options() -> Result<Option<Options>, String> {
             "--delay",
             "--transport",
             "--topology",
+            "--callees",
             "--ladder",
             "--pcap",
             "--log",
@@ -148,6 +150,12 @@ fn options() -> Result<Option<Options>, String> {
                     "tcp" => Transport::Tcp,
                     other => return Err(format!("--transport {other}: udp or tcp")),
                 }
+            }
+            "--callees" => {
+                setup.callees = match number()? {
+                    callees @ 1..=5 => callees as usize,
+                    _ => return Err(format!("--callees {value}: 1 to 5")),
+                };
             }
             "--topology" => {
                 setup.topology = match value.as_str() {
@@ -197,7 +205,7 @@ impl Options {
     }
 
     fn names(&self) -> Vec<&'static str> {
-        let mut names = names(self.setup.topology);
+        let mut names = names(&self.setup);
         if self.chaos && self.setup.transport == Transport::Udp {
             names.push("hostile");
         }
@@ -205,11 +213,14 @@ impl Options {
     }
 }
 
-fn names(topology: Topology) -> Vec<&'static str> {
-    match topology {
+fn names(setup: &Setup) -> Vec<&'static str> {
+    match setup.topology {
         Topology::Direct => vec!["uac", "uas"],
         Topology::Proxy => vec!["uac", "proxy", "uas"],
-        Topology::Fork => vec!["uac", "proxy", "uas 1", "uas 2", "uas 3"],
+        Topology::Fork => {
+            let callees = ["uas 1", "uas 2", "uas 3", "uas 4", "uas 5"];
+            ["uac", "proxy"].into_iter().chain(callees.into_iter().take(setup.callees)).collect()
+        }
     }
 }
 
@@ -299,7 +310,7 @@ fn unused(options: &Options, report: &Report) -> usize {
 /// Every single and double fault of the base flows.
 fn exhaustive() -> ExitCode {
     for setup in Setup::base_flows() {
-        let names = names(setup.topology);
+        let names = names(&setup);
         let mut found = None;
         let runs = all_faults(2, |tape| {
             let report = setup.run(tape);

@@ -631,3 +631,63 @@ fn what_the_user_adds_counts_alone() {
     rig.machine.forward_best(rig.now, context).unwrap();
     assert_eq!(lines(&rig.drain(), "SIP/2.0 4"), ["SIP/2.0 404 B"]);
 }
+
+/// TM's `t_on_reply` with `drop`: which provisional responses go on, the user says.
+#[test]
+fn provisional_responses_are_screened() {
+    let mut rig = rig(Config { screen: true, ..config() });
+    let (_, sent) = relayed(&mut rig, &invite("1"), &[B, C]);
+    let branch = branch_of(&mut rig, &sent[0], "183 Progress");
+    assert!(texts(&rig.drain(), "SIP/2.0 1").is_empty());
+    rig.machine.pass(rig.now, branch).unwrap();
+    assert_eq!(lines(&rig.drain(), "SIP/2.0 1"), ["SIP/2.0 183 Progress"]);
+    assert_eq!(rig.machine.pass(rig.now, branch), Err(Misuse::WrongState));
+    // The last one counts; what is not passed is dropped.
+    answer(&mut rig, &sent[0], "180 A");
+    answer(&mut rig, &sent[0], "180 B");
+    rig.machine.pass(rig.now, branch).unwrap();
+    assert_eq!(lines(&rig.drain(), "SIP/2.0 1"), ["SIP/2.0 180 B"]);
+    answer(&mut rig, &sent[0], "181 C");
+    assert_eq!(lines(&answer(&mut rig, &sent[1], "200 OK"), "SIP/2.0 2"), ["SIP/2.0 200 OK"]);
+    assert_eq!(rig.machine.pass(rig.now, branch), Err(Misuse::WrongState));
+    answer(&mut rig, &sent[0], "487 Request Terminated");
+    rig.run_until(ms(100_000));
+    assert!(rig.machine.is_idle() && rig.machine.stats().retained_bytes == 0);
+}
+
+/// `remap_503_500` and `aggregate_challenges`, both on by the RFC.
+#[test]
+fn what_a_503_and_a_challenge_become() {
+    for by_the_rfc in [true, false] {
+        let both = Config { hide_503: by_the_rfc, join_challenges: by_the_rfc, ..config() };
+        let mut rig = rig(both.clone());
+        let (_, sent) = relayed(&mut rig, &invite("1"), &[B]);
+        let out = answer(&mut rig, &sent[0], "503 Service Unavailable");
+        let code = if by_the_rfc { "SIP/2.0 500" } else { "SIP/2.0 503" };
+        assert_eq!(texts(&out, code).len(), 1, "{out:#?}");
+        let mut rig = support::proxying::rig(both);
+        let (_, sent) = relayed(&mut rig, &invite("1"), &[B, C]);
+        for (sent, realm) in sent.iter().zip(["one", "two"]) {
+            let challenge = format!("WWW-Authenticate: Digest realm=\"{realm}\", nonce=\"n\"\r\n");
+            rig.hear(&response(sent, "401 Unauthorized", "t", &challenge));
+        }
+        let back = texts(&rig.drain(), "SIP/2.0 401").remove(0);
+        assert_eq!((back.contains("\"one\""), back.contains("\"two\"")), (true, by_the_rfc));
+    }
+}
+
+/// `failover_reply_codes`: a server that can't take the request, and the next of the same name. The 503 of one does not hide what the other says.
+#[test]
+fn another_address_for_a_503() {
+    let mut rig = rig(Config { ask: true, ..config() });
+    let (context, sent) = relayed(&mut rig, &invite("1"), &[B]);
+    answer(&mut rig, &sent[0], "503 Service Unavailable");
+    let next = Branch { target: Some("udp:192.0.2.77:5060".parse().unwrap()), ..B };
+    rig.machine.relay(rig.now, context, &[next]).unwrap();
+    let out = rig.drain();
+    assert!(out.iter().any(|out| matches!(out, Out::Sent { to, .. } if to == "192.0.2.77:5060")));
+    let second = texts(&out, "INVITE sip:b@192.0.2.7").remove(0);
+    answer(&mut rig, &second, "486 Busy Here");
+    rig.machine.forward_best(rig.now, context).unwrap();
+    assert_eq!(lines(&rig.drain(), "SIP/2.0"), ["SIP/2.0 486 Busy Here"]);
+}

@@ -126,6 +126,8 @@ pub(super) struct BranchRecord {
     pub(super) is_done: bool,
     /// It has had it.
     pub(super) has_answered: bool,
+    /// Its last provisional response, which waits for the user.
+    pub(super) screened: Option<(Status, BufferId)>,
     /// Its share of Max-Breadth.
     pub(super) breadth: u32,
     /// It alone was cancelled, from here.

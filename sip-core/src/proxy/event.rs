@@ -160,6 +160,8 @@ pub enum Command<'a> {
     CancelBranch(BranchId, &'a str),
     /// [`hold`](super::Proxy::hold)
     Hold(ContextId, Duration),
+    /// [`pass`](super::Proxy::pass)
+    Pass(BranchId),
     /// [`forget`](super::Proxy::forget)
     Forget(ContextId),
     /// [`release`](super::Proxy::release)

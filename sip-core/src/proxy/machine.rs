@@ -270,6 +270,7 @@ impl Machine for Proxy {
             Command::Cancel(context, reason) => self.cancel(now, context, reason),
             Command::CancelBranch(branch, reason) => self.cancel_branch(now, branch, reason),
             Command::Hold(context, time) => self.hold(now, context, time),
+            Command::Pass(branch) => self.pass(now, branch),
             Command::Forget(context) => self.forget(now, context),
             Command::Release(context) => self.release(now, context),
             Command::SetTimers(branch, timers) => self.set_timers(now, branch, timers),

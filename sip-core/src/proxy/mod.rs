@@ -87,6 +87,12 @@ pub struct Config {
     /// What the places of one turn have said counts beside what those of the next will say, or those that the user adds when all have failed. Else only the
     /// last ones count, as with [`forget`](Proxy::forget).
     pub carry_over: bool,
+    /// Provisional responses go on only when the user [passes](Proxy::pass) them; else at once, but for 100.
+    pub screen: bool,
+    /// A 503 goes back as 500 (RFC 3261 §16.7, step 6): what is true of one server is not true of this proxy. Off where it is (`remap_503_500`).
+    pub hide_503: bool,
+    /// A 401 or 407 goes back with the challenges of all branches (RFC 3261 §16.7, step 7), else with its own (`aggregate_challenges`).
+    pub join_challenges: bool,
     /// Names of headers that the CANCEL and the ACK of an INVITE have from it as it was sent (`ac_extra_hdrs` of Kamailio's TM).
     pub hop_headers: Vec<String>,
     /// Whether the addresses of a 3xx are tried by this proxy (RFC 3261 §16.7, step 4), each once; else the response is one like others.
@@ -120,6 +126,9 @@ impl Config {
             cancel: CancelMode::WhenHeard,
             give_up_at_once: false,
             carry_over: true,
+            screen: false,
+            hide_503: true,
+            join_challenges: true,
             hop_headers: Vec::new(),
             recurse: false,
             invite_lifetime: None,
@@ -427,6 +436,7 @@ impl Proxy {
             part,
             is_done: false,
             has_answered: false,
+            screened: None,
             breadth,
             given_up: false,
         };
@@ -560,6 +570,26 @@ impl Proxy {
             }
             self.settle(key);
         }
+        self.leave();
+        done
+    }
+
+    /// Lets the last provisional response of a branch go on, if [they wait for that](Config::screen): what is not passed is dropped (`t_on_reply`, `drop`).
+    ///
+    /// # Errors
+    /// [`Misuse::Gone`]; [`Misuse::WrongState`] if none waits, or after a final response; [`Misuse::Full`].
+    pub fn pass(&mut self, now: Instant, branch: BranchId) -> Result<(), Misuse> {
+        self.enter(now);
+        let found = self.branches.get_mut(branch.0).ok_or(Misuse::Gone)?;
+        let (status, response) = found.screened.take().ok_or(Misuse::WrongState)?;
+        let context = self.contexts.get(found.context).filter(|context| !context.is_over());
+        let server = context.map(|context| context.server).ok_or(Misuse::WrongState);
+        let mut text = core::mem::take(&mut self.text);
+        text.clear();
+        text.extend_from_slice(self.layer.buffers.message(response));
+        self.layer.buffers.unpin(response);
+        let done = server.and_then(|server| self.layer.relay(server, status, &text));
+        self.text = text;
         self.leave();
         done
     }

@@ -55,7 +55,12 @@ impl Proxy {
         let is_copy = self.branches.get(id).is_some_and(|branch| branch.part == Part::Copy);
         if status.is_provisional() {
             let is_done = self.branches.get(id).is_some_and(|branch| branch.is_done);
-            return !is_copy && !is_over && !is_done && self.layer.relay(server, status, response).is_ok();
+            let is_heard = !is_copy && !is_over && !is_done;
+            if is_heard && self.config.screen {
+                self.screen(id, Some((status, response)));
+                return false;
+            }
+            return is_heard && self.layer.relay(server, status, response).is_ok();
         }
         let done = self.branches.get_mut(id).map(|branch| {
             branch.has_answered = true;
@@ -99,6 +104,16 @@ impl Proxy {
             self.cancel_branches(key, |proxy| proxy.reason_for(status));
         }
         false
+    }
+
+    /// Keeps the last provisional response of a branch for its user; nothing: it is too late.
+    fn screen(&mut self, id: Key, response: Option<(Status, &[u8])>) {
+        let kept = response.map(|(status, response)| (status, self.layer.buffers.keep(response)));
+        let before =
+            self.branches.get_mut(id).and_then(|branch| core::mem::replace(&mut branch.screened, kept));
+        if let Some((_, before)) = before {
+            self.layer.buffers.unpin(before);
+        }
     }
 
     /// RFC 3261 §16.7, step 4: the addresses of a 3xx that have not been tried take its place; whether there is one.
@@ -157,6 +172,7 @@ impl Proxy {
     }
 
     fn drop_branch(&mut self, id: Key) {
+        self.screen(id, None);
         let Some(branch) = self.branches.remove(id) else { return };
         if let Some(context) = self.contexts.get_mut(branch.context) {
             context.branches.retain(|other| *other != id);
@@ -251,7 +267,7 @@ impl Proxy {
                 Status::REQUEST_TERMINATED
             }
             // Step 6: what is true of one server is not true of this one.
-            (_, Status::SERVICE_UNAVAILABLE) => Status::SERVER_INTERNAL_ERROR,
+            (_, Status::SERVICE_UNAVAILABLE) if self.config.hide_503 => Status::SERVER_INTERNAL_ERROR,
             (_, status) => status,
         };
         // RFC 4320 §4.2: who waits for anything but an INVITE has given up by then.
@@ -285,6 +301,7 @@ impl Proxy {
         });
         let wanted = context.ended.get(found).is_some_and(|best| is_challenge(best.outcome.status));
         let parsed = Message::parse(bytes, &Limits::NONE);
+        let wanted = wanted && self.config.join_challenges;
         let (true, Ok(best)) = (wanted && others.clone().next().is_some(), parsed) else {
             return out.extend_from_slice(bytes);
         };

@@ -33,7 +33,7 @@ pub enum Topology {
     Direct,
     /// A [`Proxy`] between them.
     Proxy,
-    /// A [`Proxy`] that forwards to three callees at once.
+    /// A [`Proxy`] that forwards to several callees at once: [`Setup::callees`].
     Fork,
 }
 
@@ -42,6 +42,8 @@ pub enum Topology {
 pub struct Setup {
     /// Who is there.
     pub topology: Topology,
+    /// To how many callees a [fork](Topology::Fork) goes: three, and five at the most.
+    pub callees: usize,
     /// How they talk.
     pub transport: Transport,
     /// What goes wrong.
@@ -93,6 +95,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             topology: Topology::Direct,
+            callees: 3,
             transport: Transport::Udp,
             faults: Faults::NONE,
             timers: Timers::DEFAULT,
@@ -189,7 +192,7 @@ impl Setup {
     /// Runs the world with the choices of a tape.
     pub fn run(&self, mut tape: Tape) -> Report {
         let plan = self.plan(&mut tape);
-        let callees: usize = if self.topology == Topology::Fork { 3 } else { 1 };
+        let callees = if self.topology == Topology::Fork { self.callees.clamp(1, 5) } else { 1 };
         let first_callee = if self.topology == Topology::Direct { 1 } else { 2 };
         let manners: Vec<Vec<Manner>> =
             (0..callees).map(|at| self.manners(&mut tape, first_callee + at)).collect();
