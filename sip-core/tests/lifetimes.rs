@@ -203,3 +203,36 @@ fn what_was_never_asked_is_answered() {
         assert!(rig.machine.is_idle());
     }
 }
+
+/// Who wants to be asked is so when a hold has run out, whether all have failed before or nobody was called.
+#[test]
+fn a_hold_that_runs_out_asks() {
+    let asked = |out: &[support::Out]| -> Vec<u64> {
+        let of = |out: &support::Out| match out {
+            support::Out::Event { at, event } if event.starts_with("AllFailed") => {
+                Some(at.as_micros() / 1_000)
+            }
+            _ => None,
+        };
+        out.iter().filter_map(of).collect()
+    };
+    for (ask, patience, answered) in
+        [(true, 10, 30_000), (true, 40, 60_000), (false, 10, 20_000), (false, 40, 20_000)]
+    {
+        let patience = Duration::from_secs(patience);
+        let mut rig = rig(Config { ask, patience, ..config() });
+        let (context, _) = take(&mut rig, &invite("1"));
+        rig.machine.hold(rig.now, context, Duration::from_secs(20)).unwrap();
+        let out = rig.run_until(ms(100_000));
+        assert_eq!(asked(&out), if ask { vec![20_000] } else { vec![] });
+        let code = if ask { "SIP/2.0 500" } else { "SIP/2.0 408" };
+        assert_eq!(sends(&out, code).first(), Some(&answered), "{ask} {patience:?} {out:#?}");
+    }
+    let mut rig = support::proxying::rig(Config { ask: true, ..config() });
+    let (context, sent) = relayed(&mut rig, &invite("1"), &[B]);
+    rig.machine.hold(rig.now, context, Duration::from_secs(20)).unwrap();
+    rig.hear(&response(&sent[0], "486 Busy Here", "t", ""));
+    let out = rig.run_until(ms(100_000));
+    assert_eq!(asked(&out), [0, 20_000]);
+    assert_eq!(sends(&out, "SIP/2.0 486").first(), Some(&50_000));
+}

@@ -36,6 +36,8 @@ pub enum Report<'a> {
         context: ContextId,
         /// The branch.
         branch: BranchId,
+        /// The target that it went to; nothing if the request said itself where it went.
+        target: Option<&'a str>,
         /// What it was, or what stands for it.
         status: Status,
         /// Who said so.
@@ -77,11 +79,28 @@ impl<F: FnMut(Instant, &Report<'_>)> Forwarder<F> {
         )
     }
 
+    /// A branch has its end.
+    fn told(
+        &mut self,
+        now: Instant,
+        context: ContextId,
+        branch: BranchId,
+        number: u64,
+        (status, origin): (Status, Origin),
+    ) {
+        let places = &self.options.targets;
+        let target = number.checked_sub(1).and_then(|place| places.get(usize::try_from(place).ok()?));
+        let target = target.map(|uri| &**uri);
+        (self.tell)(now, &Report::Branch { context, branch, target, status, origin });
+    }
+
     fn branches(&self) -> Vec<Branch<'_>> {
         // The number of a place is its turn.
         let turn = |place: usize| if self.options.serial { u16::MAX - place as u16 } else { u16::MAX };
         let targets = self.options.targets.iter().enumerate();
-        targets.map(|(place, uri)| Branch { q: turn(place), ..Branch::to(uri) }).collect()
+        targets
+            .map(|(place, uri)| Branch { q: turn(place), user: place as u64 + 1, ..Branch::to(uri) })
+            .collect()
     }
 }
 
@@ -101,14 +120,14 @@ impl<F: FnMut(Instant, &Report<'_>)> TransactionUser<Proxy> for Forwarder<F> {
                 };
                 let _ = machine.respond(now, context, status, &Content::NONE);
             }
-            Event::Response { context, branch, response, .. } if response.status().is_final() => {
+            Event::Response { context, branch, branch_user, response, .. }
+                if response.status().is_final() =>
+            {
                 let (status, origin) = (response.status(), Origin::Received);
-                (self.tell)(now, &Report::Branch { context, branch, status, origin });
+                self.told(now, context, branch, branch_user, (status, origin));
             }
-            Event::BranchFailed { context, branch, outcome, .. } => {
-                let report =
-                    Report::Branch { context, branch, status: outcome.status, origin: outcome.origin };
-                (self.tell)(now, &report);
+            Event::BranchFailed { context, branch, branch_user, outcome, .. } => {
+                self.told(now, context, branch, branch_user, (outcome.status, outcome.origin));
             }
             Event::Answered { context, status, .. } => {
                 self.answered += 1;

@@ -74,13 +74,14 @@ pub enum Event<'b> {
         outcome: Outcome,
     },
     /// All branches have failed, and nothing has gone back: [`relay`](super::Proxy::relay) to more,
-    /// [`forward_best`](super::Proxy::forward_best), or [`respond`](super::Proxy::respond). Only if [`ask`](super::Config::ask) is set.
+    /// [`forward_best`](super::Proxy::forward_best), or [`respond`](super::Proxy::respond). Only if [`ask`](super::Config::ask) is set; not after a 6xx, unless
+    /// [`end_at_6xx`](super::Config::end_at_6xx) is off; once more when a [`hold`](super::Proxy::hold) has run out.
     AllFailed {
         /// The response context.
         context: ContextId,
         /// Its number.
         user: u64,
-        /// The best of what they said.
+        /// The best of what they said; of none a 408 that nobody said.
         best: Outcome,
     },
     /// The first final response went back: one of a branch, or one of this side.

@@ -21,6 +21,58 @@
 //! let Some(Output::Transmit(sent)) = proxy.poll() else { panic!() };
 //! assert!(sent.bytes.starts_with(b"OPTIONS sip:bob@192.0.2.7 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK"));
 //! ```
+//!
+//! # Who is asked first, and what when all have failed
+//!
+//! Places have their turns by [`q`](Branch::q). With [`Config::ask`] the user is told when all have failed, and may add others or answer with what it likes.
+//! Events come from two places, what a message means from the call that brings it, and the rest from `poll`: one function takes both.
+//!
+//! ```
+//! use sip_core::message::{Content, Status};
+//! use sip_core::proxy::{Branch, Config, Event, Proxy};
+//! use sip_core::{ContextId, Instant, Machine, Output};
+//!
+//! fn on_event(proxy: &mut Proxy, now: Instant, event: Event<'_>, voicemail: &mut Vec<ContextId>) {
+//!     match event {
+//!         Event::Request { context, routed: true, .. } => {
+//!             proxy.relay(now, context, &[Branch::AS_IT_IS]).ok();
+//!         }
+//!         Event::Request { context, .. } => {
+//!             let desk = Branch { q: 1_000, ..Branch::to("sip:desk@192.0.2.7") };
+//!             let mobile = Branch { q: 500, ..Branch::to("sip:mobile@192.0.2.8") };
+//!             if proxy.relay(now, context, &[desk, mobile]).is_err() {
+//!                 proxy.respond(now, context, Status::SERVER_INTERNAL_ERROR, &Content::NONE).ok();
+//!             }
+//!         }
+//!         // The failure route (`t_on_failure`): once more, then with a reason of one's own.
+//!         Event::AllFailed { context, .. } if !voicemail.contains(&context) => {
+//!             voicemail.push(context);
+//!             proxy.relay(now, context, &[Branch::to("sip:voicemail@192.0.2.9")]).ok();
+//!         }
+//!         Event::AllFailed { context, .. } => {
+//!             let reason = Content::headers(&[("Reason", "SIP;cause=480;text=\"nobody is there\"")]);
+//!             proxy.respond(now, context, Status::TEMPORARILY_UNAVAILABLE, &reason).ok();
+//!         }
+//!         Event::Ended { context, .. } => voicemail.retain(|known| *known != context),
+//!         _ => {}
+//!     }
+//! }
+//!
+//! fn drain(proxy: &mut Proxy, now: Instant, voicemail: &mut Vec<ContextId>) {
+//!     while let Some(output) = proxy.poll() {
+//!         match output {
+//!             Output::Event(event) => {
+//!                 let event = event.into_owned();
+//!                 on_event(proxy, now, event, voicemail);
+//!             }
+//!             Output::Transmit(_transmit) => {} // and whatever else a machine wants of its adapter
+//!             _ => {}
+//!         }
+//!     }
+//! }
+//! # let mut proxy = Proxy::new(Config { ask: true, ..Config::new(sip_core::Config::new([1; 32])) });
+//! # drain(&mut proxy, Instant::ZERO, &mut Vec::new());
+//! ```
 
 mod best;
 mod context;
@@ -82,7 +134,8 @@ pub struct Config {
     pub cancel_others: bool,
     /// What cancelling a branch means that nobody has heard of yet.
     pub cancel: CancelMode,
-    /// A branch that has rung as long as it may counts as timed out at once. Else when its CANCEL has had its effect (RFC 3261 §16.8).
+    /// A branch that has rung as long as it may ([`Timers::ringing`]) counts as timed out at once: [`Event::BranchFailed`], and 408 for the caller. Else it has
+    /// ended when its CANCEL has had its effect (RFC 3261 §16.8), and what the callee says to that goes back, a 487.
     pub give_up_at_once: bool,
     /// What the places of one turn have said counts beside what those of the next will say, or those that the user adds when all have failed. Else only the
     /// last ones count, as with [`forget`](Proxy::forget).
@@ -102,15 +155,18 @@ pub struct Config {
     pub invite_lifetime: Option<Duration>,
     /// The same of other requests.
     pub lifetime: Option<Duration>,
-    /// When all branches have failed, [`Event::AllFailed`] asks the user what to do.
+    /// When all branches have failed, [`Event::AllFailed`] asks the user what to do, and once more when a [`hold`](Proxy::hold) has run out. Not after a 6xx
+    /// (unless [`end_at_6xx`](Self::end_at_6xx) is off) or a CANCEL: then there is nothing to decide.
     pub ask: bool,
     /// How long the user may take to decide: then a new request is answered with 500, and one whose branches have failed with the best
-    /// response. 30 s: who sent anything but an INVITE has given up after 32 s.
+    /// response. A request that is [held](Proxy::hold) is so as long as that says. 30 s: who sent anything but an INVITE has given up after 32 s.
     pub patience: Duration,
 }
 
 impl Config {
-    /// The defaults of the RFCs.
+    /// The defaults of the RFCs: nothing is its own but its addresses, it does not stay on the way, CANCELs have a Reason, a 2xx cancels the others, a 6xx ends
+    /// the search, a CANCEL waits for a provisional response, all that was said counts, 503 becomes 500 and challenges are joined; it asks nobody, tries no
+    /// address of a 3xx, lets provisional responses pass, and a request lives as long as its branches.
     pub const fn new(core: CoreConfig) -> Self {
         Self {
             core,
@@ -154,7 +210,7 @@ pub enum CancelMode {
 /// A place to forward a request to.
 #[derive(Clone, Copy, Debug)]
 pub struct Branch<'a> {
-    /// The new Request-URI; `None`: as it is.
+    /// The new Request-URI, without what stands behind a `?` in it; `None`: as it is. One that is named twice is called twice.
     pub uri: Option<&'a str>,
     /// Routes to go by first, top first: the Path of a registered contact (RFC 3327 §5.3).
     pub routes: &'a [&'a str],
@@ -164,7 +220,7 @@ pub struct Branch<'a> {
     pub headers: &'a [(&'a str, &'a str)],
     /// The timers of this branch; `None`: those of the proxy.
     pub timers: Option<Timers>,
-    /// Its turn, in thousandths: those of the highest number go at once, the next when these have failed (RFC 3261 §16.6).
+    /// Its turn: a Contact's q in thousandths, or any other number. Those of the highest go at once, the next when these have failed (RFC 3261 §16.6).
     pub q: u16,
     /// How much of what is left of Max-Breadth it takes at most (RFC 5393 §5.3.3): who wants to add others while it is under way leaves some.
     /// `None`: all, or an equal share with those that go at once. Of 60, if the request says none.
@@ -263,7 +319,26 @@ impl Proxy {
     /// before have failed. More may be added while these are under way, or when they have failed.
     ///
     /// A place that nothing can be sent to counts as one that failed. One for which Max-Breadth leaves no room waits for the end of another (RFC 5393
-    /// §5.3.3).
+    /// §5.3.3), **and a branch takes all of that unless its [`breadth`](Branch::breadth) says less**: who wants to add others while the first ones ring gives
+    /// those ones a breadth.
+    ///
+    /// ```
+    /// # use sip_core::proxy::{Branch, Config, Event, Proxy};
+    /// # use sip_core::{Config as CoreConfig, Instant, Local, Machine, Source, Transport};
+    /// # let (now, addr) = (Instant::ZERO, "192.0.2.1:5060".parse().unwrap());
+    /// # let mut proxy = Proxy::new(Config::new(CoreConfig::new([1; 32])));
+    /// # proxy.listen(now, Local { transport: Transport::Udp, addr, advertised: None });
+    /// # let from = Source::Datagram { local: addr, remote: "192.0.2.9:5060".parse().unwrap() };
+    /// # let Some(Event::Request { context, .. }) = proxy.datagram(now, from, b"INVITE sip:bob@192.0.2.1 SIP/2.0\r\n\
+    /// #     Via: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK1\r\nMax-Forwards: 70\r\nFrom: <sip:a@x>;tag=1\r\n\
+    /// #     To: <sip:bob@192.0.2.1>\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\n\r\n") else { panic!() };
+    /// let some = std::num::NonZero::new(10); // of 60, if the caller says nothing
+    /// let desk = Branch { breadth: some, ..Branch::to("sip:desk@192.0.2.7") };
+    /// proxy.relay(now, context, &[desk]).unwrap();
+    /// // A push has woken another phone, while that one rings:
+    /// proxy.relay(now, context, &[Branch::to("sip:mobile@192.0.2.8")]).unwrap();
+    /// assert_eq!(proxy.branches(context).count(), 2);
+    /// ```
     ///
     /// # Errors
     /// Nothing has been forwarded: [`Misuse::Gone`]; [`Misuse::WrongState`] after a final response, a 6xx or a CANCEL, or when the caller
@@ -500,7 +575,8 @@ impl Proxy {
     /// comes within it, as requests like others. A [`UserAgent`](crate::ua::UserAgent) does all that.
     ///
     /// # Errors
-    /// As [`Endpoint::respond`](crate::Endpoint::respond).
+    /// As [`Endpoint::respond`](crate::Endpoint::respond); [`Misuse::WrongState`] after a final response, as a 6xx of a callee may be one
+    /// ([`Config::end_at_6xx`]).
     pub fn respond(
         &mut self,
         now: Instant,
@@ -631,7 +707,7 @@ impl Proxy {
         Ok(())
     }
 
-    /// Gives a branch other timers (`t_set_fr`). What it waits for now, its first or its final response, it waits for as long as these say from now on.
+    /// Gives a branch other timers (`t_set_fr`): one of [`branches`](Self::branches). Those whose turn has not come have theirs from [`Branch::timers`]. What it waits for now, its first or its final response, it waits for as long as these say from now on.
     ///
     /// # Errors
     /// [`Misuse::Gone`]
@@ -658,8 +734,9 @@ impl Proxy {
     }
 
     /// Keeps a request open for so long from now, though all its branches have failed or there is none: others are still to be found, by waking a phone
-    /// with a push, say. [`relay`](Self::relay) them while it lasts. After that, or after a final response, it is as if there were no more; an INVITE
-    /// without any branch gets 408.
+    /// with a push, say. [`relay`](Self::relay) them while it lasts. After that, or after a final response, it is as if there were no more: the user is asked if
+    /// it wants to be ([`Config::ask`], whether it was asked before or not), else the best response goes back; without any an INVITE gets 408, another
+    /// request 500.
     ///
     /// # Errors
     /// [`Misuse::Gone`]; [`Misuse::WrongState`] after a final response, a 6xx or a CANCEL.
@@ -752,9 +829,7 @@ impl Proxy {
         let held = self.contexts.get(key).and_then(|context| context.held);
         let clock = self.layer.clock();
         let held = held.map_or(Duration::ZERO, |until| until.since(clock));
-        // Who is asked has its time, and what is held is held so long.
-        let is_held = !held.is_zero() && !self.config.ask;
-        let after = if is_held { held } else { held.max(self.config.patience) };
+        let after = if held.is_zero() { self.config.patience } else { held };
         self.waits.arm(Wait::User.of(key), clock, micros(after));
     }
 

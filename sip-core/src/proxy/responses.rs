@@ -402,6 +402,17 @@ impl Proxy {
             }
             Phase::Undecided | Phase::Relaying => {}
         }
+        let (user, was_held) = (context.user, context.held.is_some());
+        if was_held && self.config.ask && !context.is_closed() {
+            let found = context.best(self.config.prefer).and_then(|at| context.ended.get(at));
+            let nobody = Outcome { status: Status::REQUEST_TIMEOUT, origin: Origin::Timeout };
+            let best = found.map_or(nobody, |ended| ended.outcome);
+            if let Some(context) = self.contexts.get_mut(key) {
+                context.held = None;
+            }
+            self.wait(key);
+            return self.push(Event::AllFailed { context: Context::id(key), user, best });
+        }
         if !context.ended.is_empty() {
             return self.send_best(key);
         }

@@ -11,7 +11,7 @@ use sip_core::auth::Credentials;
 use sip_core::message::Status;
 use sip_core::proxy::{self, Origin, Proxy};
 use sip_core::ua::{self, UserAgent};
-use sip_core::{Cause, Config, Endpoint, Instant, Machine, Target, TransactionUser, Transport};
+use sip_core::{Cause, Config, Endpoint, Instant, Machine, Source, Target, TransactionUser, Transport};
 use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::net::{ToSocketAddrs, UdpSocket};
@@ -186,7 +186,9 @@ impl Identity {
         let Some(uri) = &self.register else { return Ok(None) };
         let user = self.auth.as_ref().map_or("anonymous", |(user, _)| user);
         let enrolment = Enrolment::new(uri, user);
-        enrolment.map(Some).ok_or_else(|| Failure(format!("not a SIP URI: {uri}"), 2))
+        enrolment
+            .map(Some)
+            .ok_or_else(|| Failure(format!("not a SIP URI: {uri}; write sip:127.0.0.1:5070"), 2))
     }
 
     /// A user agent with this identity; `user` and `host` are those of one that has none.
@@ -246,8 +248,15 @@ fn uri(text: &str) -> Result<String, String> {
 
 fn place(text: &str) -> Result<String, String> {
     let uri = sip_core::uri::Uri::parse(text.as_bytes());
-    let sip = uri.ok().is_some_and(|uri| uri.as_sip().is_some());
-    if sip { Ok(text.into()) } else { Err("write a SIP URI: sip:127.0.0.1:5070".into()) }
+    let uri = uri.ok();
+    let Some(sip) = uri.as_ref().and_then(|uri| uri.as_sip()) else {
+        return Err("write a SIP URI: sip:127.0.0.1:5070".into());
+    };
+    // What nothing could be sent to would fail at each request.
+    match sip.params.get("transport").map(Transport::named) {
+        None | Some(Some(Transport::Udp | Transport::Tcp)) if !sip.secure => Ok(text.into()),
+        _ => Err("only udp and tcp are built yet".into()),
+    }
 }
 
 /// What a call can be answered with.
@@ -342,6 +351,12 @@ pub(crate) fn uac(seed: sip_core::Seed, run: Run<Watched>) -> ExitCode {
             let mut line = format!("{} of {} calls completed", agent.completed(), args.calls);
             for (status, count) in agent.unexpected() {
                 line += &format!("; {count} ended with {status}");
+                if matches!(status, Status::UNAUTHORIZED | Status::PROXY_AUTHENTICATION_REQUIRED) {
+                    line += match args.identity.auth {
+                        Some(_) => ": check --auth",
+                        None => ": give --auth",
+                    };
+                }
             }
             return Err(Failure(line, 1));
         }
@@ -421,21 +436,29 @@ fn lines(path: &str) -> io::Result<Lines> {
     }))
 }
 
+/// Where a request came from: an address, or a connection.
+fn origin(source: &Source) -> String {
+    match source {
+        Source::Datagram { remote, .. } => format!("udp:{remote}"),
+        Source::Flow(flow) => format!("flow:{}", flow.to_bits()),
+    }
+}
+
 /// A report as a line of JSON.
 fn json(now: Instant, report: &Report<'_>) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let time = now.as_micros();
     let line = match report {
         Report::Request { context, request, source } => serde_json::json!({
-            "event": "request", "time_us": time, "context": context.to_bits(), "source": format!("{source:?}"),
+            "event": "request", "time_us": time, "context": context.to_bits(), "source": origin(source),
             "method": request.method().to_string(), "uri": text(request.uri_bytes()),
             "from": text(request.value_of("From").unwrap_or_default()),
             "to": text(request.value_of("To").unwrap_or_default()),
             "call_id": text(request.call_id()), "cseq": request.cseq().number,
         }),
-        Report::Branch { context, branch, status, origin } => serde_json::json!({
+        Report::Branch { context, branch, target, status, origin } => serde_json::json!({
             "event": "branch", "time_us": time, "context": context.to_bits(), "branch": branch.to_bits(),
-            "status": status.code(), "received": *origin == Origin::Received,
+            "target": target, "status": status.code(), "received": *origin == Origin::Received,
         }),
         Report::Final { context, status } => serde_json::json!({
             "event": "final", "time_us": time, "context": context.to_bits(), "status": status.code(),
@@ -585,7 +608,7 @@ fn built(transports: impl Iterator<Item = Transport>) -> Result<(), Failure> {
 fn towards(uri: &str, transport: Option<Transport>) -> Result<(String, Target), Failure> {
     let parsed = sip_core::uri::Uri::parse(uri.as_bytes());
     let sip = parsed.as_ref().ok().and_then(|uri| uri.as_sip());
-    let sip = sip.ok_or_else(|| Failure(format!("not a SIP URI: {uri}"), 2))?;
+    let sip = sip.ok_or_else(|| Failure(format!("not a SIP URI: {uri}; write sip:127.0.0.1:5070"), 2))?;
     let named = sip.params.get("transport").map(|token| {
         Transport::named(token).ok_or_else(|| Failure("the URI names an unknown transport".into(), 2))
     });
