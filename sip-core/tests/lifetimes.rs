@@ -228,7 +228,7 @@ fn a_hold_that_runs_out_asks() {
         let code = if ask { "SIP/2.0 500" } else { "SIP/2.0 408" };
         assert_eq!(sends(&out, code).first(), Some(&answered), "{ask} {patience:?} {out:#?}");
     }
-    let mut rig = support::proxying::rig(Config { ask: true, ..config() });
+    let mut rig = rig(Config { ask: true, ..config() });
     let (context, sent) = relayed(&mut rig, &invite("1"), &[B]);
     rig.machine.hold(rig.now, context, Duration::from_secs(20)).unwrap();
     rig.hear(&response(&sent[0], "486 Busy Here", "t", ""));
