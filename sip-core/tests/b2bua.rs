@@ -185,6 +185,22 @@ impl Town {
         })
     }
 
+    /// Carol calls the agent with the name of one of Bob's calls.
+    fn replace(&mut self, bob: DialogId) -> Invitation {
+        let replaces = self.machines[BOB].replaces(bob).unwrap();
+        let uri = uri(AGENT);
+        let invite = NewInvite { replaces: &replaces, content: OFFER, ..NewInvite::new(&uri) };
+        let (now, machine) = self.machine(CAROL);
+        machine.invite(now, &invite).unwrap()
+    }
+
+    fn refused(&mut self, who: usize) -> Status {
+        self.await_for(who, |event| match event {
+            Event::Refused { response, .. } => Some(response.status()),
+            _ => None,
+        })
+    }
+
     fn ended(&mut self, who: usize) {
         self.await_for(who, |event| matches!(event, Event::Ended { .. }).then_some(()));
     }
@@ -457,10 +473,7 @@ fn the_caller_gives_up() {
     let (now, machine) = town.machine(ALICE);
     machine.cancel(now, invitation).unwrap();
     town.ended(BOB);
-    let status = town.await_for(ALICE, |event| match event {
-        Event::Refused { response, .. } => Some(response.status()),
-        _ => None,
-    });
+    let status = town.refused(ALICE);
     assert_eq!(status, Status::REQUEST_TERMINATED);
     town.rest();
 }
@@ -492,10 +505,7 @@ fn nobody_is_there() {
     town.agent = B2bua::new(B2buaOptions::new("sip:nobody@192.0.2.99"));
     town.call(OFFER);
     town.run(ms(33_000));
-    let status = town.await_for(ALICE, |event| match event {
-        Event::Refused { response, .. } => Some(response.status()),
-        _ => None,
-    });
+    let status = town.refused(ALICE);
     assert_eq!(status, Status::REQUEST_TIMEOUT);
     town.rest();
 }
@@ -506,15 +516,8 @@ fn a_stranger_takes_nobodys_place() {
     let mut town = Town::new();
     town.agent = B2bua::new(B2buaOptions::new(&uri(BOB)));
     let (alice, bob) = town.up(ALICE);
-    let (_, machine) = town.machine(BOB);
-    let replaces = machine.replaces(bob).unwrap();
-    let uri = uri(AGENT);
-    let (now, machine) = town.machine(CAROL);
-    machine.invite(now, &NewInvite { replaces: &replaces, content: OFFER, ..NewInvite::new(&uri) }).unwrap();
-    let status = town.await_for(CAROL, |event| match event {
-        Event::Refused { response, .. } => Some(response.status()),
-        _ => None,
-    });
+    town.replace(bob);
+    let status = town.refused(CAROL);
     assert_eq!(status, Status::FORBIDDEN);
     assert_eq!(town.ask((ALICE, alice), BOB, Method::Info, OFFER).0, Status::OK);
     town.bye(ALICE, alice);
@@ -527,12 +530,7 @@ fn a_replacement_that_is_withdrawn() {
     for agrees in [true, false] {
         let mut town = Town::new();
         let (alice, bob) = town.up(ALICE);
-        let (_, machine) = town.machine(BOB);
-        let replaces = machine.replaces(bob).unwrap();
-        let uri = uri(AGENT);
-        let (now, machine) = town.machine(CAROL);
-        let invite = NewInvite { replaces: &replaces, content: OFFER, ..NewInvite::new(&uri) };
-        let invitation = machine.invite(now, &invite).unwrap();
+        let invitation = town.replace(bob);
         let txn = town.await_for(ALICE, |event| match event {
             Event::Request { txn, .. } => Some(*txn),
             _ => None,
@@ -577,10 +575,7 @@ fn a_circle_of_agents_ends() {
     town.agent = B2bua::new(B2buaOptions::new(&uri(AGENT)));
     town.call(OFFER);
     town.run(ms(5_000));
-    let status = town.await_for(ALICE, |event| match event {
-        Event::Refused { response, .. } => Some(response.status()),
-        _ => None,
-    });
+    let status = town.refused(ALICE);
     assert_eq!(status, Status::TOO_MANY_HOPS);
     town.rest();
 }
@@ -665,13 +660,7 @@ fn a_caller_takes_the_place_of_a_party() {
     for fails in [false, true] {
         let mut town = Town::new();
         let (alice, bob) = town.up(ALICE);
-        let (_, machine) = town.machine(BOB);
-        let replaces = machine.replaces(bob).unwrap();
-        let uri = uri(AGENT);
-        let (now, machine) = town.machine(CAROL);
-        machine
-            .invite(now, &NewInvite { replaces: &replaces, content: OFFER, ..NewInvite::new(&uri) })
-            .unwrap();
+        town.replace(bob);
         let (txn, dialog) = town.await_for(ALICE, |event| match event {
             Event::Request { txn, dialog, .. } => Some((*txn, *dialog)),
             _ => None,
@@ -962,6 +951,49 @@ fn another_fork_than_the_one_agreed_with() {
     assert!(has(&out, "SIP/2.0 488") && has(&out, "BYE") && !has(&out, "SIP/2.0 200"), "{out:#?}");
 }
 
+/// What can't stand in a header does not stand in the way of a BYE; and all that says why goes on.
+#[test]
+fn reasons_that_can_not_be_said() {
+    let mut hand = Hand::new();
+    let to = hand.up();
+    let out = hand.says("BYE", 2, &to, "Reason: Q.850;cause=16;text=\"a\0b\"\r\n");
+    assert!(has(&out, "SIP/2.0 200") && has(&out, "BYE"), "{out:#?}");
+    let mut hand = Hand::new();
+    let to = hand.up();
+    let out = hand.says("BYE", 2, &to, "Reason: SIP;cause=200\r\nReason: Q.850;cause=16\r\n");
+    let bye = one(&out, "BYE");
+    assert!(bye.contains("SIP;cause=200") && bye.contains("Q.850;cause=16"), "{bye}");
+}
+
+/// A session that is refreshed by re-INVITEs, whose answer comes in a reliable response: to who is refreshed, and to who has withdrawn its offer.
+#[test]
+fn answers_within_a_call_that_came_reliably() {
+    let mut hand = Hand::new();
+    let to = hand.up();
+    let out = hand.says("INVITE", 2, &to, &sdp("offer2"));
+    let invite = one(&out, "INVITE");
+    let out = hand.answers(&invite, "183 Progress", "b1", &format!("{RELIABLE}{}", sdp("answer2")));
+    hand.hear(&response(&one(&out, "PRACK"), "200 OK", "", ""));
+    hand.says("CANCEL", 2, &to, "");
+    let out = hand.answers(&invite, "200 OK", "b1", "");
+    assert_eq!(out.iter().filter(|text| text.starts_with("BYE")).count(), 2, "{out:#?}");
+}
+
+/// A MESSAGE that is redirected, and one that has no hops left.
+#[test]
+fn refusals_of_other_requests() {
+    let mut hand = Hand::new();
+    let out = hand.says("MESSAGE", 1, TO, &sdp("hello"));
+    let out =
+        hand.hear(&response(&one(&out, "MESSAGE"), "302 Moved", "b1", "Contact: <sip:bob@192.0.2.9>\r\n"));
+    assert!(one(&out, "SIP/2.0 302").contains("<sip:bob@192.0.2.9>"));
+    let text = format!(
+        "MESSAGE sip:b2b@{US} SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bKhops\r\nMax-Forwards: 0\r\nFrom: <sip:alice@x>;tag=a\r\n\
+         To: {TO}\r\nCall-ID: hops\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n"
+    );
+    assert!(has(&hand.hear(&text), "SIP/2.0 483"));
+}
+
 /// What a fork says that has not been chosen is none of the call.
 #[test]
 fn a_stranger_in_the_call() {
@@ -980,6 +1012,15 @@ fn a_stranger_in_the_call() {
         header(&invite, "Call-ID").unwrap()
     ));
     assert!(has(&out, "SIP/2.0 488") && !has(&out, "INFO"), "{out:#?}");
+    // It transfers nobody either.
+    let out = hand.hear(&format!(
+        "REFER sip:b2b@{US} SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bKevil\r\nMax-Forwards: 70\r\nFrom: {};tag=b1\r\n\
+         To: {}\r\nCall-ID: {}\r\nCSeq: 2 REFER\r\nContact: <sip:b@{PEER}>\r\nRefer-To: <sip:evil@192.0.2.66>\r\nContent-Length: 0\r\n\r\n",
+        header(&invite, "To").unwrap(),
+        header(&invite, "From").unwrap(),
+        header(&invite, "Call-ID").unwrap()
+    ));
+    assert!(has(&out, "SIP/2.0 403") && !has(&out, "REFER"), "{out:#?}");
 }
 
 /// A CANCEL and a 2xx that cross: the two sides would be in different sessions.

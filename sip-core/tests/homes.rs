@@ -308,3 +308,47 @@ fn a_flow_that_fails_at_once_hides_no_other() {
     let out = street.hear("192.0.2.21:5060", &response(&next[0].1, "486 Busy Here", "g", ""));
     assert_eq!(starting(out, "SIP/2.0 486").len(), 1);
 }
+
+/// Where Max-Breadth has no room, a flow waits; no other of the same phone is called for that.
+#[test]
+fn a_flow_that_waits_for_room_is_one() {
+    let options = HomeOptions { domains: vec!["example.com".to_owned()], ..HomeOptions::default() };
+    let mut street = Street::new();
+    street.home = Home::new(&options);
+    for (id, phone) in [(1, 1), (2, 1), (3, 1), (4, 2), (5, 3)] {
+        let register = format!(
+            "REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2{id};branch=z9hG4bKe{id}\r\nVia: SIP/2.0/TCP {PEER};branch=z9hG4bKr{id}\r\n\
+             From: <sip:bob@example.com>;tag=e{id}\r\nTo: <sip:bob@example.com>\r\nCall-ID: r{id}\r\nCSeq: 1 REGISTER\r\nMax-Forwards: 70\r\n\
+             Path: <sip:192.0.2.2{id};lr;ob>\r\nSupported: path, outbound\r\n\
+             Contact: <sip:bob{phone}@192.0.2.2;transport=tcp>;+sip.instance=\"<urn:uuid:{phone}>\";reg-id={id}\r\nExpires: 3600\r\n\
+             Content-Length: 0\r\n\r\n"
+        );
+        street.hear(PEER, &register);
+        street.rig.now = ms(id * 1_000);
+    }
+    let invite = format!(
+        "INVITE sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP {PEER};branch=z9hG4bKi\r\nFrom: <sip:c@x>;tag=c\r\nMax-Breadth: 2\r\n\
+         To: <sip:bob@example.com>\r\nCall-ID: i\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\nContact: <sip:c@{PEER}>\r\nContent-Length: 0\r\n\r\n"
+    );
+    let mut called = starting(street.hear(PEER, &invite), "INVITE");
+    let mut open = 0;
+    // The first phone's flows fail; the others are busy.
+    let mut order = Vec::new();
+    while let Some((to, text)) = (open < called.len()).then(|| called[open].clone()) {
+        open += 1;
+        order.push(to.clone());
+        let status = if ["21", "22", "23"].iter().any(|flow| to.contains(&format!(".{flow}:"))) {
+            "430 Flow Failed"
+        } else {
+            "486 Busy Here"
+        };
+        let out = street.hear(&to, &response(&text, status, "f", ""));
+        let next = starting(out, "INVITE");
+        // One place at a time becomes free, and one is called for it.
+        assert!(next.len() <= 1, "{next:?}");
+        called.extend(next);
+    }
+    assert_eq!(order.len(), 5, "{order:?}");
+    let flows: Vec<_> = order.iter().filter(|to| to.as_str() < "192.0.2.24").collect();
+    assert_eq!(flows, ["192.0.2.23:5060", "192.0.2.22:5060", "192.0.2.21:5060"]);
+}

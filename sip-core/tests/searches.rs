@@ -691,3 +691,45 @@ fn another_address_for_a_503() {
     rig.machine.forward_best(rig.now, context).unwrap();
     assert_eq!(lines(&rig.drain(), "SIP/2.0"), ["SIP/2.0 486 Busy Here"]);
 }
+
+/// A copy goes its way though the request has its answer: over a connection that opens late, or sent again.
+#[test]
+fn a_copy_is_not_ended_by_the_answer() {
+    for to in ["sip:c@192.0.2.8;transport=tcp", "sip:c@192.0.2.8"] {
+        let mut rig = rig(config());
+        let flow = rig.accept();
+        let text =
+            request("MESSAGE", "sip:bob@example.com", "1", "Content-Length: 0\r\n").replace("/UDP", "/TCP");
+        let mut buf = sip_core::framing::StreamBuf::new();
+        buf.extend(text.as_bytes());
+        let Some(Event::Request { context, .. }) = rig.machine.stream(rig.now, flow, &mut buf) else {
+            panic!()
+        };
+        let copy = Branch { part: sip_core::proxy::Part::Copy, ..Branch::to(to) };
+        rig.machine.relay(rig.now, context, &[copy]).unwrap();
+        rig.machine.respond(rig.now, context, Status::OK, &Content::NONE).unwrap();
+        let mut sent = texts(&rig.drain(), "MESSAGE").len();
+        let opened = rig.machine.flows().find(|other| *other != flow);
+        if let Some(other) = opened {
+            rig.machine.flow_opened(rig.now, other, support::US.parse().unwrap());
+        }
+        sent += texts(&rig.run_until(ms(3_000)), "MESSAGE").len();
+        assert_eq!(sent, if to.contains("tcp") { 1 } else { 3 });
+        rig.run_until(ms(100_000));
+        assert!(rig.machine.contexts().next().is_none());
+    }
+}
+
+/// What a branch said before its end is not passed after it.
+#[test]
+fn nothing_is_passed_of_who_is_over() {
+    let mut rig = rig(Config { screen: true, cancel: CancelMode::CountNow, ..config() });
+    let (context, sent) = relayed(&mut rig, &invite("1"), &[B, C]);
+    let first = branch_of(&mut rig, &sent[0], "180 Ringing");
+    answer(&mut rig, &sent[0], "486 Busy Here");
+    assert_eq!(rig.machine.pass(rig.now, first), Err(Misuse::WrongState));
+    assert!(texts(&rig.drain(), "SIP/2.0 180").is_empty());
+    rig.machine.cancel(rig.now, context, "").unwrap();
+    rig.run_until(ms(200_000));
+    assert!(rig.machine.is_idle() && rig.machine.stats().retained_bytes == 0);
+}

@@ -3,7 +3,7 @@
 use super::uas::{TRYING, is_refer};
 use crate::headers::{Expires, Header, ReferTo, Replaces, Require};
 use crate::message::lex::unfolded;
-use crate::message::{Content, Message, Method, Request, Response, Status};
+use crate::message::{Content, Message, Method, Request, Response, Status, is_text};
 use crate::ua::{Config, Event, NewInvite, NewRefer, NewRequest, Notice, UserAgent};
 use crate::{
     Cause, DialogId, Instant, Invitation, Machine, Misuse, RequestId, ServerTxn, SubscriptionId,
@@ -48,7 +48,7 @@ pub struct B2bua {
     referrals: BTreeMap<SubscriptionId, SubscriptionId>,
     referred: BTreeMap<SubscriptionId, ServerTxn>,
     /// Why a party has hung up.
-    reasons: BTreeMap<DialogId, String>,
+    reasons: BTreeMap<DialogId, Vec<String>>,
     calls: u64,
     answered: u64,
 }
@@ -113,9 +113,12 @@ const PASSED_ON: [&str; 19] = [
 
 /// What a message has for the other side; a session stands in for the one that it does not repeat.
 fn passed_on<T>(message: &Message<'_>, said: Option<&Session>, then: impl FnOnce(&Content<'_>) -> T) -> T {
-    let text = |value| Some(unfolded(value)).filter(|text| crate::message::is_text(text));
+    let text = |value| Some(unfolded(value)).filter(|text| is_text(text));
     let of = |name| message.values_of(name).filter_map(text).map(move |value| (name, value));
-    let headers: Vec<(&str, String)> = PASSED_ON.into_iter().flat_map(of).collect();
+    // Where else somebody may be, the other side hears of: it tries that itself.
+    let redirects = (300..400).contains(&message.status_code());
+    let contacts = redirects.then_some("Contact");
+    let headers: Vec<(&str, String)> = PASSED_ON.into_iter().chain(contacts).flat_map(of).collect();
     let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
     let content_type = message.value_of("Content-Type").and_then(text).unwrap_or_default();
     let (content_type, body) = match said {
@@ -138,11 +141,6 @@ fn refusal(status: Status) -> Status {
         Status::UNAUTHORIZED | Status::PROXY_AUTHENTICATION_REQUIRED => Status::FORBIDDEN,
         other => other,
     }
-}
-
-/// Whether a response makes a session what its request wanted it to be.
-fn has_agreed(response: &Response<'_>) -> bool {
-    response.status().is_success() && !response.body().is_empty()
 }
 
 /// What stands for a response that never came.
@@ -426,12 +424,6 @@ impl B2bua {
         let Some(caller) = self.callers.remove(&invitation) else { return };
         self.placed.remove(&caller);
         match response {
-            // Where else the callee may be, the caller tries.
-            Some(response) if (300..400).contains(&status.code()) => {
-                let contacts: Vec<String> = response.values_of("Contact").map(unfolded).collect();
-                let headers: Vec<_> = contacts.iter().map(|contact| ("Contact", &**contact)).collect();
-                self.refuse(now, machine, caller, status, &Content::headers(&headers));
-            }
             Some(response) => {
                 passed_on(response, None, |content| self.refuse(now, machine, caller, status, content))
             }
@@ -440,7 +432,7 @@ impl B2bua {
     }
 
     fn ended(&mut self, now: Instant, machine: &mut UserAgent, dialog: DialogId) {
-        let reason = self.reasons.remove(&dialog);
+        let reasons = self.reasons.remove(&dialog).unwrap_or_default();
         self.said.remove(&dialog);
         self.agreed.remove(&dialog);
         // Who wanted to take another's place does so no more.
@@ -462,7 +454,7 @@ impl B2bua {
         self.others.remove(&other);
         // One fork of several that ring.
         if !self.placed.contains_key(&other) {
-            let headers: Vec<_> = reason.iter().map(|reason| ("Reason", &**reason)).collect();
+            let headers: Vec<_> = reasons.iter().map(|reason| ("Reason", &**reason)).collect();
             let _ = machine.hang_up(now, other, &Content::headers(&headers));
         }
     }
@@ -509,6 +501,7 @@ impl B2bua {
                     // RFC 3261 §14.2: the other side is changing the session.
                     Misuse::WrongState => Status::REQUEST_PENDING,
                     Misuse::Forbidden => Status::NOT_ACCEPTABLE_HERE,
+                    _ if hops(request).is_none() => Status::TOO_MANY_HOPS,
                     _ => Status::SERVER_INTERNAL_ERROR,
                 };
                 let _ = machine.respond(now, txn, status, &Content::NONE);
@@ -524,7 +517,7 @@ impl B2bua {
         request: &Request<'_>,
     ) -> Result<RequestId, Misuse> {
         let from = sender(request);
-        let max_forwards = hops(request).ok_or(Misuse::Forbidden)?;
+        let max_forwards = hops(request).ok_or(Misuse::BadContent)?;
         passed_on(request, None, |content| {
             let content = *content;
             machine.request(
@@ -566,6 +559,8 @@ impl B2bua {
         }
         self.asked.remove(&id);
         let said = self.said_to.remove(&id);
+        // Whether it makes the session what the request wanted it to be.
+        let has_agreed = status.is_success() && (said.is_some() || !response.body().is_empty());
         match (asked, dialog) {
             (For::Request(txn), _) => {
                 self.waiting.remove(&txn);
@@ -582,9 +577,7 @@ impl B2bua {
                     Some(dialog) if wants_answer && passed.is_ok() => {
                         self.offered.insert(dialog);
                     }
-                    Some(dialog) if passed.is_err() && has_agreed(response) => {
-                        self.part(now, machine, dialog)
-                    }
+                    Some(dialog) if passed.is_err() && has_agreed => self.part(now, machine, dialog),
                     _ => {}
                 }
             }
@@ -597,7 +590,7 @@ impl B2bua {
                     self.part(now, machine, other);
                 }
             }
-            (For::Nothing, Some(dialog)) if has_agreed(response) => self.part(now, machine, dialog),
+            (For::Nothing, Some(dialog)) if has_agreed => self.part(now, machine, dialog),
             (For::Call { caller, .. }, _) => {
                 passed_on(response, None, |content| self.refuse(now, machine, caller, status, content));
             }
@@ -615,7 +608,8 @@ impl B2bua {
             }
             (For::Answer(dialog), _) => {
                 let answered = status.is_success()
-                    && passed_on(response, None, |content| machine.ack(now, dialog, content)).is_ok();
+                    && passed_on(response, said.as_ref(), |content| machine.ack(now, dialog, content))
+                        .is_ok();
                 if !answered {
                     self.part(now, machine, dialog);
                 }
@@ -659,7 +653,9 @@ impl B2bua {
         (dialog, subscription): (Option<DialogId>, Option<SubscriptionId>),
         request: &Request<'_>,
     ) {
-        let other = dialog.and_then(|dialog| self.others.get(&dialog).copied());
+        // Not another fork than the one that the caller talks to.
+        let is_its = |other: &DialogId| self.others.get(other).copied() == dialog;
+        let other = dialog.and_then(|dialog| self.others.get(&dialog).copied()).filter(is_its);
         let (Some(other), Ok(Some(refer_to))) = (other, request.get::<ReferTo<'_>>()) else {
             let _ = machine.respond(now, txn, Status::FORBIDDEN, &Content::NONE);
             return;
@@ -756,8 +752,9 @@ impl TransactionUser<UserAgent> for B2bua {
             }
             // A BYE says why (RFC 3326), which the other side is to hear.
             Event::Served { dialog: Some(dialog), request, .. } if self.others.contains_key(&dialog) => {
-                if let Some(reason) = request.value_of("Reason").filter(|_| request.method() == Method::Bye) {
-                    self.reasons.insert(dialog, unfolded(reason));
+                let reasons = request.values_of("Reason").map(unfolded).filter(|text| is_text(text));
+                if request.method() == Method::Bye {
+                    self.reasons.insert(dialog, reasons.collect());
                 }
             }
             Event::Ended { dialog, .. } => self.ended(now, machine, dialog),

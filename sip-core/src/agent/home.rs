@@ -164,7 +164,10 @@ impl Home {
         let Some(flows) = phones.and_then(|phones| phones.get_mut(usize::try_from(phone).ok()?)) else {
             return;
         };
-        let is_called = |machine: &Proxy| machine.branches(context).any(|(_, user)| user == phone);
+        let is_called = |machine: &Proxy| {
+            let branches = machine.branches(context).map(|(_, user)| user);
+            branches.chain(machine.waiting(context)).any(|user| user == phone)
+        };
         while !is_called(machine) {
             let Some(binding) = flows.pop() else { return };
             // What can't be sent has failed at once.
@@ -176,7 +179,7 @@ impl Home {
     fn all_failed(&mut self, now: Instant, machine: &mut Proxy, context: ContextId, best: Status) {
         let phones = self.untried.get(&context).map_or(0, Vec::len);
         (0..).zip(0..phones).for_each(|(phone, _)| self.try_next_flow(now, machine, context, phone));
-        if machine.branches(context).next().is_some() {
+        if machine.branches(context).next().is_some() || machine.waiting(context).next().is_some() {
             return;
         }
         let _ = match best {

@@ -240,7 +240,7 @@ pub enum Part {
     /// The request does not wait for it, but takes what it says meanwhile; when the others have failed it is cancelled.
     Minor,
     /// None: a copy for somebody who only listens (TM's `t_replicate`). What it says goes nowhere, it is not cancelled with the others, and the user answers
-    /// the request if nobody else is asked. It ends with its request's life, and its server transaction; and when Max-Breadth has no room for one that counts.
+    /// the request if nobody else is asked. It is cancelled when the request is over, at the end of its life, and when Max-Breadth has no room for one that counts.
     /// Its own share of that is 1.
     Copy,
 }
@@ -785,6 +785,16 @@ impl Proxy {
         let all = self.contexts.get(context.0).into_iter().flat_map(|context| &context.branches);
         let open = |id: &Key| self.branches.get(*id).filter(|branch| !branch.is_done);
         all.filter_map(move |id| Some((BranchRecord::id(*id), open(id)?.user)))
+    }
+
+    /// The numbers of those that wait for their turn, or for room (RFC 5393 §5.3.3).
+    pub fn waiting(&self, context: ContextId) -> impl Iterator<Item = u64> {
+        let all = self
+            .contexts
+            .get(context.0)
+            .into_iter()
+            .flat_map(|context| context.ready.iter().chain(&context.later));
+        all.map(|later| later.way.user)
     }
 
     /// The response context of a message: of a request, a CANCEL, an ACK that its transaction takes, or a response. Nothing changes: for who spreads

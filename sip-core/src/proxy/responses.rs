@@ -53,6 +53,9 @@ impl Proxy {
         let (server, is_answered, is_over) = (context.server, context.is_answered(), context.is_over());
         let context_is_invite = context.is_invite;
         let is_copy = self.branches.get(id).is_some_and(|branch| branch.part == Part::Copy);
+        if status.is_provisional() && is_copy && !context.serving {
+            self.quiet_copies(key);
+        }
         if status.is_provisional() {
             let is_done = self.branches.get(id).is_some_and(|branch| branch.is_done);
             let is_heard = !is_copy && !is_over && !is_done;
@@ -66,6 +69,7 @@ impl Proxy {
             branch.has_answered = true;
             core::mem::replace(&mut branch.is_done, true)
         });
+        self.screen(id, None);
         if is_copy {
             return false;
         }
@@ -149,6 +153,7 @@ impl Proxy {
 
     /// A branch ends without a response.
     pub(super) fn fail(&mut self, id: Key, origin: Origin) {
+        self.screen(id, None);
         let Some(branch) = self.branches.get_mut(id) else { return };
         branch.is_done = true;
         let (key, branch_user, part) = (branch.context, branch.user, branch.part);
@@ -202,7 +207,7 @@ impl Proxy {
         context.serving = false;
         self.forget_later(key);
         self.cancel_branches(key, |_| String::new());
-        self.end_copies(key);
+        self.quiet_copies(key);
         self.close(key);
     }
 
@@ -450,6 +455,19 @@ impl Proxy {
         }
         self.cancel_branches(key, |_| String::new());
         self.settle(key);
+    }
+
+    /// Who only listens need not ring when the call has its answer. What has not been heard of ends in its time.
+    fn quiet_copies(&mut self, key: Key) {
+        let Some(context) = self.contexts.get(key) else { return };
+        let rings = |id: &Key| {
+            let copy = self.branches.get(*id).filter(|branch| branch.part == Part::Copy && !branch.is_done);
+            copy?.txn.filter(|txn| self.rings(*txn))
+        };
+        let ringing: Vec<_> = context.branches.iter().filter_map(rings).collect();
+        for txn in ringing {
+            let _ = self.layer.cancel_because(txn, b"");
+        }
     }
 
     /// Who only listens has listened long enough.
