@@ -141,19 +141,22 @@ impl Home {
         let found = found
             .into_iter()
             .filter(|binding| with_branch(binding, 0, |branch| machine.check(context, branch)).is_ok());
-        let mut phones: Vec<Vec<Binding>> =
-            by_phone(found).into_iter().map(|flows| flows.into_iter().rev().cloned().collect()).collect();
-        let first: Vec<Binding> = phones.iter_mut().filter_map(Vec::pop).collect();
+        let phones = by_phone(found);
+        let first: Vec<&Binding> = phones.iter().filter_map(|flows| flows.first().copied()).collect();
         if first.is_empty() {
             return Err(refuse(Status::TEMPORARILY_UNAVAILABLE));
         }
-        let paths: Vec<Vec<&str>> = first.iter().map(path_of).collect();
+        let paths: Vec<Vec<&str>> = first.iter().map(|binding| path_of(binding)).collect();
         let places = first.iter().zip(&paths).zip(0..);
         let branches: Vec<_> =
             places.map(|((binding, path), place)| branch_to(binding, path, place)).collect();
         machine.relay(now, context, &branches).map_err(|_| refuse(Status::SERVER_INTERNAL_ERROR))?;
-        if phones.iter().any(|flows| !flows.is_empty()) {
-            self.untried.insert(context, phones);
+        if phones.iter().any(|flows| flows.len() > 1) {
+            let others = |flows: &Vec<&Binding>| {
+                flows.iter().skip(1).rev().map(|binding| (*binding).clone()).collect()
+            };
+            let untried = phones.iter().map(others).collect();
+            self.untried.insert(context, untried);
         }
         Ok(())
     }

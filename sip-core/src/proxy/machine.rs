@@ -12,7 +12,6 @@ use crate::message::{Content, Error, Message, Method, Parsed, Status};
 use crate::time::Instant;
 use crate::transaction::{Heard, Told};
 use alloc::collections::VecDeque;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 /// What a message means, without the message.
@@ -162,7 +161,7 @@ impl Proxy {
                     expired: false,
                     refused: false,
                     held: None,
-                    tried: Vec::from([String::from_utf8_lossy(request.request_uri()).into()]),
+                    tried: self.first_tried(request),
                     branches: Vec::new(),
                     breadth: routing::breadth(request),
                     ready: VecDeque::new(),

@@ -75,195 +75,35 @@
 //! ```
 
 mod best;
+mod cancelling;
+mod config;
 mod context;
 mod event;
+mod forking;
 mod machine;
 mod responses;
 mod routing;
 pub mod stateless;
 
 pub use best::{Origin, Outcome, Preference};
+pub use config::{Branch, CancelMode, Config, Part};
 pub use event::{Command, Event};
 
-use self::context::{BranchRecord, Context, Ended, Later, Phase, Way, token_of};
+use self::context::{BranchRecord, Context, Ended, Later, Phase, token_of};
 use self::routing::Own;
-use crate::config::Config as CoreConfig;
 use crate::endpoint::{Misuse, Txn};
-use crate::handle::{BranchId, ClientTxn, ContextId, FlowId, Key, Slab};
+use crate::handle::{BranchId, ContextId, FlowId, Key, Slab};
 use crate::message::{Content, Message, Status, is_text};
 use crate::random::KeyedHash;
 use crate::time::{Instant, micros};
-use crate::transaction::{BufferId, ClientRequest, Delay, Index, Item, Lanes, Layer, Timer, Timers};
-use crate::transport::{Reliability, Target};
+use crate::transaction::{BufferId, Delay, Index, Item, Lanes, Layer, Timer, Timers};
+use crate::transport::Reliability;
 use crate::uri::{SipUri, Uri};
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::num::NonZero;
 use core::time::Duration;
-
-/// What a proxy is configured with.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Seed, timers and limits. [`Timers::ringing`] is Timer C (RFC 3261 §16.8); [`Limits::forks`](crate::Limits::forks) is how many branches a
-    /// request may have, with those that have failed.
-    pub core: CoreConfig,
-    /// The domains that it is responsible for, besides its addresses.
-    pub domains: Vec<String>,
-    /// The option tags of Proxy-Require that it lets pass; others get 420.
-    pub extensions: Vec<String>,
-    /// Stay on the way of dialogs (RFC 3261 §16.6, step 4).
-    pub record_route: bool,
-    /// What its Record-Routes are proven to be its own with, secret: one that outlives the machine, so that the dialogs of before a restart are known
-    /// again. `None`: it is drawn from the seed.
-    pub route_key: Option<[u8; 16]>,
-    /// An ACK is forwarded only within a dialog that was let through: by a Route of this proxy's own. For one that records its route and asks who calls.
-    pub guarded: bool,
-    /// A CANCEL to a branch says why (RFC 3326): with the response that won, or as the caller's CANCEL does.
-    pub reasons: bool,
-    /// Which response goes back when all branches have failed.
-    pub prefer: Preference,
-    /// A 6xx ends the search: what is under way is cancelled, and nothing is added (RFC 3261 §16.7, step 5). Else it is a response like others until all
-    /// have come, and then the best.
-    pub end_at_6xx: bool,
-    /// A 2xx cancels the other branches (RFC 3261 §16.7, step 10). Else each may answer, as where the request itself wants so: `Request-Disposition:
-    /// no-cancel` (RFC 3841 §9.1).
-    pub cancel_others: bool,
-    /// What cancelling a branch means that nobody has heard of yet.
-    pub cancel: CancelMode,
-    /// A branch that has rung as long as it may ([`Timers::ringing`]) counts as timed out at once: [`Event::BranchFailed`], and 408 for the caller. Else it has
-    /// ended when its CANCEL has had its effect (RFC 3261 §16.8), and what the callee says to that goes back, a 487.
-    pub give_up_at_once: bool,
-    /// What the places of one turn have said counts beside what those of the next will say, or those that the user adds when all have failed. Else only the
-    /// last ones count, as with [`forget`](Proxy::forget).
-    pub carry_over: bool,
-    /// Provisional responses go on only when the user [passes](Proxy::pass) them; else at once, but for 100.
-    pub screen: bool,
-    /// A 503 goes back as 500 (RFC 3261 §16.7, step 6): what is true of one server is not true of this proxy. Off where it is (`remap_503_500`).
-    pub hide_503: bool,
-    /// A 401 or 407 goes back with the challenges of all branches (RFC 3261 §16.7, step 7), else with its own (`aggregate_challenges`).
-    pub join_challenges: bool,
-    /// Names of headers that the CANCEL and the ACK of an INVITE have from it as it was sent (`ac_extra_hdrs` of Kamailio's TM).
-    pub hop_headers: Vec<String>,
-    /// Whether the addresses of a 3xx are tried by this proxy (RFC 3261 §16.7, step 4), each once; else the response is one like others.
-    pub recurse: bool,
-    /// How long an INVITE may have branches in all, however often others are added, and how long another request: then what is under way is given
-    /// up. `None`: as long as its branches do.
-    pub invite_lifetime: Option<Duration>,
-    /// The same of other requests.
-    pub lifetime: Option<Duration>,
-    /// When all branches have failed, [`Event::AllFailed`] asks the user what to do, and once more when a [`hold`](Proxy::hold) has run out. Not after a 6xx
-    /// (unless [`end_at_6xx`](Self::end_at_6xx) is off) or a CANCEL: then there is nothing to decide.
-    pub ask: bool,
-    /// How long the user may take to decide: then a new request is answered with 500, and one whose branches have failed with the best
-    /// response. A request that is [held](Proxy::hold) is so as long as that says. 30 s: who sent anything but an INVITE has given up after 32 s.
-    pub patience: Duration,
-}
-
-impl Config {
-    /// The defaults of the RFCs: nothing is its own but its addresses, it does not stay on the way, CANCELs have a Reason, a 2xx cancels the others, a 6xx ends
-    /// the search, a CANCEL waits for a provisional response, all that was said counts, 503 becomes 500 and challenges are joined; it asks nobody, tries no
-    /// address of a 3xx, lets provisional responses pass, and a request lives as long as its branches.
-    pub const fn new(core: CoreConfig) -> Self {
-        Self {
-            core,
-            domains: Vec::new(),
-            extensions: Vec::new(),
-            record_route: false,
-            route_key: None,
-            guarded: false,
-            reasons: true,
-            prefer: Preference::Rfc3261,
-            end_at_6xx: true,
-            cancel_others: true,
-            cancel: CancelMode::WhenHeard,
-            give_up_at_once: false,
-            carry_over: true,
-            screen: false,
-            hide_503: true,
-            join_challenges: true,
-            hop_headers: Vec::new(),
-            recurse: false,
-            invite_lifetime: None,
-            lifetime: None,
-            ask: false,
-            patience: Duration::from_secs(30),
-        }
-    }
-}
-
-/// What cancelling a branch means that has no provisional response yet (`cancel_b_method` of Kamailio's TM).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum CancelMode {
-    /// The CANCEL waits for one (RFC 3261 §9.1).
-    #[default]
-    WhenHeard,
-    /// As well, but the branch counts as cancelled now. Who answers it all the same is not kept from that: a 2xx may follow a 487.
-    CountNow,
-    /// The CANCEL goes out now, and the INVITE is not sent again. It may overtake it; then nobody has been cancelled.
-    Now,
-}
-
-/// A place to forward a request to.
-#[derive(Clone, Copy, Debug)]
-pub struct Branch<'a> {
-    /// The new Request-URI, without what stands behind a `?` in it; `None`: as it is. One that is named twice is called twice.
-    pub uri: Option<&'a str>,
-    /// Routes to go by first, top first: the Path of a registered contact (RFC 3327 §5.3).
-    pub routes: &'a [&'a str],
-    /// Where to send it; `None`: where the first Route leads, or else the Request-URI.
-    pub target: Option<Target>,
-    /// Headers to add.
-    pub headers: &'a [(&'a str, &'a str)],
-    /// The timers of this branch; `None`: those of the proxy.
-    pub timers: Option<Timers>,
-    /// Its turn: a Contact's q in thousandths, or any other number. Those of the highest go at once, the next when these have failed (RFC 3261 §16.6).
-    pub q: u16,
-    /// How much of what is left of Max-Breadth it takes at most (RFC 5393 §5.3.3): who wants to add others while it is under way leaves some.
-    /// `None`: all, or an equal share with those that go at once. Of 60, if the request says none.
-    pub breadth: Option<NonZero<u32>>,
-    /// What its outcome is worth.
-    pub part: Part,
-    /// A number of the caller's; events about the branch carry it.
-    pub user: u64,
-}
-
-/// What the outcome of a branch is worth to its request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Part {
-    /// The request waits for it.
-    #[default]
-    Whole,
-    /// The request does not wait for it, but takes what it says meanwhile; when the others have failed it is cancelled.
-    Minor,
-    /// None: a copy for somebody who only listens (TM's `t_replicate`). What it says goes nowhere, it is not cancelled with the others, and the user answers
-    /// the request if nobody else is asked. It is cancelled when the request is over, at the end of its life, and when Max-Breadth has no room for one that counts.
-    /// Its own share of that is 1.
-    Copy,
-}
-
-impl<'a> Branch<'a> {
-    /// Forwards the request as it is: the way of all that says itself where it goes.
-    pub const AS_IT_IS: Self = Self {
-        uri: None,
-        routes: &[],
-        target: None,
-        headers: &[],
-        timers: None,
-        q: 1_000,
-        breadth: None,
-        part: Part::Whole,
-        user: 0,
-    };
-
-    /// Forwards it to this URI.
-    pub const fn to(uri: &'a str) -> Self {
-        Self { uri: Some(uri), ..Self::AS_IT_IS }
-    }
-}
 
 /// The line of a Reason.
 fn reason_line(value: &str) -> Result<String, Misuse> {
@@ -300,7 +140,9 @@ impl Proxy {
         core.timers.unanswered_invite = None;
         let mut layer = Layer::new(core);
         layer.rung_out = Some(Vec::new());
-        layer.hop_headers.clone_from(&config.hop_headers);
+        // Those that could not be written, or are there already, are left out.
+        let can_stand = |name: &&String| Content::headers(&[(name, "")]).check().is_ok();
+        layer.hop_headers = config.hop_headers.iter().filter(can_stand).cloned().collect();
         Self {
             proof: routing::proof_key(&config, &layer),
             layer,
@@ -359,124 +201,6 @@ impl Proxy {
         self.build(context, branch, &mut Vec::new()).map(drop)
     }
 
-    fn add(&mut self, key: Key, branches: &[Branch<'_>]) -> Result<(), Misuse> {
-        let found = self.contexts.get(key).ok_or(Misuse::Gone)?;
-        if found.is_closed() || !found.serving {
-            return Err(Misuse::WrongState);
-        }
-        let under_way = |id: &&Key| self.branches.get(**id).is_some_and(|branch| !branch.is_done);
-        let under_way = found.branches.iter().filter(under_way).count();
-        let waiting = found.ready.len() + found.later.len();
-        let all = under_way + found.ended.len() + found.forgotten + waiting + branches.len();
-        if branches.is_empty() || all > self.config.core.limits.forks {
-            return Err(Misuse::Full);
-        }
-        // All are made before the first is sent: either all are sound, or nothing happens.
-        let mut text = core::mem::take(&mut self.text);
-        text.clear();
-        let mut made = Vec::with_capacity(branches.len());
-        let sound = branches.iter().try_for_each(|branch| {
-            let start = text.len();
-            let strict = self.build(found, branch, &mut text)?;
-            let Branch { target, timers, breadth, part, user, .. } = *branch;
-            let timers = timers.map(Arc::new);
-            // Who only listens leaves the others their share.
-            let breadth = if part == Part::Copy { breadth.or(NonZero::new(1)) } else { breadth };
-            let way = Way { target, timers, breadth, part, user, strict };
-            made.push((branch.q, start..text.len(), way));
-            Ok(())
-        });
-        if sound.is_ok() {
-            if branches.iter().any(|branch| branch.part != Part::Copy) {
-                let is_asked =
-                    self.contexts.get(key).is_some_and(|context| context.phase == Phase::Undecided);
-                if is_asked && !self.config.carry_over {
-                    self.forget_outcomes(key);
-                }
-                self.decided(key);
-            }
-            if self.config.recurse {
-                self.note_tried(key, branches);
-            }
-            let first = branches.iter().map(|branch| branch.q).max();
-            for (q, range, way) in made {
-                let request = text.get(range).unwrap_or_default();
-                let later = Later { q, request: self.layer.buffers.keep(request), way };
-                let Some(context) = self.contexts.get_mut(key) else { continue };
-                if Some(q) == first { context.make_ready(later) } else { context.put_off(later) }
-            }
-        }
-        self.text = text;
-        if sound.is_ok() {
-            self.start_ready(key);
-            self.settle(key);
-        }
-        sound
-    }
-
-    /// The Request-URIs that have been tried, which a 3xx does not lead to once more.
-    fn note_tried(&mut self, key: Key, branches: &[Branch<'_>]) {
-        let most = self.config.core.limits.forks;
-        let Some(context) = self.contexts.get_mut(key) else { return };
-        let uris = branches.iter().filter_map(|branch| branch.uri).map(Box::from);
-        let room = most.saturating_sub(context.tried.len());
-        context.tried.extend(uris.take(room));
-    }
-
-    /// Sends those whose turn it is, as far as Max-Breadth has room: each gets its share of that (RFC 5393 §5.3.3).
-    fn start_ready(&mut self, key: Key) {
-        let Some(context) = self.contexts.get(key) else { return };
-        let mut room = context.breadth.saturating_sub(self.outgoing_breadth(context));
-        // Who is not waited for keeps nobody from its turn.
-        if room == 0 && context.waits_for_room() {
-            self.cancel_those(key, |part| part == Part::Copy, |_| String::new());
-            return self.cancel_minor(key);
-        }
-        let mut left = room.min(u32::try_from(context.ready.len()).unwrap_or(u32::MAX));
-        while left > 0 {
-            let ready = self.contexts.get_mut(key).and_then(|context| context.ready.pop_front());
-            let Some(Later { request, way, .. }) = ready else { return };
-            let most = way.breadth.map_or(u32::MAX, NonZero::get);
-            let breadth = room.div_ceil(left).min(most);
-            (room, left) = (room - breadth, left - 1);
-            self.start(key, &way, request, breadth);
-            self.layer.buffers.unpin(request);
-        }
-    }
-
-    /// What the branches without a final response have of Max-Breadth.
-    fn outgoing_breadth(&self, context: &Context) -> u32 {
-        let branches = context.branches.iter().filter_map(|id| self.branches.get(*id));
-        branches.filter(|branch| !branch.has_answered).map(|branch| branch.breadth).sum()
-    }
-
-    /// It is the turn of those of the next q, if there are some.
-    fn start_next(&mut self, key: Key) -> bool {
-        let next = self.contexts.get_mut(key).is_some_and(Context::turn);
-        if next && !self.config.carry_over {
-            self.forget_outcomes(key);
-        }
-        self.start_ready(key);
-        next
-    }
-
-    /// Forgets those that have not been sent.
-    fn forget_later(&mut self, key: Key) {
-        let Some(context) = self.contexts.get_mut(key) else { return };
-        for later in context.ready.drain(..).chain(context.later.drain(..)) {
-            self.layer.buffers.unpin(later.request);
-        }
-    }
-
-    /// What has been answered counts no more.
-    fn forget_outcomes(&mut self, key: Key) {
-        let Some(context) = self.contexts.get_mut(key) else { return };
-        context.forgotten += context.ended.len();
-        for ended in context.ended.drain(..) {
-            self.layer.buffers.unpin(ended.response);
-        }
-    }
-
     fn build(&self, context: &Context, branch: &Branch<'_>, out: &mut Vec<u8>) -> Result<bool, Misuse> {
         let request = self.request(context)?;
         self.own().build(&request, context.arrival, branch, out)
@@ -501,60 +225,6 @@ impl Proxy {
         self.layer.uncount(server);
     }
 
-    /// Sends one branch.
-    fn start(&mut self, key: Key, way: &Way, request: BufferId, breadth: u32) {
-        let Way { user, part, .. } = *way;
-        let record = BranchRecord {
-            user,
-            context: key,
-            txn: None,
-            part,
-            is_done: false,
-            has_answered: false,
-            screened: None,
-            breadth,
-            given_up: false,
-        };
-        let id = self.branches.insert(record);
-        if let Some(context) = self.contexts.get_mut(key) {
-            context.branches.push(id);
-        }
-        let sent = self.send(key, way, request, id, breadth);
-        match (sent, self.branches.get_mut(id)) {
-            (Some(txn), Some(record)) => record.txn = Some(txn),
-            _ => self.fail(id, Origin::Transport),
-        }
-    }
-
-    fn send(&mut self, key: Key, way: &Way, request: BufferId, id: Key, breadth: u32) -> Option<ClientTxn> {
-        let &Context { mark, breadth: whole, .. } = self.contexts.get(key)?;
-        let mut text = core::mem::take(&mut self.text);
-        text.clear();
-        let request = self.layer.buffers.message(request);
-        let made = if breadth == whole {
-            text.extend_from_slice(request);
-            Ok(())
-        } else {
-            routing::with_breadth(request, breadth, &mut text)
-        };
-        let sent = made.ok().and_then(|()| self.send_text(way, mark, &text, id));
-        self.text = text;
-        sent
-    }
-
-    fn send_text(&mut self, way: &Way, mark: u64, text: &[u8], id: Key) -> Option<ClientTxn> {
-        let request = Message::parse(text, &crate::config::Limits::NONE).ok()?;
-        let client = ClientRequest {
-            method: request.method(),
-            uri: request.request_uri(),
-            towards: routing::towards(&request, way.strict),
-            target: way.target,
-            timers: way.timers.clone(),
-            user: token_of(id),
-        };
-        self.layer.forward(&client, mark, text).ok()
-    }
-
     /// Sends back the best of what the branches said, when all have failed (RFC 3261 §16.7, step 6).
     ///
     /// # Errors
@@ -570,8 +240,8 @@ impl Proxy {
         Ok(())
     }
 
-    /// Answers the request from here. A final response cancels what is under way, unless it is a 2xx that [leaves the others alone](Config::cancel_others). A 2xx to an INVITE is sent again until its ACK comes
-    /// ([`Event::Ack`]), or for 64·T1 (RFC 3261 §13.3.1.4). What else makes a dialog is the user's: the Contact, an answer to the offer, and what
+    /// Answers the request from here. A final response cancels what is under way, unless it is a 2xx that [leaves the others
+    /// alone](Config::cancel_others). A 2xx to an INVITE is sent again until its ACK comes ([`Event::Ack`]), or for 64·T1 (RFC 3261 §13.3.1.4). What else makes a dialog is the user's: the Contact, an answer to the offer, and what
     /// comes within it, as requests like others. A [`UserAgent`](crate::ua::UserAgent) does all that.
     ///
     /// # Errors
@@ -707,7 +377,8 @@ impl Proxy {
         Ok(())
     }
 
-    /// Gives a branch other timers (`t_set_fr`): one of [`branches`](Self::branches). Those whose turn has not come have theirs from [`Branch::timers`]. What it waits for now, its first or its final response, it waits for as long as these say from now on.
+    /// Gives a branch other timers (`t_set_fr`): one of [`branches`](Self::branches). Those whose turn has not come have theirs from [`Branch::timers`].
+    /// What it waits for now, its first or its final response, it waits for as long as these say from now on.
     ///
     /// # Errors
     /// [`Misuse::Gone`]
@@ -715,22 +386,6 @@ impl Proxy {
         self.enter(now);
         let txn = self.branches.get(branch.0).and_then(|branch| branch.txn).ok_or(Misuse::Gone)?;
         if self.layer.set_timers(txn, *timers) { Ok(()) } else { Err(Misuse::Gone) }
-    }
-
-    /// Cancels a branch in the way that is configured.
-    fn cancel_txn(&mut self, id: Key, txn: ClientTxn, reason: &[u8]) -> Result<(), Misuse> {
-        let is_silent = !self.rings(txn);
-        match self.config.cancel {
-            CancelMode::Now => self.layer.cancel_at_once(txn, reason),
-            CancelMode::CountNow if is_silent => {
-                self.layer.cancel_because(txn, reason)?;
-                if self.branches.get(id).is_some_and(|branch| !branch.is_done) {
-                    self.fail(id, Origin::Cancelled);
-                }
-                Ok(())
-            }
-            _ => self.layer.cancel_because(txn, reason),
-        }
     }
 
     /// Keeps a request open for so long from now, though all its branches have failed or there is none: others are still to be found, by waking a phone
@@ -841,42 +496,6 @@ impl Proxy {
         let held = held.map_or(Duration::ZERO, |until| until.since(clock));
         let after = if held.is_zero() { self.config.patience } else { held };
         self.waits.arm(Wait::User.of(key), clock, micros(after));
-    }
-
-    /// Nobody is wanted any more: all branches that have no final response are cancelled, for a reason that is written if there are some.
-    fn cancel_branches(&mut self, key: Key, reason: impl FnOnce(&Self) -> String) {
-        self.cancel_those(key, |part| part != Part::Copy, reason);
-    }
-
-    fn cancel_minor(&mut self, key: Key) {
-        let ids = self.contexts.get(key).map(|context| context.branches.clone()).unwrap_or_default();
-        for id in ids {
-            if let Some(branch) = self.branches.get_mut(id).filter(|branch| branch.part == Part::Minor) {
-                branch.given_up = true;
-            }
-        }
-        self.cancel_those(key, |part| part == Part::Minor, |_| String::new());
-    }
-
-    fn cancel_those(&mut self, key: Key, is_meant: fn(Part) -> bool, reason: impl FnOnce(&Self) -> String) {
-        let Some(context) = self.contexts.get(key) else { return };
-        let waits = |record: &&BranchRecord| !record.is_done && is_meant(record.part);
-        let waiting = context.branches.iter().filter_map(|id| {
-            let record = self.branches.get(*id).filter(waits)?;
-            Some((*id, record.txn?))
-        });
-        let waiting: Vec<(Key, ClientTxn)> = waiting.collect();
-        if waiting.is_empty() {
-            return;
-        }
-        let reason = reason(self);
-        for (id, txn) in waiting {
-            // What has not left is not sent; what is no INVITE ends by itself.
-            let unsent = self.layer.is_unsent(txn) && self.layer.abort(Txn::Client(txn));
-            if !unsent {
-                let _ = self.cancel_txn(id, txn, reason.as_bytes());
-            }
-        }
     }
 
     /// Whether a context is over, and what follows from that.

@@ -6,11 +6,11 @@ use super::machine::Meaning;
 use super::{Branch, Event, NOTHING, Part, Proxy, Wait};
 use crate::config::Limits;
 use crate::endpoint::{Cause, Txn};
-use crate::handle::{ClientTxn, Key, ServerTxn};
+use crate::handle::{Key, ServerTxn};
 use crate::headers::{Contact, Name, Via};
 use crate::message::{Content, Message, Status};
 use crate::time::micros;
-use crate::transaction::{BufferId, Delay, State, Timer, ict};
+use crate::transaction::{BufferId, Delay, Timer};
 use crate::transport::Reliability;
 use crate::uri::without_headers;
 use alloc::format;
@@ -49,44 +49,39 @@ impl Proxy {
 
     /// Sends a response on, or keeps it; whether it was sent on.
     fn pass_on(&mut self, key: Key, id: Key, status: Status, response: &[u8]) -> bool {
-        let Some(context) = self.contexts.get(key) else { return false };
+        let (Some(context), Some(branch)) = (self.contexts.get(key), self.branches.get_mut(id)) else {
+            return false;
+        };
         let (server, is_answered, is_over) = (context.server, context.is_answered(), context.is_over());
-        let context_is_invite = context.is_invite;
-        let is_copy = self.branches.get(id).is_some_and(|branch| branch.part == Part::Copy);
-        if status.is_provisional() && is_copy && !context.serving {
-            self.quiet_copies(key);
-        }
+        let (is_copy, was_done) = (branch.part == Part::Copy, branch.is_done);
         if status.is_provisional() {
-            let is_done = self.branches.get(id).is_some_and(|branch| branch.is_done);
-            let is_heard = !is_copy && !is_over && !is_done;
+            if is_copy && !context.serving {
+                self.quiet_copies(key);
+            }
+            let is_heard = !is_copy && !is_over && !was_done;
             if is_heard && self.config.screen {
                 self.screen(id, Some((status, response)));
                 return false;
             }
             return is_heard && self.layer.relay(server, status, response).is_ok();
         }
-        let done = self.branches.get_mut(id).map(|branch| {
-            branch.has_answered = true;
-            core::mem::replace(&mut branch.is_done, true)
-        });
+        (branch.is_done, branch.has_answered) = (true, true);
+        // Of a request that was released somebody may take the call, and nothing more.
+        let is_wanted = context.is_invite || is_answered || !is_over;
         self.screen(id, None);
         if is_copy {
             return false;
         }
-        // Of a request that was released somebody may take the call, and nothing more.
-        if status.code() < 300 && is_over && !is_answered && !context_is_invite {
-            return false;
-        }
-        if status.code() < 300 {
+        if status.is_success() {
             // Step 5: every 2xx to an INVITE goes back, of another request the first.
-            let sent = self.layer.relay(server, status, response).is_ok();
+            let sent = is_wanted && self.layer.relay(server, status, response).is_ok();
             if sent && !is_answered {
                 self.has_answered(key, status);
             }
             return sent;
         }
         // It was given up, and has its outcome.
-        if done == Some(true) {
+        if was_done {
             return false;
         }
         if (300..400).contains(&status.code()) && self.recurse(key, response) {
@@ -434,7 +429,8 @@ impl Proxy {
 
     /// A request has lived as long as it may: what nobody has answered counts as timed out, what rings is cancelled, and nothing is added.
     pub(super) fn on_lifetime_over(&mut self, key: Key) {
-        self.end_copies(key);
+        self.quiet_copies(key);
+        self.abort_silent(key, |part| part == Part::Copy, Origin::Cancelled);
         let Some(context) = self.contexts.get_mut(key).filter(|context| !context.is_over()) else {
             return;
         };
@@ -443,51 +439,9 @@ impl Proxy {
             return self.on_patience_over(key);
         }
         self.forget_later(key);
-        let Some(context) = self.contexts.get(key) else { return };
-        let silent = |id: &Key| {
-            let txn = self.branches.get(*id).filter(|branch| !branch.is_done)?.txn?;
-            (!self.rings(txn)).then_some((*id, txn))
-        };
-        let silent: Vec<_> = context.branches.iter().filter_map(silent).collect();
-        for (id, txn) in silent {
-            self.fail(id, Origin::Timeout);
-            self.layer.abort(Txn::Client(txn));
-        }
+        self.abort_silent(key, |_| true, Origin::Timeout);
         self.cancel_branches(key, |_| String::new());
         self.settle(key);
-    }
-
-    /// Who only listens need not ring when the call has its answer. What has not been heard of ends in its time.
-    fn quiet_copies(&mut self, key: Key) {
-        let Some(context) = self.contexts.get(key) else { return };
-        let rings = |id: &Key| {
-            let copy = self.branches.get(*id).filter(|branch| branch.part == Part::Copy && !branch.is_done);
-            copy?.txn.filter(|txn| self.rings(*txn))
-        };
-        let ringing: Vec<_> = context.branches.iter().filter_map(rings).collect();
-        for txn in ringing {
-            let _ = self.layer.cancel_because(txn, b"");
-        }
-    }
-
-    /// Who only listens has listened long enough.
-    pub(super) fn end_copies(&mut self, key: Key) {
-        let ids = self.contexts.get(key).map(|context| context.branches.clone()).unwrap_or_default();
-        for id in ids {
-            let copy = self.branches.get(id).filter(|branch| branch.part == Part::Copy && !branch.is_done);
-            let Some(txn) = copy.and_then(|branch| branch.txn) else { continue };
-            if self.rings(txn) {
-                let _ = self.layer.cancel_because(txn, b"");
-            } else {
-                self.fail(id, Origin::Cancelled);
-                self.layer.abort(Txn::Client(txn));
-            }
-        }
-    }
-
-    /// Whether an INVITE has a provisional response.
-    pub(super) fn rings(&self, txn: ClientTxn) -> bool {
-        matches!(self.layer.state(Txn::Client(txn)), Some(State::Ict(ict::State::Proceeding { .. })))
     }
 
     /// The context of a server transaction.

@@ -7,8 +7,8 @@
 use super::buffers::{BufferId, Buffers};
 use super::lanes::Lanes;
 use super::outbox::{Item, Outbox};
-use super::record::{Key128, NOBODY, Record, Way};
-use super::table::{Index, Recent};
+use super::record::{NOBODY, Record, Way};
+use super::table::{EarlyCancels, Index, Recent};
 use super::timers::Delays;
 use super::{Action, Delay, Report, Send, State, Step, Timer, Timers};
 use crate::config::{Config, Limits, Matching};
@@ -96,8 +96,7 @@ pub(crate) struct Layer {
     pub(crate) rung_out: Option<Vec<u64>>,
     /// The names of headers that the CANCEL and the ACK of an INVITE have from it.
     pub(crate) hop_headers: Vec<String>,
-    /// INVITEs that were cancelled before they came, the latest last.
-    pub(super) cancelled_early: VecDeque<Key128>,
+    pub(super) early_cancels: EarlyCancels,
     /// RFC 3261 §8.1.3.3: a user agent takes no response with more than one Via.
     pub(crate) one_via: bool,
     pub(crate) stats: Stats,
@@ -148,7 +147,7 @@ impl Layer {
             draining: false,
             rung_out: None,
             hop_headers: Vec::new(),
-            cancelled_early: VecDeque::new(),
+            early_cancels: EarlyCancels::default(),
             one_via: false,
             stats: Stats::default(),
             limits: config.limits,

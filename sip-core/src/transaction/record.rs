@@ -47,7 +47,7 @@ pub(super) struct Record {
 }
 
 /// A key of 128 bits that does not need the alignment of one.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) struct Key128(u64, u64);
 
 impl From<u128> for Key128 {

@@ -142,9 +142,8 @@ impl Layer {
         let is = |place| self.txns.at(place).is_some_and(|record| record.merge_key == merge_key);
         let merged = merge_key != 0 && self.merged.get(merge_key, is).is_some();
         let txn = self.open_server(arrival);
-        let was_cancelled = method == Method::Invite && self.cancelled_early.contains(&arrival.key);
-        if was_cancelled {
-            self.cancelled_early.retain(|key| *key != arrival.key);
+        // Its CANCEL has overtaken it.
+        if method == Method::Invite && self.early_cancels.take(arrival.key) {
             if let Some(record) = self.txns.get_mut(txn.0) {
                 record.silent = true;
             }
@@ -170,7 +169,8 @@ impl Layer {
     fn receive_cancel(&mut self, arrival: &Arrival<'_>) -> Option<Heard> {
         let Arrival { source, request: cancel, rule, .. } = *arrival;
         let Some(found) = self.cancelled(rule, cancel) else {
-            self.remember_cancel(rule, cancel);
+            let key = self.key_as(rule, cancel, Method::Invite, cancel.to_tag());
+            self.early_cancels.insert(key, self.limits.early_cancels);
             return self.receive_new(arrival);
         };
         if self.is_full(Method::Cancel) {
@@ -196,16 +196,6 @@ impl Layer {
         let all = Method::KNOWN.into_iter().filter(|of| !matches!(of, Method::Ack | Method::Cancel));
         all.into_iter()
             .find_map(|of| self.matching(rule, cancel, self.key_as(rule, cancel, of, cancel.to_tag())))
-    }
-
-    /// A CANCEL has overtaken its INVITE.
-    fn remember_cancel(&mut self, rule: Rule, cancel: &Message<'_>) {
-        let key = self.key_as(rule, cancel, Method::Invite, cancel.to_tag());
-        if self.limits.early_cancels > 0 && !self.cancelled_early.contains(&key) {
-            let surplus = (self.cancelled_early.len() + 1).saturating_sub(self.limits.early_cancels);
-            self.cancelled_early.drain(..surplus);
-            self.cancelled_early.push_back(key);
-        }
     }
 
     /// The server transaction of a request, by all that could match it.

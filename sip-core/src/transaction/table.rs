@@ -3,9 +3,11 @@
 //! Client transactions need no table: the branch that we mint names the slot. The peer picks what server transactions
 //! are found by, so their keys are hashed under a secret key, and the 128 bits of the hash are the key.
 
+use super::record::Key128;
 use crate::config::Matching;
 use crate::message::{Message, Method};
 use crate::random::KeyedHash;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec;
 use alloc::vec::Vec;
 use hashbrown::HashTable;
@@ -88,6 +90,32 @@ impl Recent {
 
     fn set_of(&self, hash: u32) -> usize {
         hash as usize & self.sets.len().wrapping_sub(1)
+    }
+}
+
+/// The keys of INVITEs that were cancelled before they came, a bounded number of them.
+#[derive(Default)]
+pub(super) struct EarlyCancels {
+    known: BTreeSet<Key128>,
+    /// In the order in which they came; those that have been taken since among them.
+    order: VecDeque<Key128>,
+}
+
+impl EarlyCancels {
+    /// Remembers one; of more than `most` the oldest is forgotten.
+    pub(super) fn insert(&mut self, key: Key128, most: usize) {
+        if most > 0 && self.known.insert(key) {
+            let surplus = (self.order.len() + 1).saturating_sub(most);
+            for old in self.order.drain(..surplus) {
+                self.known.remove(&old);
+            }
+            self.order.push_back(key);
+        }
+    }
+
+    /// Whether this one was cancelled; it is forgotten with that.
+    pub(super) fn take(&mut self, key: Key128) -> bool {
+        self.known.remove(&key)
     }
 }
 
